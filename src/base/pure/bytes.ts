@@ -1,0 +1,179 @@
+import { Failure } from "./failure.ts";
+
+/** Big-endian reading with refusals: every read checks its length before it allocates. */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #what: string;
+  #at = 0;
+
+  /** @param what names the object in the refusal ("part", "stanza") */
+  constructor(bytes: Uint8Array, what: string) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#what = what;
+  }
+
+  get offset(): number {
+    return this.#at;
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  #take(count: number): number {
+    const at = this.#at;
+    if (count > this.#bytes.length - at) throw this.refuse("length", `${this.#what} is cut short`);
+    this.#at = at + count;
+    return at;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2));
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4));
+  }
+
+  /** An unsigned 64-bit integer up to 2^53 - 1; more is refused. */
+  u64(): number {
+    const value = this.#view.getBigUint64(this.#take(8));
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) {
+      throw this.refuse("range", `${this.#what} holds a number above 2^53 - 1`);
+    }
+    return Number(value);
+  }
+
+  /** A view of the next `count` bytes, not a copy. */
+  take(count: number): Uint8Array {
+    const at = this.#take(count);
+    return this.#bytes.subarray(at, at + count);
+  }
+
+  /** Bytes behind a 16-bit length, at most `limit` of them. */
+  bytes16(limit: number): Uint8Array {
+    return this.#limited(this.u16(), limit);
+  }
+
+  /** Bytes behind a 32-bit length, at most `limit` of them. */
+  bytes32(limit: number): Uint8Array {
+    return this.#limited(this.u32(), limit);
+  }
+
+  #limited(length: number, limit: number): Uint8Array {
+    if (length > limit) {
+      throw this.refuse("length", `${this.#what} has a field of ${length} bytes, at most ${limit}`);
+    }
+    return this.take(length);
+  }
+
+  /** Refuses anything left over: one canonical form, no trailing bytes. */
+  end(): void {
+    if (this.remaining > 0) {
+      throw this.refuse("length", `${this.#what} has ${this.remaining} bytes too many`);
+    }
+  }
+
+  refuse(stage: string, message: string): Failure {
+    return new Failure("corrupt", message, { stage });
+  }
+}
+
+/** Big-endian writing into a list of pieces, joined once. */
+export class Writer {
+  readonly #pieces: Uint8Array[] = [];
+
+  #number(size: number, write: (view: DataView) => void): this {
+    const piece = new Uint8Array(size);
+    write(new DataView(piece.buffer));
+    this.#pieces.push(piece);
+    return this;
+  }
+
+  u8(value: number): this {
+    return this.#number(1, (view) => view.setUint8(0, value));
+  }
+
+  u16(value: number): this {
+    return this.#number(2, (view) => view.setUint16(0, value));
+  }
+
+  u32(value: number): this {
+    return this.#number(4, (view) => view.setUint32(0, value));
+  }
+
+  u64(value: number): this {
+    return this.#number(8, (view) => view.setBigUint64(0, BigInt(value)));
+  }
+
+  raw(bytes: Uint8Array): this {
+    this.#pieces.push(bytes);
+    return this;
+  }
+
+  bytes16(bytes: Uint8Array): this {
+    return this.u16(bytes.length).raw(bytes);
+  }
+
+  bytes32(bytes: Uint8Array): this {
+    return this.u32(bytes.length).raw(bytes);
+  }
+
+  done(): Uint8Array {
+    return concat(this.#pieces);
+  }
+}
+
+export function concat(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Lower-case hexadecimal. */
+export function toHex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+  return text;
+}
+
+/** Reads lower-case hexadecimal only: one canonical form. */
+export function fromHex(text: string): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/.test(text)) {
+    throw new Failure("corrupt", "not lower-case hexadecimal", { stage: "hex" });
+  }
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++)
+    bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+export function fromText(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** Reads UTF-8; anything that is not well-formed UTF-8 is refused. */
+export function toText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new Failure("corrupt", "not UTF-8 text", { stage: "text", cause });
+  }
+}

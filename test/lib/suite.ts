@@ -1,0 +1,46 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { suite as uvuSuite } from "uvu";
+
+type Body = () => void | Promise<void>;
+export type Define = {
+  /** One test, failed when it has not settled after `deadlineMs` (30 s unless said). */
+  (name: string, body: Body, options?: { deadlineMs?: number }): void;
+  /** A test that cannot run here: counted and printed with its reason, never green. */
+  skip(name: string, why: string): void;
+};
+
+/**
+ * A uvu suite that runs itself and gives each test a deadline. No hooks: uvu 0.5.6 exits 0 when
+ * one throws, so a test builds its world with a function and disposes of it with `await using`.
+ */
+export function suite(name: string, define: (test: Define) => void): void {
+  const tests = uvuSuite(name);
+  const test: Define = Object.assign(
+    (title: string, body: Body, { deadlineMs = 30_000 } = {}) => {
+      tests(title, () => withDeadline(title, body, deadlineMs));
+    },
+    {
+      skip: (title: string, why: string) => {
+        tests.skip(title, () => {});
+        console.log(`skipped: ${name}: ${title}: ${why}`);
+      },
+    },
+  );
+  define(test);
+  tests.run();
+}
+
+async function withDeadline(title: string, body: Body, deadlineMs: number): Promise<void> {
+  const over = new AbortController();
+  const late = wait(deadlineMs, undefined, { signal: over.signal }).then(
+    () => {
+      throw new Error(`"${title}" did not settle within ${deadlineMs} ms`);
+    },
+    () => {},
+  );
+  try {
+    await Promise.race([(async () => body())(), late]);
+  } finally {
+    over.abort();
+  }
+}
