@@ -11,7 +11,8 @@ async function realClip(): Promise<Uint8Array> {
   const target = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "10"];
   const flags = "empty_moov+default_base_moof+frag_keyframe+skip_trailer";
   const container = ["-f", "mp4", "-bf", "0", "-movflags", flags, "-"];
-  return await run("ffmpeg", ["-v", "error", ...source, ...target, ...container]);
+  // A copy: the slice() of a Buffer is a view, and tests change what they slice.
+  return new Uint8Array(await run("ffmpeg", ["-v", "error", ...source, ...target, ...container]));
 }
 
 function split(bytes: Uint8Array, step: number): (InitSegment | Fragment)[] {
@@ -129,7 +130,7 @@ suite("device/record/mp4", (test) => {
       stages[stage] = (stages[stage] ?? 0) + 1;
     }
     console.log(`measured: mutated clips by outcome: ${JSON.stringify(stages)}`);
-    for (const stage of ["accepted", "box", "order", "cut"])
+    for (const stage of ["accepted", "box", "fragment", "cut"])
       assert.ok((stages[stage] ?? 0) > 0, stage);
   });
 });
