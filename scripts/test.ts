@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
@@ -13,6 +14,10 @@ least one file ran, each ran at least one test, none failed and none ended other
   --root DIR   where the compiled tests lie (default dist/test)
   --jobs N     files at a time (default: half the processors; files in test/system run alone)
 `;
+
+const compiled = "dist/test";
+/** tsc leaves the output of a deleted test behind; without its source it is not a test. */
+const sourceOf = (name: string) => name.replace(/\.js$/, ".ts");
 
 type Count = { passed: number; failed: number; skipped: number };
 type Outcome = { file: string; count: Count; output: string; fault?: string };
@@ -74,7 +79,7 @@ async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      root: { type: "string", default: "dist/test" },
+      root: { type: "string", default: compiled },
       jobs: { type: "string", default: String(Math.max(1, availableParallelism() >> 1)) },
       help: { type: "boolean", default: false },
     },
@@ -85,6 +90,7 @@ async function main(): Promise<number> {
   }
   const all = (await readdir(values.root, { recursive: true }))
     .filter((name) => name.endsWith(".test.js"))
+    .filter((name) => values.root !== compiled || existsSync(join("test", sourceOf(name))))
     .map((name) => join(values.root, name))
     .filter((file) => positionals.length === 0 || positionals.some((p) => file.includes(p)))
     .sort();

@@ -1,0 +1,164 @@
+import { execFile } from "node:child_process";
+import { readdir, readFile, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { explain, Failure, isFailure } from "../base/pure/failure.ts";
+
+export type Finding = {
+  about: string;
+  state: "good" | "warning" | "bad";
+  text: string;
+  /** What to do about it; a command where there is one. */
+  mend?: string;
+};
+/** One thing to look at. It throws a Failure for "bad"; the failure's hint is the mend. */
+export type Check = { about: string; look(): Promise<Omit<Finding, "about">> };
+
+const run = promisify(execFile);
+const read = (path: string) => readFile(path, "utf8").catch(() => undefined);
+
+/** Runs all checks side by side; none of them can stop another. */
+export async function diagnose(checks: readonly Check[]): Promise<Finding[]> {
+  return await Promise.all(
+    checks.map(async ({ about, look }): Promise<Finding> => {
+      try {
+        return { about, ...(await look()) };
+      } catch (error) {
+        const mend = isFailure(error) ? error.hint : undefined;
+        const text = mend && error instanceof Failure ? error.message : explain(error);
+        return { about, state: "bad", text, ...(mend ? { mend } : {}) };
+      }
+    }),
+  );
+}
+
+/** The findings on one screen. */
+export function printFindings(findings: readonly Finding[]): string {
+  const mark = { good: "ok  ", warning: "warn", bad: "BAD " };
+  const width = Math.max(...findings.map(({ about }) => about.length));
+  return findings
+    .map(({ about, state, text, mend }) => {
+      const line = `${mark[state]} ${about.padEnd(width)}  ${text}`;
+      return mend ? `${line}\n     ${" ".repeat(width)}  → ${mend}` : line;
+    })
+    .join("\n");
+}
+
+/** Disk-backed swap would carry plain pictures to the card; zram stays in memory. */
+export const checkSwap: Check = {
+  about: "swap",
+  async look() {
+    const swaps = parseSwaps((await read("/proc/swaps")) ?? "");
+    const disks = swaps.filter((name) => !name.startsWith("/dev/zram"));
+    if (disks.length === 0) return { state: "good", text: swaps[0] ? "zram only" : "none" };
+    return {
+      state: "bad",
+      text: `pictures could be swapped out to ${disks.join(", ")}`,
+      mend: `sudo swapoff ${disks.join(" ")}; on Raspberry Pi OS also: sudo systemctl disable --now dphys-swapfile`,
+    };
+  },
+};
+
+/** The devices and files in use, of the text of /proc/swaps. */
+export function parseSwaps(text: string): string[] {
+  return text
+    .split("\n")
+    .slice(1)
+    .map((line) => line.split(/\s+/)[0] ?? "")
+    .filter((name) => name !== "");
+}
+
+export const checkClock: Check = {
+  about: "clock",
+  async look() {
+    const answer = await run("timedatectl", ["show", "-p", "NTPSynchronized", "--value"]).catch(
+      () => undefined,
+    );
+    if (answer?.stdout.trim() === "yes") return { state: "good", text: "synchronised" };
+    return {
+      state: "warning",
+      text: "not known to be synchronised; clips say so until it is",
+      mend: "sudo timedatectl set-ntp true",
+    };
+  },
+};
+
+/** Room and kind of the file system that holds `folder`. */
+export function checkCard(folder: string, neededMiB: number): Check {
+  return {
+    about: "card",
+    async look() {
+      const { bavail, bsize } = await statfs(folder);
+      const freeMiB = Math.floor((bavail * bsize) / 2 ** 20);
+      if (freeMiB >= neededMiB) return { state: "good", text: `${freeMiB} MiB free in ${folder}` };
+      return {
+        state: "warning",
+        text: `${freeMiB} MiB free in ${folder}; clips may use ${neededMiB} MiB`,
+        mend: "free some room, or lower outbox.limitMiB",
+      };
+    },
+  };
+}
+
+/** Raspberry Pi firmware's own word on under-voltage and heat; elsewhere the kernel's zones. */
+export const checkHeat: Check = {
+  about: "throttling",
+  async look() {
+    const raw = await read("/sys/devices/platform/soc/soc:firmware/get_throttled");
+    if (raw !== undefined) {
+      const bits = Number.parseInt(raw, 16);
+      if (bits & 0x5) {
+        return {
+          state: "bad",
+          text: bits & 0x1 ? "under-voltage now" : "throttled now",
+          mend:
+            bits & 0x1 ? "use the board's own power supply" : "give the board air or a heat sink",
+        };
+      }
+      if (bits & 0x50000) return { state: "warning", text: "was throttled since it started" };
+    }
+    const hottest = Math.max(...(await readTemperatures()));
+    if (hottest > 80) {
+      return { state: "warning", text: `${hottest} °C`, mend: "give the board air or a heat sink" };
+    }
+    return { state: "good", text: hottest > 0 ? `none, ${hottest} °C` : "none known" };
+  },
+};
+
+async function readTemperatures(): Promise<number[]> {
+  const folder = "/sys/class/thermal";
+  const names = await readdir(folder).catch(() => []);
+  const zones = names.filter((name) => name.startsWith("thermal_zone"));
+  const texts = await Promise.all(zones.map((name) => read(join(folder, name, "temp"))));
+  return [0, ...texts.map((text) => Math.round(Number(text ?? 0) / 1000))];
+}
+
+/** Locked memory and group membership, as the kernel tells them of this very process. */
+export function checkRights(slabMiB: number): Check {
+  return {
+    about: "rights",
+    async look() {
+      const limits = (await read("/proc/self/limits")) ?? "";
+      const locked = /^Max locked memory\s+(\S+)/m.exec(limits)?.[1] ?? "0";
+      const lockedMiB =
+        locked === "unlimited" ? Number.POSITIVE_INFINITY : Number(locked) / 2 ** 20;
+      const isRoot = process.getuid?.() === 0;
+      const groups = (await run("id", ["-nG"])).stdout.trim().split(" ");
+      if (!isRoot && !groups.includes("video")) {
+        return {
+          state: "bad",
+          text: "this user is not in the group video",
+          mend: `sudo usermod -aG video ${process.env.USER ?? "USER"}, then log in again`,
+        };
+      }
+      if (!isRoot && lockedMiB < slabMiB) {
+        return {
+          state: "warning",
+          text: `may lock ${Math.floor(lockedMiB)} MiB, pictures use ${slabMiB}`,
+          mend: "LimitMEMLOCK in the service, or /etc/security/limits.d on a desk",
+        };
+      }
+      return { state: "good", text: isRoot ? "root" : "group video, memory can be locked" };
+    },
+  };
+}

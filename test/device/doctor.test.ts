@@ -1,0 +1,40 @@
+import * as assert from "uvu/assert";
+import { Failure } from "../../src/base/pure/failure.ts";
+import { checkCard, diagnose, parseSwaps, printFindings } from "../../src/device/doctor.ts";
+import { suite } from "../lib/suite.ts";
+
+suite("device/doctor", (test) => {
+  test("a check that throws is a bad finding with the mend of its failure", async () => {
+    const findings = await diagnose([
+      { about: "camera", look: async () => ({ state: "good", text: "there" }) },
+      {
+        about: "model",
+        look: async () => {
+          throw new Failure("absent", "no model", { hint: "run scripts/run" });
+        },
+      },
+    ]);
+    assert.equal(findings, [
+      { about: "camera", state: "good", text: "there" },
+      { about: "model", state: "bad", text: "no model", mend: "run scripts/run" },
+    ]);
+    assert.is(
+      printFindings(findings),
+      "ok   camera  there\nBAD  model   no model\n             → run scripts/run",
+    );
+  });
+
+  test("swap names its devices", () => {
+    const text =
+      "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 1 0 5\n/var/swap file 1 0 -2\n";
+    assert.equal(parseSwaps(text), ["/dev/zram0", "/var/swap"]);
+    assert.equal(parseSwaps("Filename Type\n"), []);
+  });
+
+  test("a card without room is a warning that says how much", async () => {
+    const [good, poor] = await diagnose([checkCard("/", 0), checkCard("/", 1e12)]);
+    assert.is(good?.state, "good");
+    assert.is(poor?.state, "warning");
+    assert.match(poor?.mend ?? "", /limitMiB/);
+  });
+});
