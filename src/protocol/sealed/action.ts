@@ -1,0 +1,122 @@
+import { fromText, Reader, toText, Writer } from "../../base/pure/bytes.ts";
+import { Failure } from "../../base/pure/failure.ts";
+import { clipIdBytes } from "../wire/name.ts";
+import { sizes } from "./sodium.ts";
+import { idBytes, mostStanzas } from "./stanza.ts";
+
+// What a command asks for. Specification: command.md.
+
+export const commandNonceBytes = 16;
+/** What an action may hold at most; a supply that is larger goes in several batches. */
+export const actionBytes: number = 900 * 1024;
+const settingNameBytes = 64;
+const settingValueBytes = 16 * 1024;
+
+type Fleeting = { nonce: Uint8Array }; // 16 bytes, given out by the camera under 30 s ago
+type Lasting = { replaces: number }; // the version that it takes the place of
+
+export type Action =
+  /** Shows the live picture, sealed to the viewer's ephemeral X-Wing key. */
+  | ({ kind: "live"; viewer: Uint8Array } & Fleeting)
+  /** As live, and lets the viewer be heard. */
+  | ({ kind: "talk"; viewer: Uint8Array } & Fleeting)
+  | ({ kind: "snapshot" } & Fleeting)
+  /** One setting, as YAML text of the configuration's schema. */
+  | ({ kind: "setting"; name: string; value: string } & Lasting)
+  /** The next member list (membership.md). */
+  | ({ kind: "membership"; list: Uint8Array } & Lasting)
+  /** Deletes one clip: every phone destroys what opens it. */
+  | ({ kind: "tombstone"; clip: Uint8Array; keyIds: readonly Uint8Array[] } & Lasting)
+  /** More keys (supply.md); `replaces` is the batch before. */
+  | ({ kind: "supply"; supply: Uint8Array } & Lasting)
+  /** Forgets everything and returns to the state of a new board; `replaces` the member list. */
+  | ({ kind: "erase" } & Lasting);
+
+/** Numbers from 128 on may be skipped by a camera that does not know them. */
+const numbers = {
+  live: 1,
+  talk: 2,
+  snapshot: 3,
+  setting: 4,
+  membership: 5,
+  tombstone: 6,
+  supply: 7,
+  erase: 8,
+} as const satisfies Record<Action["kind"], number>;
+
+export function encodeAction(action: Action): { kind: number; bytes: Uint8Array } {
+  const writer = new Writer();
+  if ("nonce" in action) writer.raw(action.nonce);
+  else writer.u32(action.replaces);
+  switch (action.kind) {
+    case "live":
+    case "talk":
+      writer.raw(action.viewer);
+      break;
+    case "snapshot":
+    case "erase":
+      break;
+    case "setting":
+      writer.bytes16(fromText(action.name)).bytes16(fromText(action.value));
+      break;
+    case "membership":
+      writer.raw(action.list);
+      break;
+    case "tombstone":
+      writer.raw(action.clip).u8(action.keyIds.length);
+      for (const id of action.keyIds) writer.raw(id);
+      break;
+    case "supply":
+      writer.raw(action.supply);
+      break;
+  }
+  return { kind: numbers[action.kind], bytes: writer.done() };
+}
+
+export function decodeAction(number: number, bytes: Uint8Array): Action {
+  const reader = new Reader(bytes, "command");
+  const action = readAction(number, reader);
+  reader.end();
+  return action;
+}
+
+function readAction(number: number, reader: Reader): Action {
+  const nonce = () => ({ nonce: reader.take(commandNonceBytes) });
+  const lasting = () => ({ replaces: reader.u32() });
+  const rest = () => reader.take(reader.remaining);
+  switch (number) {
+    case numbers.live:
+      return { kind: "live", ...nonce(), viewer: reader.take(sizes.kemPublicKey) };
+    case numbers.talk:
+      return { kind: "talk", ...nonce(), viewer: reader.take(sizes.kemPublicKey) };
+    case numbers.snapshot:
+      return { kind: "snapshot", ...nonce() };
+    case numbers.setting:
+      return {
+        kind: "setting",
+        ...lasting(),
+        name: toText(reader.bytes16(settingNameBytes)),
+        value: toText(reader.bytes16(settingValueBytes)),
+      };
+    case numbers.membership:
+      return { kind: "membership", ...lasting(), list: rest() };
+    case numbers.tombstone:
+      return { kind: "tombstone", ...lasting(), ...readTombstone(reader) };
+    case numbers.supply:
+      return { kind: "supply", ...lasting(), supply: rest() };
+    case numbers.erase:
+      return { kind: "erase", ...lasting() };
+    default:
+      throw new Failure("refused", `a command of kind ${number}`, {
+        stage: number < 128 ? "action" : "skipped",
+        hint: "Update this program",
+      });
+  }
+}
+
+function readTombstone(reader: Reader): { clip: Uint8Array; keyIds: Uint8Array[] } {
+  const clip = reader.take(clipIdBytes);
+  const count = reader.u8();
+  if (count > mostStanzas) throw reader.refuse("count", `a tombstone with ${count} keys`);
+  return { clip, keyIds: Array.from({ length: count }, () => reader.take(idBytes)) };
+}

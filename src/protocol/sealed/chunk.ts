@@ -1,0 +1,247 @@
+import { Reader, Writer } from "../../base/pure/bytes.ts";
+import { Failure } from "../../base/pure/failure.ts";
+import { decrypt, encrypt, longestBytes, sizes } from "./sodium.ts";
+
+// What a clip is made of after its header. Specification: chunk.md.
+
+export const chunkTypes = { opening: 1, media: 2, thumbnail: 3, closing: 4 } as const;
+export type ChunkType = (typeof chunkTypes)[keyof typeof chunkTypes];
+/** Types to come: these a reader must know, or say "update" ... */
+const criticalTypes = [5, 6, 7];
+/** ... and these it may skip. */
+const skippedTypes = [8, 9, 10, 11, 12, 13, 14, 15];
+
+export const stepBytes = 64 * 1024;
+export const mostSteps = longestBytes / stepBytes;
+const headBytes = 5;
+/** Content of one full chunk. */
+export const chunkContentBytes = longestBytes - headBytes;
+export const longestMediaBytes = 8 * 1024 * 1024;
+export const longestThumbnailBytes = 1024 * 1024 + 4096;
+
+const endsFlag = 1;
+const initFlag = 2;
+const none = new Uint8Array();
+
+/** The keys of one clip's chunks. Who was given the video alone holds no details key. */
+export type ChunkKeys = { readonly video: Uint8Array; readonly details?: Uint8Array };
+
+/** One whole piece of a clip: a chunk's content, or that of several joined. */
+export type Piece =
+  | { readonly type: ChunkType; readonly init: boolean; readonly content: Uint8Array }
+  /** Of a later format; its content is not kept. */
+  | { readonly type: "unknown" }
+  /** Of the details, which this reader has no key for. */
+  | { readonly type: "hidden" };
+
+/** The bytes on the wire of a chunk with this much content: one byte, the padded text, the tag. */
+export function chunkBytes(contentBytes: number): number {
+  return 1 + stepsFor(contentBytes) * stepBytes + sizes.tag;
+}
+
+function stepsFor(contentBytes: number): number {
+  return Math.ceil((contentBytes + headBytes) / stepBytes);
+}
+
+function nonceOf(type: number, counter: number): Uint8Array {
+  const last = type === chunkTypes.closing ? 1 : 0;
+  return new Writer().u8(type).u64(counter).u8(last).raw(new Uint8Array(14)).done();
+}
+
+/**
+ * Seals the pieces of one clip, in order. Each nonce is used once: the counter runs over all
+ * chunks and a closing piece ends it.
+ */
+export class ChunkSealer {
+  readonly #keys: { video: Uint8Array; details: Uint8Array };
+  #counter = 0;
+  #closed = false;
+
+  constructor(keys: { video: Uint8Array; details: Uint8Array }) {
+    this.#keys = keys;
+  }
+
+  /** The chunks of one piece, each ready for a part. */
+  *seal(type: ChunkType, content: Uint8Array, init = false): Generator<Uint8Array> {
+    if (this.#closed) throw new Failure("misuse", "a chunk after the closing one");
+    if (content.length === 0) throw new Failure("misuse", "an empty piece");
+    if (content.length > limitOf(type)) {
+      throw new Failure("misuse", `a piece of ${content.length} bytes, at most ${limitOf(type)}`);
+    }
+    this.#closed = type === chunkTypes.closing;
+    const key = type === chunkTypes.media ? this.#keys.video : this.#keys.details;
+    for (let at = 0; at < content.length; at += chunkContentBytes) {
+      const slice = content.subarray(at, at + chunkContentBytes);
+      const steps = stepsFor(slice.length);
+      const plain = new Uint8Array(steps * stepBytes);
+      const ends = at + chunkContentBytes >= content.length;
+      new DataView(plain.buffer).setUint32(0, slice.length);
+      plain[4] = (ends ? endsFlag : 0) | (init ? initFlag : 0);
+      plain.set(slice, headBytes);
+      const sealed = encrypt(key, nonceOf(type, this.#counter), plain, none);
+      this.#counter += 1;
+      plain.fill(0);
+      const chunk = new Uint8Array(1 + sealed.length);
+      chunk[0] = steps;
+      chunk.set(sealed, 1);
+      yield chunk;
+    }
+  }
+}
+
+/**
+ * Opens what a `ChunkSealer` wrote, handed over in any pieces. Holds one chunk and one piece at
+ * most. After a Failure nothing more can be pushed.
+ */
+export class ChunkOpener {
+  readonly #keys: ChunkKeys;
+  readonly #chunk = new Uint8Array(1 + longestBytes + sizes.tag);
+  #filled = 0;
+  #counter = 0;
+  #last: number = chunkTypes.opening;
+  #open: { type: ChunkType; init: boolean; slices: Uint8Array[]; bytes: number } | undefined;
+  #state: "first" | "running" | "closed" | "failed" = "first";
+
+  constructor(keys: ChunkKeys) {
+    this.#keys = keys;
+  }
+
+  /** True when the closing chunk has been opened. */
+  get closed(): boolean {
+    return this.#state === "closed";
+  }
+
+  /** True between two chunks, when no byte of a next one has come. */
+  get atBoundary(): boolean {
+    return this.#filled === 0;
+  }
+
+  /** The pieces that these bytes completed. */
+  *push(bytes: Uint8Array): Generator<Piece> {
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#state === "closed") throw this.#refuse("order", "bytes after the closing chunk");
+      if (this.#state === "failed") throw new Failure("misuse", "this clip has failed already");
+      const wanted = this.#filled === 0 ? 1 : this.#wanted();
+      const slice = bytes.subarray(at, at + wanted - this.#filled);
+      this.#chunk.set(slice, this.#filled);
+      this.#filled += slice.length;
+      at += slice.length;
+      if (this.#filled === this.#wanted()) {
+        const piece = this.#complete(this.#chunk.subarray(1, this.#filled));
+        this.#filled = 0;
+        if (piece) yield piece;
+      }
+    }
+  }
+
+  #wanted(): number {
+    const steps = this.#chunk[0] ?? 0;
+    if (steps < 1 || steps > mostSteps) throw this.#refuse("steps", `a chunk of ${steps} steps`);
+    return 1 + steps * stepBytes + sizes.tag;
+  }
+
+  #refuse(stage: string, message: string): Failure {
+    this.#state = "failed";
+    return new Failure("corrupt", message, { stage });
+  }
+
+  #complete(sealed: Uint8Array): Piece | undefined {
+    const opened = this.#decrypt(sealed);
+    this.#counter += 1;
+    if (!opened) return this.#hide();
+    const { type, plain } = opened;
+    if (criticalTypes.includes(type)) {
+      this.#state = "failed";
+      throw new Failure("refused", `a chunk of type ${type}`, {
+        stage: "type",
+        hint: "Update this program",
+      });
+    }
+    const { content, ends, init } = this.#unpad(plain);
+    this.#order(type);
+    if (skippedTypes.includes(type)) return ends ? { type: "unknown" } : undefined;
+    return this.#join(type as ChunkType, content, ends, init);
+  }
+
+  // The type is not written anywhere in clear, so the likely one is tried first: a type that is
+  // wrong costs one pass of Poly1305. Types to come are tried before a chunk is called broken.
+  #decrypt(sealed: Uint8Array): { type: number; plain: Uint8Array } | undefined {
+    const known = Object.values(chunkTypes).filter((type) => type !== this.#last);
+    const { video, details } = this.#keys;
+    for (const type of [this.#last, ...known, ...criticalTypes, ...skippedTypes]) {
+      const isVideo = type === chunkTypes.media;
+      const keys = type > chunkTypes.closing ? [video, details] : [isVideo ? video : details];
+      for (const key of keys) {
+        const plain = key && decrypt(key, nonceOf(type, this.#counter), sealed, none);
+        if (!plain) continue;
+        this.#last = type === chunkTypes.opening ? chunkTypes.media : type;
+        return { type, plain };
+      }
+    }
+    return undefined;
+  }
+
+  #hide(): Piece {
+    if (this.#keys.details || this.#open) {
+      throw this.#refuse("chunk", `chunk ${this.#counter - 1} does not open`);
+    }
+    this.#state = "running";
+    return { type: "hidden" };
+  }
+
+  #unpad(plain: Uint8Array): { content: Uint8Array; ends: boolean; init: boolean } {
+    const reader = new Reader(plain, "chunk");
+    const length = reader.u32();
+    const flags = reader.u8();
+    const ends = (flags & endsFlag) !== 0;
+    const wrongSteps = length === 0 || stepsFor(length) * stepBytes !== plain.length;
+    if (wrongSteps || (!ends && length !== chunkContentBytes)) {
+      throw this.#refuse("padding", `a chunk of ${plain.length} bytes with ${length} inside`);
+    }
+    if ((flags & ~(endsFlag | initFlag)) !== 0) throw this.#refuse("flags", `flags ${flags}`);
+    const content = reader.take(length);
+    if (plain.subarray(reader.offset).some((byte) => byte !== 0)) {
+      throw this.#refuse("padding", "padding that is not zero");
+    }
+    return { content, ends, init: (flags & initFlag) !== 0 };
+  }
+
+  #order(type: number): void {
+    const isOpening = type === chunkTypes.opening;
+    if (isOpening !== (this.#state === "first") && !(isOpening === false && !this.#keys.details)) {
+      throw this.#refuse("order", "a clip begins with its one opening chunk");
+    }
+    if (this.#open && this.#open.type !== type) {
+      throw this.#refuse("order", "a chunk in the midst of another piece");
+    }
+    this.#state = "running";
+  }
+
+  #join(type: ChunkType, slice: Uint8Array, ends: boolean, init: boolean): Piece | undefined {
+    if (init && type !== chunkTypes.media) throw this.#refuse("flags", "an init flag out of place");
+    this.#open ??= { type, init, slices: [], bytes: 0 };
+    if (this.#open.init !== init) throw this.#refuse("flags", "a piece half of it init");
+    this.#open.bytes += slice.length;
+    if (this.#open.bytes > limitOf(type)) {
+      throw this.#refuse("length", `a piece of more than ${limitOf(type)} bytes`);
+    }
+    this.#open.slices.push(slice);
+    if (!ends) return undefined;
+    const content = new Uint8Array(this.#open.bytes);
+    let at = 0;
+    for (const part of this.#open.slices) {
+      content.set(part, at);
+      at += part.length;
+    }
+    this.#open = undefined;
+    if (type === chunkTypes.closing) this.#state = "closed";
+    return { type, init, content };
+  }
+}
+
+function limitOf(type: ChunkType): number {
+  if (type === chunkTypes.media) return longestMediaBytes;
+  if (type === chunkTypes.thumbnail) return longestThumbnailBytes;
+  return chunkContentBytes;
+}

@@ -1,0 +1,65 @@
+import { createHash } from "node:crypto";
+import sodium from "libsodium-wrappers";
+import type { OpeningDetails } from "../../src/protocol/sealed/details.ts";
+import { sign, signPair, verify } from "../../src/protocol/sealed/sodium.ts";
+import type { Sign, Suite } from "../../src/protocol/wire/signature.ts";
+
+/** Suite 1 as a phone on Node has it. */
+export const nodeSuite: Suite = { sha512: () => createHash("sha512"), verify };
+
+/** Somebody who signs. */
+export type Signer = { readonly key: Uint8Array; readonly sign: Sign; readonly suite: Suite };
+
+export function signer(): Signer {
+  const { publicKey, secret } = signPair();
+  return { key: publicKey, sign: (message) => sign(secret, message), suite: nodeSuite };
+}
+
+/**
+ * Everything libsodium draws until it is disposed of comes from `seed`: sealing with chosen
+ * randomness, which production code has no way to ask for.
+ */
+export function fixedRandom(seed: string): Disposable {
+  const library = (sodium as unknown as { libsodium: { getRandomValue(): number } }).libsodium;
+  const before = library.getRandomValue;
+  let block = Buffer.alloc(0);
+  let count = 0;
+  library.getRandomValue = () => {
+    if (block.length < 4) {
+      block = createHash("sha512").update(`${seed} ${count++}`).digest();
+    }
+    const value = block.readUInt32LE(0);
+    block = block.subarray(4);
+    return value;
+  };
+  return {
+    [Symbol.dispose]: () => {
+      library.getRandomValue = before;
+    },
+  };
+}
+
+export const opening: OpeningDetails = {
+  startUs: 12_345_678,
+  wallMs: 1_700_000_000_000,
+  clockTrusted: true,
+  incident: "00112233445566778899aabbccddeeff",
+  width: 1280,
+  height: 720,
+  fps: 15,
+  codec: "avc1.42c01f",
+  model: { id: "nanodet", precision: "int8" },
+  zones: ["door"],
+  preRollMs: 5000,
+};
+
+/** Bytes that differ at every place and from seed to seed. */
+export function pattern(length: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let state = seed | 1;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
