@@ -49,7 +49,7 @@ const kinds = {
   "clip-ended": define(7, {
     clip,
     last: object({ number: u32, hash }),
-    reason: oneOf("ended", "longest", "stopped", "cut-off"),
+    reason: oneOf("ended", "longest", "resized", "stopped", "cut-off"),
   }),
   /** A clip or an epoch was sealed to a key that is not one-time, for want of one. */
   "fallback-used": define(8, {

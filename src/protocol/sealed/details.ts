@@ -64,7 +64,7 @@ const closing = object({
   frames: integer(0, 0xffffffff),
   /** Where the recording was thinned because the encoder fell behind. */
   thinned: list(
-    object({ fromUs: integer(), toUs: integer(), how: oneOf("half-rate", "half-size") }),
+    object({ fromUs: integer(), toUs: integer(), how: oneOf("half-rate", "half-size", "dropped") }),
     1024,
   ),
   mostPersons: integer(0, 1024),
@@ -82,7 +82,7 @@ const closing = object({
   sound: optional(
     list(object({ codec: text(64), channels: integer(1, 8), sampleRate: integer(1, 384_000) }), 8),
   ),
-  reason: oneOf("ended", "longest", "stopped"),
+  reason: oneOf("ended", "longest", "resized", "stopped"),
 });
 
 const thumbnail = object({
