@@ -1,0 +1,45 @@
+/**
+ * The camera stage. In: a device or a file with footage, and what is wished of it. Out: pictures in
+ * a bounded slab, masked already, newest first to survive. It fails with a Failure when the source
+ * cannot be opened at first; from then on it mends itself (an unplugged camera is waited for) and
+ * says so through `onEvent`.
+ */
+import { stat } from "node:fs/promises";
+import { Failure } from "../../base/pure/failure.ts";
+import type { Camera, CameraOptions } from "./frame.ts";
+import { openLive } from "./live.ts";
+import { loadAddon } from "./v4l2.ts";
+
+export type {
+  Camera,
+  CameraEvent,
+  CameraInfo,
+  CameraOptions,
+  Control,
+  Frame,
+  PixelFormat,
+  Point,
+  Rect,
+  Slab,
+  SlabOptions,
+  SlabUse,
+  Tensor,
+  TensorSpec,
+  Turn,
+} from "./frame.ts";
+export { listCameras, loadAddon, openSlab } from "./v4l2.ts";
+
+/** Opens a device, or a file with footage as if it were one. */
+export async function openCamera(options: CameraOptions, addon = loadAddon()): Promise<Camera> {
+  if (await isDevice(options.source)) return await openLive(options, addon);
+  throw new Failure("refused", `${options.source} is not a camera`);
+}
+
+/** What lies under /dev is a device even while it is unplugged. */
+async function isDevice(source: string): Promise<boolean> {
+  if (source === "auto" || source.startsWith("/dev/")) return true;
+  const found = await stat(source).catch((cause: unknown) => {
+    throw new Failure("absent", `there is no camera and no file ${source}`, { cause });
+  });
+  return found.isCharacterDevice();
+}
