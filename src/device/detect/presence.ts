@@ -1,0 +1,296 @@
+import { type Box, createTracker, type Found, overlapOf, type Track } from "./track.ts";
+import { type Zone, zonesOf } from "./zone.ts";
+
+/** One person as found in one look. Boxes are pixels of the upright picture. */
+export type Sighting = { track: number; box: Box; score: number; zones: string[]; still: boolean };
+
+/** The sighting whose picture shows most of a person so far. */
+export type Best = { track: number; box: Box; score: number };
+
+export type Incident =
+  | {
+      kind: "start";
+      /** 16 random bytes, hexadecimal. */
+      id: string;
+      /** Capture time of the first picture in which the person was found. */
+      firstSeenUs: number;
+      /** Capture time of the picture that confirmed it. */
+      atUs: number;
+      persons: Sighting[];
+      frame: { width: number; height: number };
+      best: Best;
+    }
+  | { kind: "update"; id: string; atUs: number; persons: Sighting[]; best?: Best }
+  | { kind: "end"; id: string; atUs: number; lastSeenUs: number; mostPersons: number };
+
+export type PresenceOptions = {
+  zones: readonly Zone[];
+  /** Score from which a box counts; who is known already is believed down to `keepShare` of it. */
+  threshold: number;
+  /** Nobody found for so long: the visit is over, whoever comes next makes a new one. */
+  separateVisitMs: number;
+  /** Who came and has not stirred for so long is scenery. */
+  stillForGoodMs?: number;
+  newId(): string;
+};
+
+export type Presence = {
+  /** The outcome of one look. Looks go forward in time; an older one is ignored. */
+  look(look: {
+    atUs: number;
+    found: readonly Found[];
+    frame: { width: number; height: number };
+    /** The motion gate cannot tell what is fresh now: that nothing is proves nothing. */
+    blind?: boolean;
+  }): Incident[];
+  /** Time goes on without looks: ends a visit that is over. */
+  tick(atUs: number): Incident[];
+  /** Ends an open incident now. */
+  close(atUs: number): Incident[];
+  /** The open incident's id. */
+  readonly open: string | undefined;
+  /** Somebody was found and the next look decides: do not wait for motion. */
+  readonly undecided: boolean;
+  /** Where counted persons were last found: look there even when nothing moves. */
+  places(): Box[];
+};
+
+export const keepShare = 0.6;
+const lostMs = 4_000;
+const needed = { hits: 2, looks: 3 };
+const stillMs = 3_000; // a sighting is called still
+const sceneryMs = 2_000; // what was never fresh is scenery after so long and `sceneryLooks` looks
+const sceneryLooks = 3;
+const sceneryOverlap = 0.55;
+const sceneryMisses = 40; // looks in which it was not found: it was taken away
+const mostScenery = 32;
+const freshLooks = 6; // a box that has not walked counts while it was fresh within so many looks
+const restHeights = 0.3;
+const earlierMs = 3_000;
+const betterPicture = 1.2;
+
+type Memory = {
+  /** Looks, latest in the lowest bit: found sure, fresh or walked, and in a zone. */
+  hits: number;
+  fresh: number;
+  looks: number;
+  bornUs: number;
+  /** First found sure in a zone; first of the present hits. */
+  seenUs: number | undefined;
+  firstHitUs: number | undefined;
+  counted: boolean;
+  scenery: boolean;
+  /** Where it has rested since it last stirred. */
+  rest: Box;
+  stirredUs: number;
+};
+
+/**
+ * Turns what looks find into visits. A person is believed when found in two of three looks; it must
+ * also be new to the scene or walk, so that a cone that looks like one never counts, nor does a
+ * restart or a switched light start anything. An open incident always ends, once.
+ */
+export function createPresence(options: PresenceOptions): Presence {
+  const { zones, threshold, separateVisitMs, stillForGoodMs = 120_000, newId } = options;
+  const tracker = createTracker({ sure: threshold, lostMs });
+  const records = new Map<number, Memory>();
+  const scenery: { box: Box; misses: number }[] = [];
+  let open: { id: string; lastSeenUs: number; mostPersons: number; quality: number } | undefined;
+  let names = ""; // of those present in the last update
+  let lastUs = Number.NEGATIVE_INFINITY;
+
+  const remember = (track: Track, record: Memory) => {
+    record.scenery = true;
+    record.counted = false;
+    record.hits = 0;
+    if (scenery.some(({ box }) => overlapOf(box, track.box) >= sceneryOverlap)) return;
+    if (scenery.length === mostScenery) scenery.shift();
+    scenery.push({ box: track.box, misses: 0 });
+  };
+
+  const isScenery = (box: Box) => scenery.some((s) => overlapOf(s.box, box) >= sceneryOverlap);
+
+  /** Counts scenery that was not found in this look, and forgets what has gone. */
+  const age = (found: readonly Found[]) => {
+    for (const piece of scenery) {
+      const seen = found.find(({ box }) => overlapOf(piece.box, box) >= sceneryOverlap);
+      piece.misses = seen ? 0 : piece.misses + 1;
+    }
+    for (let i = scenery.length - 1; i >= 0; i--) {
+      if ((scenery[i]?.misses ?? 0) > sceneryMisses) scenery.splice(i, 1);
+    }
+  };
+
+  const recordOf = (track: Track, atUs: number): Memory => {
+    const known = records.get(track.id);
+    if (known) return known;
+    const record: Memory = {
+      ...{ hits: 0, fresh: 0, looks: 0, bornUs: atUs, counted: false },
+      ...{ seenUs: undefined, firstHitUs: undefined },
+      ...{ scenery: isScenery(track.box), rest: track.box, stirredUs: atUs },
+    };
+    records.set(track.id, record);
+    return record;
+  };
+
+  /** One look of one track; tells whether it counts as a person in this look. */
+  const judge = (track: Track, inZone: boolean, atUs: number, blind: boolean): boolean => {
+    const record = recordOf(track, atUs);
+    if (!blind) {
+      record.looks++;
+      record.fresh = (record.fresh << 1) | (track.found && track.fresh ? 1 : 0);
+    }
+    const rested = !hasLeft(record.rest, track.box);
+    if (track.stirred || !rested) record.stirredUs = atUs;
+    if (!rested) record.rest = track.box;
+    // Scenery that walks was somebody after all.
+    if (record.scenery && track.walked && track.found && !isScenery(track.box) && !rested) {
+      record.scenery = false;
+    }
+    const isNew = track.fresh || track.walked;
+    const sure = track.found && inZone && track.score >= threshold;
+    if (sure) record.seenUs ??= atUs;
+    const hit = sure && isNew && !record.scenery;
+    record.hits = ((record.hits << 1) | (hit ? 1 : 0)) & ((1 << needed.looks) - 1);
+    if (record.hits === 0 && !record.counted) record.firstHitUs = undefined;
+    else if (hit) record.firstHitUs ??= atUs;
+    if (!track.found || record.scenery) return false;
+
+    const lately = record.fresh & ((1 << freshLooks) - 1);
+    if (!track.walked && lately === 0) {
+      if (!blind && record.looks >= sceneryLooks && atUs - record.bornUs >= sceneryMs * 1000) {
+        remember(track, record);
+      }
+      return false;
+    }
+    if (atUs - record.stirredUs >= stillForGoodMs * 1000) {
+      remember(track, record);
+      return false;
+    }
+    if (bitsOf(record.hits) >= needed.hits) record.counted = true;
+    return record.counted && inZone;
+  };
+
+  const end = (atUs: number): Incident[] => {
+    if (!open) return [];
+    const { id, lastSeenUs, mostPersons } = open;
+    open = undefined;
+    names = "";
+    // Who is still there must be confirmed again: one person is never two visits at once.
+    for (const record of records.values()) {
+      record.counted = false;
+      record.hits = 0;
+      record.firstHitUs = undefined;
+    }
+    return [{ kind: "end", id, atUs, lastSeenUs, mostPersons }];
+  };
+
+  const tick = (atUs: number): Incident[] => {
+    if (!open || atUs - open.lastSeenUs < separateVisitMs * 1000) return [];
+    return end(Math.max(atUs, lastUs));
+  };
+
+  return {
+    look({ atUs, found, frame, blind = false }) {
+      if (atUs <= lastUs) return [];
+      const events = tick(atUs);
+      lastUs = atUs;
+      const tracks = tracker.step(found, atUs);
+      age(found);
+      const persons: Sighting[] = [];
+      let firstSeenUs = atUs;
+      for (const track of tracks) {
+        const within = zonesOf(track.box, frame, zones);
+        const inZone = zones.length === 0 || within.length > 0;
+        if (!judge(track, inZone, atUs, blind)) continue;
+        const record = recordOf(track, atUs);
+        firstSeenUs = Math.min(firstSeenUs, firstSeen(record, atUs));
+        const still = atUs - record.stirredUs >= stillMs * 1000;
+        persons.push({ track: track.id, box: track.box, score: track.score, zones: within, still });
+      }
+      for (const id of records.keys()) {
+        if (!tracks.some((track) => track.id === id)) records.delete(id);
+      }
+
+      const best = bestOf(persons, frame);
+      if (!open) {
+        if (!best) return events;
+        open = {
+          id: newId(),
+          lastSeenUs: atUs,
+          mostPersons: persons.length,
+          quality: best.quality,
+        };
+        names = namesOf(persons);
+        const start = { kind: "start", id: open.id, firstSeenUs, atUs, persons, frame } as const;
+        events.push({ ...start, best: best.best });
+        return events;
+      }
+      if (best) open.lastSeenUs = atUs;
+      open.mostPersons = Math.max(open.mostPersons, persons.length);
+      const better = best && best.quality > open.quality * betterPicture ? best : undefined;
+      if (better) open.quality = better.quality;
+      if (best || names !== namesOf(persons)) {
+        names = namesOf(persons);
+        const update = { kind: "update", id: open.id, atUs, persons } as const;
+        events.push(better ? { ...update, best: better.best } : update);
+      }
+      return events;
+    },
+    tick,
+    close: (atUs) => end(Math.max(atUs, lastUs)),
+    get open() {
+      return open?.id;
+    },
+    get undecided() {
+      return [...records.values()].some((record) => record.hits !== 0 && !record.counted);
+    },
+    places() {
+      return tracker.tracks().flatMap((track) => {
+        return records.get(track.id)?.counted ? [track.box] : [];
+      });
+    },
+  };
+}
+
+/** When a person was first found; what stood about for long is dated by its first stir instead. */
+function firstSeen({ seenUs, firstHitUs }: Memory, atUs: number): number {
+  const hitUs = firstHitUs ?? atUs;
+  return seenUs !== undefined && hitUs - seenUs <= earlierMs * 1000 ? seenUs : hitUs;
+}
+
+function hasLeft(rest: Box, box: Box): boolean {
+  const way = Math.hypot(
+    rest.x + rest.width / 2 - box.x - box.width / 2,
+    rest.y + rest.height - box.y - box.height,
+  );
+  return way > restHeights * Math.max(rest.height, box.height);
+}
+
+function bitsOf(value: number): number {
+  let count = 0;
+  for (let rest = value; rest; rest &= rest - 1) count++;
+  return count;
+}
+
+const namesOf = (persons: readonly Sighting[]) =>
+  persons.map((person) => `${person.track}${person.still}${person.zones}`).join();
+
+/** The sighting that makes the best picture: large, sure, and not cut off by the border. */
+function bestOf(
+  persons: readonly Sighting[],
+  frame: { width: number; height: number },
+): { best: Best; quality: number } | undefined {
+  let most: { best: Best; quality: number } | undefined;
+  for (const { track, box, score } of persons) {
+    const edge = Math.min(frame.width, frame.height) * 0.01;
+    const cut =
+      box.x < edge ||
+      box.y < edge ||
+      box.x + box.width > frame.width - edge ||
+      box.y + box.height > frame.height - edge;
+    const quality = score * Math.sqrt(box.height / frame.height) * (cut ? 0.6 : 1);
+    if (!most || quality > most.quality) most = { best: { track, box, score }, quality };
+  }
+  return most;
+}
