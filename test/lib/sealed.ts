@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import sodium from "libsodium-wrappers";
+import { nodeSuite } from "../../src/base/node/crypto.ts";
 import type { OpeningDetails } from "../../src/protocol/sealed/details.ts";
-import { sign, signPair, verify } from "../../src/protocol/sealed/sodium.ts";
+import { sign, signPair } from "../../src/protocol/sealed/sodium.ts";
 import type { Sign, Suite } from "../../src/protocol/wire/signature.ts";
 
-/** Suite 1 as a phone on Node has it. */
-export const nodeSuite: Suite = { sha512: () => createHash("sha512"), verify };
+export { nodeSuite };
 
 /** Somebody who signs. */
 export type Signer = { readonly key: Uint8Array; readonly sign: Sign; readonly suite: Suite };

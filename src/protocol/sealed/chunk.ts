@@ -6,10 +6,9 @@ import { decrypt, encrypt, longestBytes, sizes } from "./sodium.ts";
 
 export const chunkTypes = { opening: 1, media: 2, thumbnail: 3, closing: 4 } as const;
 export type ChunkType = (typeof chunkTypes)[keyof typeof chunkTypes];
-/** Types to come: these a reader must know, or say "update" ... */
-const criticalTypes = [5, 6, 7];
-/** ... and these it may skip. */
-const skippedTypes = [8, 9, 10, 11, 12, 13, 14, 15];
+/** Types to come share these two: what a reader must know, or say "update", and what it may skip. */
+const criticalType = 5;
+const skippedType = 6;
 
 export const stepBytes = 64 * 1024;
 export const mostSteps = longestBytes / stepBytes;
@@ -95,7 +94,8 @@ export class ChunkSealer {
  */
 export class ChunkOpener {
   readonly #keys: ChunkKeys;
-  readonly #chunk = new Uint8Array(1 + longestBytes + sizes.tag);
+  /** The steps of the chunk that is coming in; all of it, once that byte is there. */
+  #chunk: Uint8Array = new Uint8Array(1);
   #filled = 0;
   #counter = 0;
   #last: number = chunkTypes.opening;
@@ -122,23 +122,27 @@ export class ChunkOpener {
     while (at < bytes.length) {
       if (this.#state === "closed") throw this.#refuse("order", "bytes after the closing chunk");
       if (this.#state === "failed") throw new Failure("misuse", "this clip has failed already");
-      const wanted = this.#filled === 0 ? 1 : this.#wanted();
-      const slice = bytes.subarray(at, at + wanted - this.#filled);
+      const slice = bytes.subarray(at, at + this.#chunk.length - this.#filled);
       this.#chunk.set(slice, this.#filled);
       this.#filled += slice.length;
       at += slice.length;
-      if (this.#filled === this.#wanted()) {
-        const piece = this.#complete(this.#chunk.subarray(1, this.#filled));
-        this.#filled = 0;
-        if (piece) yield piece;
+      if (this.#filled < this.#chunk.length) continue;
+      if (this.#filled === 1) {
+        this.#grow();
+        continue;
       }
+      const piece = this.#complete(this.#chunk.subarray(1));
+      this.#chunk = new Uint8Array(1);
+      this.#filled = 0;
+      if (piece) yield piece;
     }
   }
 
-  #wanted(): number {
+  #grow(): void {
     const steps = this.#chunk[0] ?? 0;
     if (steps < 1 || steps > mostSteps) throw this.#refuse("steps", `a chunk of ${steps} steps`);
-    return 1 + steps * stepBytes + sizes.tag;
+    this.#chunk = new Uint8Array(1 + steps * stepBytes + sizes.tag);
+    this.#chunk[0] = steps;
   }
 
   #refuse(stage: string, message: string): Failure {
@@ -151,16 +155,16 @@ export class ChunkOpener {
     this.#counter += 1;
     if (!opened) return this.#hide();
     const { type, plain } = opened;
-    if (criticalTypes.includes(type)) {
+    if (type === criticalType) {
       this.#state = "failed";
-      throw new Failure("refused", `a chunk of type ${type}`, {
+      throw new Failure("refused", "a chunk of a type that is not known", {
         stage: "type",
         hint: "Update this program",
       });
     }
     const { content, ends, init } = this.#unpad(plain);
     this.#order(type);
-    if (skippedTypes.includes(type)) return ends ? { type: "unknown" } : undefined;
+    if (type === skippedType) return ends ? { type: "unknown" } : undefined;
     return this.#join(type as ChunkType, content, ends, init);
   }
 
@@ -169,7 +173,7 @@ export class ChunkOpener {
   #decrypt(sealed: Uint8Array): { type: number; plain: Uint8Array } | undefined {
     const known = Object.values(chunkTypes).filter((type) => type !== this.#last);
     const { video, details } = this.#keys;
-    for (const type of [this.#last, ...known, ...criticalTypes, ...skippedTypes]) {
+    for (const type of [this.#last, ...known, criticalType, skippedType]) {
       const isVideo = type === chunkTypes.media;
       const keys = type > chunkTypes.closing ? [video, details] : [isVideo ? video : details];
       for (const key of keys) {

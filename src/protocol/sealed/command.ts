@@ -22,7 +22,7 @@ import {
   derive,
   encapsulate,
   encrypt,
-  kemPublicKey,
+  type Pair,
   sizes,
   wipe,
 } from "./sodium.ts";
@@ -121,14 +121,14 @@ export function sealCommand(
 }
 
 /**
- * The command inside: null when it is sealed to none of `secrets` (expired, or another camera's).
+ * The command inside: null when it is sealed to none of the `receiving` keys (expired, or another camera's).
  * Checks everything but what only the camera's memory knows: see `CommandGate`. Stages: "length",
  * those of the envelope, "slots", "box" (does not open), "padding", "camera", "incarnation",
  * "key", "signature".
  */
 export function openCommand(
   bytes: Uint8Array,
-  secrets: readonly Uint8Array[],
+  receiving: readonly Pair[],
   expected: { camera: Uint8Array; incarnation: number },
   suite: Suite,
 ): Command | null {
@@ -143,9 +143,7 @@ export function openCommand(
   if (reader.remaining !== slots * (slotBytes + sizes.tag)) {
     throw reader.refuse("length", `a command of ${bytes.length} bytes for ${slots} slots`);
   }
-  const mine = secrets
-    .map((secret) => ({ secret, publicKey: kemPublicKey(secret) }))
-    .find(({ publicKey }) => equal(keyId(publicKey, ciphertext), id));
+  const mine = receiving.find(({ publicKey }) => equal(keyId(publicKey, ciphertext), id));
   if (!mine) return null;
   const shared = decapsulate(ciphertext, mine.secret);
   const key = boxKey(shared, suite, head, mine.publicKey);

@@ -13,6 +13,7 @@ import {
   stepBytes,
 } from "../../../src/protocol/sealed/chunk.ts";
 import { encrypt, random, ready } from "../../../src/protocol/sealed/sodium.ts";
+import { fuzz } from "../../lib/fuzz.ts";
 import { pattern } from "../../lib/sealed.ts";
 import { suite } from "../../lib/suite.ts";
 
@@ -171,14 +172,48 @@ suite("chunk", (test) => {
     assert.is(stageOf(chunk(opening, 0, plain(1, 3))), "flags");
     assert.is(stageOf(chunk(thumbnail, 0, plain(1, 1))), "order");
     assert.is(stageOf(first, chunk(opening, 1, plain(1, 1))), "order");
-    assert.is(stageOf(first, chunk(6, 1, plain(1, 1))), "type");
-    assert.is(stageOf(first, chunk(9, 1, plain(1, 1)), chunk(closing, 2, plain(1, 1))), "taken");
+    assert.is(stageOf(first, chunk(5, 1, plain(1, 1))), "type");
+    assert.is(stageOf(first, chunk(6, 1, plain(1, 1)), chunk(closing, 2, plain(1, 1))), "taken");
     const full = plain(chunkContentBytes, 0, 4);
     assert.is(stageOf(first, video(1, full), chunk(thumbnail, 2, plain(1, 1))), "order");
     assert.is(stageOf(first, video(1, full), video(2, plain(1, 3))), "flags");
     const endless = Array.from({ length: 33 }, (_, i) => video(i + 1, full));
     assert.is(stageOf(first, ...endless), "length");
   });
+
+  test(
+    "fuzz",
+    () => {
+      const both = keys();
+      const sealer = new ChunkSealer(both);
+      const stream = Buffer.concat(
+        [opening, media, closing].flatMap((type) => [...sealer.seal(type, pattern(type))]),
+      );
+      const head = (length: number, flags: number) =>
+        Buffer.from([0, length >> 16, (length >> 8) & 255, length & 255, flags, 0, 0, 0]);
+      fuzz({
+        name: "chunk",
+        seeds: [stream, head(4, 1), head(70_000, 1), head(chunkContentBytes, 0), head(9, 3)],
+        decode: (bytes) => take(new ChunkOpener(both), [bytes]),
+        // The same bytes as the plain text of a second chunk, of each type, behind a good first.
+        reseal: (bytes) => {
+          const steps = (bytes[3] ?? 0) % 7 === 6 ? 4 : 1;
+          const type = ((bytes[bytes.length - 1] ?? 0) % 6) + 1;
+          const padded = Buffer.alloc(steps * stepBytes);
+          padded.set(bytes.subarray(0, padded.length));
+          const nonce = Buffer.alloc(24);
+          nonce[0] = type;
+          nonce[8] = 1;
+          nonce[9] = type === closing ? 1 : 0;
+          const key = type === media ? both.video : both.details;
+          const second = encrypt(key, nonce, padded, new Uint8Array());
+          return Buffer.concat([stream.subarray(0, chunkBytes(1)), Buffer.of(steps), second]);
+        },
+        reaches: ["taken", "chunk", "steps", "padding", "flags", "order", "type"],
+      });
+    },
+    { deadlineMs: 580_000 },
+  );
 
   test("whoever has the video key alone sees the video and that there is more", () => {
     const both = keys();

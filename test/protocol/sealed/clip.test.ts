@@ -1,10 +1,12 @@
 import * as assert from "uvu/assert";
-import { equal } from "../../../src/base/pure/bytes.ts";
+import { equal, Reader } from "../../../src/base/pure/bytes.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import {
   type ClipRecipient,
   ClipSealer,
   type ClipStart,
+  clipKind,
+  headerBytes,
   readStart,
   videoKeyOf,
 } from "../../../src/protocol/sealed/clip.ts";
@@ -12,14 +14,22 @@ import type { ClosingDetails } from "../../../src/protocol/sealed/details.ts";
 import { type ClipEvent, ClipOpener } from "../../../src/protocol/sealed/opened.ts";
 import type { Sealed } from "../../../src/protocol/sealed/sealed.ts";
 import { kemPair, random, ready } from "../../../src/protocol/sealed/sodium.ts";
-import { keyId, unwrap } from "../../../src/protocol/sealed/stanza.ts";
+import {
+  decodeStanzas,
+  encodeStanzas,
+  keyId,
+  unwrap,
+  wrap,
+} from "../../../src/protocol/sealed/stanza.ts";
 import {
   decodePart,
   encodePart,
   partBytes,
   payloadBytes,
 } from "../../../src/protocol/wire/part.ts";
-import { nodeSuite, opening, pattern, type Signer, signer } from "../../lib/sealed.ts";
+import { kinds, signObject } from "../../../src/protocol/wire/signature.ts";
+import { fuzz, quickSign, quickSuite } from "../../lib/fuzz.ts";
+import { fixedRandom, nodeSuite, opening, pattern, type Signer, signer } from "../../lib/sealed.ts";
 import { suite } from "../../lib/suite.ts";
 
 await ready();
@@ -214,6 +224,77 @@ suite("clip", (test) => {
     assert.ok(parts.length >= 4);
     for (const part of parts) assert.ok(part.bytes.length > payloadBytes - 262_161);
   });
+
+  test(
+    "fuzz",
+    () => {
+      const key = pattern(32, 11);
+      const quick = { sign: quickSign(key), suite: quickSuite };
+      const recipients = [{ publicKey: kemPair().publicKey, shared: false }];
+      const fields = { camera: key, incarnation: 1, membership: 1, recipients, opening };
+      const clipKey = (() => {
+        using _ = fixedRandom("clip fuzz");
+        random(16);
+        return random(32);
+      })();
+      using _ = fixedRandom("clip fuzz");
+      const sealer = new ClipSealer({ ...fields, ...quick });
+      const first = sealer.flush()?.bytes as Uint8Array;
+      sealer.init(pattern(100));
+      const second = sealer.flush()?.bytes as Uint8Array;
+      const last = Buffer.concat(sealer.close(closing).map(({ bytes }) => bytes));
+      // Without the chunk's 64 KiB most mutations meet the head, the header and the stanzas.
+      const part = decodePart(first);
+      const short = encodePart(part, [part.payload.subarray(0, 1400)], quick).bytes;
+      fuzz({
+        name: "clip",
+        seeds: [short, short, first, Buffer.concat([first, second, last])],
+        decode: (bytes) => {
+          const opener = new ClipOpener({
+            ...{ camera: key, suite: quickSuite, key: () => ({ clip: clipKey }) },
+          });
+          return [...opener.push(bytes)];
+        },
+        reseal: (bytes) => {
+          const end = bytes.length < 10_000 ? bytes.length : first.length;
+          if (bytes.length < end || end < 400) return bytes;
+          const whole = bytes.subarray(0, end);
+          if (end < first.length)
+            new DataView(whole.buffer, whole.byteOffset).setUint32(92, end - 160);
+          signObject(clipKind, whole.subarray(96, 96 + headerBytes), quick.sign, quickSuite);
+          signObject(kinds.part, whole, quick.sign, quickSuite);
+          return bytes;
+        },
+        reaches: [
+          ...["taken", "length", "version", "suite", "kind", "flags", "camera", "signature"],
+          ...["header", "chain", "previous", "count", "stanza", "steps", "chunk", "commitment"],
+        ],
+      });
+    },
+    { deadlineMs: 580_000 },
+  );
+
+  test(
+    "fuzz of stanzas",
+    () => {
+      const phone = kemPair();
+      const context = pattern(32, 2);
+      const id = keyId(phone.publicKey);
+      const stanza = wrap(pattern(32), context, { id, publicKey: phone.publicKey });
+      const later = { type: 9, id: new Uint8Array(), body: pattern(40) };
+      fuzz({
+        name: "stanza",
+        seeds: [encodeStanzas([stanza]), encodeStanzas([later, stanza]), encodeStanzas([])],
+        decode: (bytes) => {
+          const reader = new Reader(bytes, "stanzas");
+          for (const one of decodeStanzas(reader)) unwrap(one, context, id, phone.secret);
+          reader.end();
+        },
+        reaches: ["taken", "length", "count", "stanza"],
+      });
+    },
+    { deadlineMs: 200_000 },
+  );
 
   test("misuse: no recipients, fragments first, anything after the end", () => {
     const camera = signer();
