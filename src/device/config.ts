@@ -1,0 +1,202 @@
+import { readFile, stat } from "node:fs/promises";
+import {
+  choice,
+  number,
+  printSettings,
+  readSettings,
+  type Setting,
+  text,
+  type Values,
+} from "../base/node/settings.ts";
+import { Failure } from "../base/pure/failure.ts";
+import type { Point } from "./camera/camera.ts";
+
+/** The format of the settings file. It rises when an old file could be misread. */
+const version = 1;
+const fileLimitBytes = 64 * 1024;
+
+export type Zone = { name: string; polygon: Point[] };
+
+function readPolygon(value: unknown): Point[] | undefined {
+  if (!Array.isArray(value) || value.length < 3 || value.length > 32) return undefined;
+  const inPicture = (n: unknown): n is number => typeof n === "number" && n >= 0 && n <= 1;
+  const points = value.map((pair: unknown) => {
+    if (!Array.isArray(pair) || pair.length !== 2) return undefined;
+    const [x, y] = pair;
+    return inPicture(x) && inPicture(y) ? { x, y } : undefined;
+  });
+  return points.every((point) => point !== undefined) ? points : undefined;
+}
+
+function readList<T>(value: unknown, limit: number, read: (item: unknown) => T | undefined) {
+  if (!Array.isArray(value) || value.length > limit) return undefined;
+  const items = value.map(read);
+  return items.every((item): item is T => item !== undefined) ? items : undefined;
+}
+
+const polygonText =
+  "[x, y] points from 0 to 1, x from the left and y from the top, 3 to 32 of them";
+
+const masks: Setting<Point[][]> = {
+  default: [],
+  about: "what the camera must never see; blackened before anything else looks at a picture",
+  expected: `a list of at most 16 polygons, each a list of ${polygonText}`,
+  read: (value) => readList(value, 16, readPolygon),
+};
+
+const zones: Setting<Zone[]> = {
+  default: [],
+  about: "where a person counts, by the feet; none means the whole picture",
+  expected: `a list of at most 16 of {name, polygon}, the polygon a list of ${polygonText}`,
+  read: (value) =>
+    readList(value, 16, (item): Zone | undefined => {
+      if (typeof item !== "object" || item === null || !("name" in item) || !("polygon" in item)) {
+        return undefined;
+      }
+      const polygon = readPolygon(item.polygon);
+      const isNamed = typeof item.name === "string" && /^[a-z0-9_-]{1,32}$/i.test(item.name);
+      return polygon && isNamed ? { name: item.name as string, polygon } : undefined;
+    }),
+};
+
+const controls: Setting<Record<string, number>> = {
+  default: {},
+  about: "camera controls by the names `obscura-camera cameras` shows, set at each opening",
+  expected: "names with whole numbers, such as power_line_frequency: 1",
+  read: (value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+    const entries = Object.entries(value);
+    const good = entries.every(
+      ([name, n]) => /^[a-z0-9_]{1,64}$/.test(name) && Number.isInteger(n),
+    );
+    return good && entries.length <= 64 ? (value as Record<string, number>) : undefined;
+  },
+};
+
+export const schema = {
+  name: text({ default: "camera", limit: 64, about: "what the phone calls this camera" }),
+  camera: {
+    source: text({
+      default: "auto",
+      limit: 4096,
+      about: "a device (/dev/v4l/by-id/…), a video file to replay, or auto for the first camera",
+    }),
+    width: number({ default: 1280, min: 64, max: 4096, whole: true, about: "pixels" }),
+    height: number({ default: 720, min: 64, max: 4096, whole: true, about: "pixels" }),
+    fps: number({ default: 15, min: 1, max: 60, about: "pictures a second asked of the camera" }),
+    format: choice({
+      default: "auto",
+      of: ["auto", "MJPG", "YUYV", "NV12", "RGB3", "GREY"],
+      about: "the camera's pixel format",
+    }),
+    rotate: choice({ default: 0, of: [0, 90, 180, 270], about: "degrees clockwise to upright" }),
+    flip: choice({ default: false, of: [true, false], about: "mirror left and right" }),
+    masks,
+    controls,
+    slabMiB: number({
+      default: 48,
+      min: 8,
+      max: 512,
+      whole: true,
+      about: "locked memory for pictures: pre-roll and those under way",
+    }),
+  },
+  detect: {
+    threshold: number({ default: 0.4, min: 0.01, max: 0.99, about: "least score of a person" }),
+    input: choice({
+      default: "auto",
+      of: ["auto", "256x160", "320x192", "416x256", "416x320", "640x384"],
+      about: "the model's picture; larger sees farther and costs more",
+    }),
+    precision: choice({
+      default: "auto",
+      of: ["auto", "fp32", "int8"],
+      about: "auto times both once and keeps the faster that agrees",
+    }),
+    threads: number({ default: 2, min: 1, max: 8, whole: true, about: "processors for a look" }),
+    crops: choice({
+      default: true,
+      of: [true, false],
+      about: "look closer at what moves far away; off on a Pi Zero 2 W",
+    }),
+    separateVisitS: number({
+      default: 10,
+      min: 1,
+      max: 600,
+      about: "seconds without a person after which the next one is a new visit",
+    }),
+    zones,
+  },
+  record: {
+    fps: number({ default: 15, min: 1, max: 60, about: "pictures a second kept in a clip" }),
+    preRollS: number({ default: 5, min: 0, max: 30, about: "seconds kept from before" }),
+    postRollS: number({ default: 5, min: 0, max: 60, about: "seconds kept after" }),
+    longestS: number({
+      default: 180,
+      min: 10,
+      max: 3600,
+      about: "seconds after which a clip ends and the next follows without a gap",
+    }),
+    preRollMiB: number({ default: 24, min: 1, max: 256, about: "memory for the pre-roll" }),
+  },
+  outbox: {
+    limitMiB: number({
+      default: 2048,
+      min: 64,
+      max: 1_000_000,
+      whole: true,
+      about: "room for sealed clips; the oldest goes first, and the log says so",
+    }),
+    headroomMiB: number({
+      default: 256,
+      min: 0,
+      max: 100_000,
+      whole: true,
+      about: "room left free on the card for everything else",
+    }),
+  },
+  log: choice({
+    default: "info",
+    of: ["debug", "info", "warn", "error"],
+    about: "least level that is written",
+  }),
+};
+
+export type Config = Values<typeof schema>;
+
+/**
+ * The settings of `file`, or the defaults when no file is named.
+ * @throws Failure absent when it cannot be read, misuse with one line for each mistake
+ */
+export async function readConfig(
+  file: string | undefined,
+  onNotice?: (line: string) => void,
+): Promise<Config> {
+  return readSettings(
+    { file: file ?? "defaults", text: file === undefined ? "" : await load(file) },
+    schema,
+    { version, ...(onNotice ? { onNotice } : {}) },
+  );
+}
+
+async function load(file: string): Promise<string> {
+  try {
+    const { size } = await stat(file);
+    if (size > fileLimitBytes) {
+      throw new Failure(
+        "misuse",
+        `${file} has ${size} bytes; settings need at most ${fileLimitBytes}`,
+      );
+    }
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    if (cause instanceof Failure) throw cause;
+    const code = (cause as NodeJS.ErrnoException).code ?? "unreadable";
+    throw new Failure("absent", `cannot read the settings in ${file} (${code})`, { cause });
+  }
+}
+
+/** The whole file with every default and what it means. */
+export function printConfig(): string {
+  return `version: ${version}\n${printSettings(schema)}`;
+}
