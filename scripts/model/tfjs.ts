@@ -94,7 +94,8 @@ export function readNetwork(json: Uint8Array, bin: Uint8Array, outputs: string[]
     switch (node.op) {
       case "Placeholder": {
         input = name;
-        const dims = (node.attr?.shape?.shape as { dim: Dim[] }).dim.map((d) => Number(d.size));
+        const shape = node.attr?.shape?.shape;
+        const dims = shape && "dim" in shape ? shape.dim.map((d) => Number(d.size)) : [];
         return { layer: name, nchw: true, pad: 0, channels: dims[1] ?? 0, size: dims[2] ?? 0 };
       }
       case "Transpose": {

@@ -1,0 +1,246 @@
+import { execFile, spawn } from "node:child_process";
+import { open, readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { promisify } from "node:util";
+import { Failure } from "../../base/pure/failure.ts";
+import type { PixelFormat } from "../camera/camera.ts";
+import { type JpegHeader, readJpegHeader } from "./jpeg.ts";
+
+/** One picture of a file, not yet in a slab. `index` is the video's own, from 0; absent in images. */
+export type Picture = {
+  format: PixelFormat & ("MJPG" | "RGB3");
+  width: number;
+  height: number;
+  bytes: Uint8Array;
+  index?: number;
+};
+export type ReadOptions = {
+  /** Pictures for each second of video time; a video that has fewer gives all of its own. */
+  fps: number;
+  /** False sends JPEG files through ffmpeg too, for kinds that libjpeg does not read. */
+  direct?: boolean;
+  signal?: AbortSignal;
+};
+
+const run = promisify(execFile);
+const imageLimitBytes = 512 * 2 ** 20;
+const headLimitBytes = 64;
+const probeLimitMs = 60_000;
+/** libcamerify preloads a library that must not start in a child. */
+const environment = { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" };
+const readers: [RegExp, string][] = [
+  [/^\xff\xd8/, "jpeg_pipe"],
+  [/^\x89PNG\r\n/, "png_pipe"],
+  [/^BM.{12}/s, "bmp_pipe"],
+  [/^RIFF....WEBP/s, "webp_pipe"],
+  [/^(II\*\0|MM\0\*)/, "tiff_pipe"],
+];
+/** How ffmpeg's filters undo EXIF orientations 2 to 8. */
+const upright: Record<number, string> = {
+  2: "hflip",
+  3: "hflip,vflip",
+  4: "vflip",
+  5: "transpose=cclock_flip",
+  6: "transpose=clock",
+  7: "transpose=clock_flip",
+  8: "transpose=cclock",
+};
+
+/**
+ * The pictures of an image or video file, upright as a viewer shows them. Upright JPEG files come
+ * as they are; all else is decoded by ffmpeg, one picture in memory at a time.
+ *
+ * @throws Failure absent (no such file), refused (ffmpeg cannot read it), denied, corrupt
+ */
+export async function* readPictures(file: string, options: ReadOptions): AsyncGenerator<Picture> {
+  const head = await readHead(file);
+  const reader = readerOf(head);
+  if (!reader && (await isVideo(file))) return yield* decodeVideo(file, options);
+  const bytes = await readFile(file);
+  if (bytes.length > imageLimitBytes)
+    throw new Failure("refused", `an image of ${bytes.length} bytes is not read`);
+  const header = readJpegHeader(bytes);
+  if (header && header.orientation === 1 && options.direct !== false) {
+    const { width, height } = header;
+    return yield { format: "MJPG", width, height, bytes };
+  }
+  yield await decodeImage(bytes, reader, header, options);
+}
+
+async function readHead(file: string): Promise<Uint8Array> {
+  try {
+    await using handle = await open(file);
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new Failure("refused", "it is not a file");
+    if (stat.size === 0) throw new Failure("refused", "it is empty");
+    const head = new Uint8Array(headLimitBytes);
+    const { bytesRead } = await handle.read(head, 0, headLimitBytes, 0);
+    return head.subarray(0, bytesRead);
+  } catch (cause) {
+    if (cause instanceof Failure) throw cause;
+    const errno = (cause as NodeJS.ErrnoException).code;
+    if (errno === "ENOENT") throw new Failure("absent", "there is no such file", { cause });
+    if (errno === "EACCES") throw new Failure("denied", "it may not be read", { cause });
+    throw new Failure("refused", `it cannot be read (${errno ?? cause})`, { cause });
+  }
+}
+
+/** ffmpeg's reader of a still image, by first bytes; anything else is asked of ffprobe. */
+function readerOf(head: Uint8Array): string | undefined {
+  const text = String.fromCharCode(...head);
+  return readers.find(([start]) => start.test(text))?.[1];
+}
+
+async function isVideo(file: string): Promise<boolean> {
+  const entries = "format=format_name:stream=codec_type,nb_frames";
+  const { stdout } = await run(
+    "ffprobe",
+    ["-v", "error", "-protocol_whitelist", "file", "-select_streams", "v:0"].concat([
+      "-show_entries",
+      entries,
+      "-of",
+      "json",
+      `file:${file}`,
+    ]),
+    { env: environment, timeout: probeLimitMs },
+  ).catch((cause) => {
+    throw refusal(String((cause as { stderr?: unknown }).stderr ?? ""), cause);
+  });
+  const { format, streams } = JSON.parse(stdout) as {
+    format?: { format_name?: string };
+    streams?: { nb_frames?: string }[];
+  };
+  const [stream] = streams ?? [];
+  if (!stream) throw new Failure("refused", "it holds no picture");
+  const name = format?.format_name ?? "";
+  return !/_pipe$|^image2$/.test(name) && stream.nb_frames !== "1";
+}
+
+async function decodeImage(
+  bytes: Uint8Array,
+  reader: string | undefined,
+  header: JpegHeader | undefined,
+  options: ReadOptions,
+): Promise<Picture> {
+  const turn = upright[header?.orientation ?? 1];
+  const filters = turn ? ["-vf", turn] : [];
+  const kind = reader ? ["-f", reader] : [];
+  const strict = ["-noautorotate", "-xerror", "-err_detect", "explode"];
+  const input = [...strict, ...kind, "-i", "pipe:0", ...filters, "-frames:v", "1"];
+  for await (const picture of decode(input, options, bytes)) return picture;
+  throw new Failure("refused", "it holds no picture");
+}
+
+/**
+ * Chooses the pictures by their times and keeps each one's number: the number and the choice go
+ * through ffmpeg's filters as the time stamp (2 × number + chosen) and come out on a pipe.
+ */
+async function* decodeVideo(file: string, options: ReadOptions): AsyncGenerator<Picture> {
+  const slot = `floor(if(isnan(T),N/25,T-STARTT)*${options.fps}+0.001)+1`;
+  const stamp = `st(0,${slot});st(2,gt(ld(0),ld(1)));st(1,max(ld(0),ld(1)));2*N+ld(2)`;
+  const filters = [
+    `setpts='${stamp}'`,
+    "select='mod(pts,2)'",
+    "metadata=add:key=chosen:value=1",
+    "metadata=print:file='pipe\\:3':direct=1",
+  ].join(",");
+  const input = ["-protocol_whitelist", "file", "-i", `file:${file}`, "-map", "0:v:0"];
+  yield* decode([...input, "-vf", filters, "-fps_mode", "passthrough"], options);
+}
+
+async function* decode(
+  input: string[],
+  { signal }: ReadOptions,
+  stdin?: Uint8Array,
+): AsyncGenerator<Picture> {
+  const output = ["-an", "-sn", "-dn", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe"];
+  const child = spawn(
+    "ffmpeg",
+    ["-nostdin", "-hide_banner", "-loglevel", "error", ...input, ...output, "pipe:1"],
+    { stdio: [stdin ? "pipe" : "ignore", "pipe", "pipe", "pipe"], env: environment },
+  );
+  let said = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    said = (said + text).slice(-4096);
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on("error", (cause) => {
+      reject(
+        new Failure("absent", `ffmpeg cannot be started: ${cause.message}`, {
+          hint: "Install it with: sudo apt-get install ffmpeg",
+          cause,
+        }),
+      );
+    });
+    child.on("close", resolve);
+  });
+  ended.catch(() => {});
+  child.stdin?.on("error", () => {}).end(stdin); // ffmpeg may have seen enough before the end
+  const stop = () => child.kill("SIGKILL");
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    const numbers = readNumbers(child.stdio[3] as Readable);
+    for await (const picture of readPpm(child.stdout as Readable)) {
+      if (stdin) yield picture;
+      else {
+        const { value: index, done } = await numbers.next();
+        if (done) throw new Failure("corrupt", "ffmpeg gave a picture without its number");
+        yield { ...picture, index };
+      }
+    }
+    if ((await ended) !== 0) throw refusal(said);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    stop();
+  }
+}
+
+/** The pictures' numbers out of the lines "frame:0    pts:7    pts_time:…". */
+async function* readNumbers(stream: Readable): AsyncGenerator<number> {
+  for await (const line of createInterface({ input: stream })) {
+    const stamp = /^frame:\d+\s+pts:(\d+)/.exec(line)?.[1];
+    if (stamp) yield (Number(stamp) - 1) / 2;
+  }
+}
+
+/** Pictures out of a stream of binary PPM files. */
+async function* readPpm(stream: Readable): AsyncGenerator<Picture> {
+  let header = "";
+  let picture: Picture | undefined;
+  let filled = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    for (let at = 0; at < chunk.length; ) {
+      if (!picture) {
+        header += String.fromCharCode(chunk[at++] ?? 0);
+        const match = /^P6\n(\d+) (\d+)\n255\n$/.exec(header);
+        if (match) {
+          const [width, height] = [Number(match[1]), Number(match[2])];
+          const bytes = new Uint8Array(width * height * 3);
+          picture = { format: "RGB3", width, height, bytes };
+          filled = 0;
+        } else if (header.length > headLimitBytes) {
+          throw new Failure("corrupt", "ffmpeg gave no picture");
+        }
+        continue;
+      }
+      const part = chunk.subarray(at, at + picture.bytes.length - filled);
+      picture.bytes.set(part, filled);
+      filled += part.length;
+      at += part.length;
+      if (filled < picture.bytes.length) continue;
+      yield picture;
+      picture = undefined;
+      header = "";
+    }
+  }
+}
+
+/** ffmpeg's own words, without its addresses in memory and without the file's name. */
+function refusal(said: string, cause?: unknown): Failure {
+  const line = said.trim().split("\n").at(-1) ?? "";
+  const reason = line.replace(/\[[^\]]*\]\s*|(file|pipe):\S*: /g, "");
+  return new Failure("refused", `ffmpeg cannot read it${reason ? `: ${reason}` : ""}`, {
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
