@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { Failure } from "../../base/pure/failure.ts";
 import type { PixelFormat } from "../camera/camera.ts";
-import { type JpegHeader, readJpegHeader } from "./jpeg.ts";
+import { readJpegHeader } from "./jpeg.ts";
 
 /** One picture of a file, not yet in a slab. `index` is the video's own, from 0; absent in images. */
 export type Picture = {
@@ -24,17 +24,16 @@ export type ReadOptions = {
 };
 
 const run = promisify(execFile);
-const imageLimitBytes = 512 * 2 ** 20;
 const headLimitBytes = 64;
 const probeLimitMs = 60_000;
 /** libcamerify preloads a library that must not start in a child. */
 const environment = { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" };
-const readers: [RegExp, string][] = [
-  [/^\xff\xd8/, "jpeg_pipe"],
-  [/^\x89PNG\r\n/, "png_pipe"],
-  [/^BM.{12}/s, "bmp_pipe"],
-  [/^RIFF....WEBP/s, "webp_pipe"],
-  [/^(II\*\0|MM\0\*)/, "tiff_pipe"],
+const decoders: [RegExp, string][] = [
+  [/^\xff\xd8/, "mjpeg"],
+  [/^\x89PNG\r\n/, "png"],
+  [/^BM.{12}/s, "bmp"],
+  [/^RIFF....WEBP/s, "webp"],
+  [/^(II\*\0|MM\0\*)/, "tiff"],
 ];
 /** How ffmpeg's filters undo EXIF orientations 2 to 8. */
 const upright: Record<number, string> = {
@@ -55,17 +54,19 @@ const upright: Record<number, string> = {
  */
 export async function* readPictures(file: string, options: ReadOptions): AsyncGenerator<Picture> {
   const head = await readHead(file);
-  const reader = readerOf(head);
-  if (!reader && (await isVideo(file))) return yield* decodeVideo(file, options);
-  const bytes = await readFile(file);
-  if (bytes.length > imageLimitBytes)
-    throw new Failure("refused", `an image of ${bytes.length} bytes is not read`);
-  const header = readJpegHeader(bytes);
-  if (header && header.orientation === 1 && options.direct !== false) {
-    const { width, height } = header;
-    return yield { format: "MJPG", width, height, bytes };
+  const decoder = decoderOf(head);
+  if (!decoder && (await isVideo(file))) return yield* decodeVideo(file, options);
+  let orientation = 1;
+  if (decoder === "mjpeg") {
+    const bytes = await readFile(file);
+    const header = readJpegHeader(bytes);
+    orientation = header?.orientation ?? 1;
+    if (header && orientation === 1 && options.direct !== false) {
+      const { width, height } = header;
+      return yield { format: "MJPG", width, height, bytes };
+    }
   }
-  yield await decodeImage(bytes, reader, header, options);
+  yield await decodeImage(file, decoder, orientation, options);
 }
 
 async function readHead(file: string): Promise<Uint8Array> {
@@ -86,10 +87,10 @@ async function readHead(file: string): Promise<Uint8Array> {
   }
 }
 
-/** ffmpeg's reader of a still image, by first bytes; anything else is asked of ffprobe. */
-function readerOf(head: Uint8Array): string | undefined {
+/** ffmpeg's decoder of a still image, by first bytes; anything else is asked of ffprobe. */
+function decoderOf(head: Uint8Array): string | undefined {
   const text = String.fromCharCode(...head);
-  return readers.find(([start]) => start.test(text))?.[1];
+  return decoders.find(([start]) => start.test(text))?.[1];
 }
 
 async function isVideo(file: string): Promise<boolean> {
@@ -118,18 +119,24 @@ async function isVideo(file: string): Promise<boolean> {
 }
 
 async function decodeImage(
-  bytes: Uint8Array,
-  reader: string | undefined,
-  header: JpegHeader | undefined,
+  file: string,
+  decoder: string | undefined,
+  orientation: number,
   options: ReadOptions,
 ): Promise<Picture> {
-  const turn = upright[header?.orientation ?? 1];
+  const turn = upright[orientation];
   const filters = turn ? ["-vf", turn] : [];
-  const kind = reader ? ["-f", reader] : [];
-  const strict = ["-noautorotate", "-xerror", "-err_detect", "explode"];
-  const input = [...strict, ...kind, "-i", "pipe:0", ...filters, "-frames:v", "1"];
-  for await (const picture of decode(input, options, bytes)) return picture;
+  // A name with a % would be a pattern, and its ending would choose the decoder.
+  const kind = decoder ? ["-f", "image2", "-pattern_type", "none", "-c:v", decoder] : [];
+  const strict = ["-noautorotate", "-xerror"];
+  const input = [...strict, ...kind, ...from(file), ...filters, "-frames:v", "1"];
+  for await (const picture of decode(input, options)) return picture;
   throw new Failure("refused", "it holds no picture");
+}
+
+/** The file and nothing else: no address of the network, no list of other files. */
+function from(file: string): string[] {
+  return ["-protocol_whitelist", "file", "-i", `file:${file}`];
 }
 
 /**
@@ -145,20 +152,29 @@ async function* decodeVideo(file: string, options: ReadOptions): AsyncGenerator<
     "metadata=add:key=chosen:value=1",
     "metadata=print:file='pipe\\:3':direct=1",
   ].join(",");
-  const input = ["-protocol_whitelist", "file", "-i", `file:${file}`, "-map", "0:v:0"];
-  yield* decode([...input, "-vf", filters, "-fps_mode", "passthrough"], options);
+  const input = [...from(file), "-map", "0:v:0", "-vf", filters, "-fps_mode", "passthrough"];
+  let numbers: AsyncGenerator<number> | undefined;
+  const pictures = decode(input, options, (stream) => {
+    numbers = readNumbers(stream);
+  });
+  for await (const picture of pictures) {
+    const next = await numbers?.next();
+    if (!next || next.done)
+      throw new Failure("corrupt", "ffmpeg gave a picture without its number");
+    yield { ...picture, index: next.value };
+  }
 }
 
 async function* decode(
   input: string[],
   { signal }: ReadOptions,
-  stdin?: Uint8Array,
+  aside?: (stream: Readable) => void,
 ): AsyncGenerator<Picture> {
   const output = ["-an", "-sn", "-dn", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe"];
   const child = spawn(
     "ffmpeg",
     ["-nostdin", "-hide_banner", "-loglevel", "error", ...input, ...output, "pipe:1"],
-    { stdio: [stdin ? "pipe" : "ignore", "pipe", "pipe", "pipe"], env: environment },
+    { stdio: ["ignore", "pipe", "pipe", aside ? "pipe" : "ignore"], env: environment },
   );
   let said = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -176,19 +192,11 @@ async function* decode(
     child.on("close", resolve);
   });
   ended.catch(() => {});
-  child.stdin?.on("error", () => {}).end(stdin); // ffmpeg may have seen enough before the end
   const stop = () => child.kill("SIGKILL");
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    const numbers = readNumbers(child.stdio[3] as Readable);
-    for await (const picture of readPpm(child.stdout as Readable)) {
-      if (stdin) yield picture;
-      else {
-        const { value: index, done } = await numbers.next();
-        if (done) throw new Failure("corrupt", "ffmpeg gave a picture without its number");
-        yield { ...picture, index };
-      }
-    }
+    aside?.(child.stdio[3] as Readable);
+    yield* readPpm(child.stdout as Readable);
     if ((await ended) !== 0) throw refusal(said);
   } finally {
     signal?.removeEventListener("abort", stop);
