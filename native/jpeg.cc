@@ -90,24 +90,30 @@ void readFrom(j_decompress_ptr reading, jpeg_source_mgr* source, const uint8_t* 
 }
 
 static boolean overflow(j_compress_ptr writing) {
-  auto* errors = reinterpret_cast<JpegErrors*>(writing->err);
-  errors->base.msg_code = JERR_BUFFER_SIZE;
-  errors->status = Status::full;
-  leave(reinterpret_cast<j_common_ptr>(writing));
-  return FALSE;
+  auto* sink = reinterpret_cast<JpegSink*>(writing->dest);
+  if (sink->spilt) {
+    auto* errors = reinterpret_cast<JpegErrors*>(writing->err);
+    errors->base.msg_code = JERR_BUFFER_SIZE;
+    errors->status = Status::full;
+    leave(reinterpret_cast<j_common_ptr>(writing));
+  }
+  sink->spilt = true;
+  sink->base.next_output_byte = sink->spill;
+  sink->base.free_in_buffer = sizeof sink->spill;
+  return TRUE;
 }
 
 void writeTo(j_compress_ptr writing, JpegSink* sink, uint8_t* out, size_t capacity) {
-  sink->out = out;
   sink->capacity = capacity;
   sink->length = 0;
-  sink->base.next_output_byte = out;
-  sink->base.free_in_buffer = capacity;
+  sink->spilt = capacity == 0;
+  sink->base.next_output_byte = sink->spilt ? sink->spill : out;
+  sink->base.free_in_buffer = sink->spilt ? sizeof sink->spill : capacity;
   sink->base.init_destination = [](j_compress_ptr) {};
   sink->base.empty_output_buffer = overflow;
   sink->base.term_destination = [](j_compress_ptr done) {
     auto* end = reinterpret_cast<JpegSink*>(done->dest);
-    end->length = end->capacity - end->base.free_in_buffer;
+    end->length = end->capacity + (end->spilt ? sizeof end->spill : 0) - end->base.free_in_buffer;
   };
   writing->dest = &sink->base;
 }

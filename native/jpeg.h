@@ -19,10 +19,13 @@ struct JpegErrors {
 };
 void watch(JpegErrors*, char* message);
 
+// libjpeg asks for more room as soon as the last byte is taken, needed or not, and does not look
+// before the first one. What does not fit goes to `spill`, and `length` then exceeds `capacity`.
 struct JpegSink {
   jpeg_destination_mgr base;
-  uint8_t* out;
   size_t capacity, length;
+  bool spilt;
+  uint8_t spill[64];
 };
 void writeTo(j_compress_ptr, JpegSink*, uint8_t* out, size_t capacity);
 void readFrom(j_decompress_ptr, jpeg_source_mgr*, const uint8_t* data, size_t length);

@@ -82,8 +82,10 @@ Status blankJpeg(const Picture& picture, MarkUnits mark, const void* context, Bu
   Blanking b = {};
   watch(&b.errors, message);
   const Status status = blankAll(&b, picture, mark, context, units, out, capacity);
-  if (status == Status::ok) *length = b.sink.length;
-  return status;
+  if (status != Status::ok) return status;
+  if (b.sink.length > capacity) return Status::full;
+  *length = b.sink.length;
+  return Status::ok;
 }
 
 }  // namespace pixels

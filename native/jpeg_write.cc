@@ -76,8 +76,10 @@ Status writeJpeg(const Planes& planes, int quality, uint8_t* out, size_t capacit
   Writing w = {};
   watch(&w.errors, message);
   const Status status = writeAll(&w, planes, quality, out, capacity);
-  if (status == Status::ok) *length = w.sink.length;
-  return status;
+  if (status != Status::ok) return status;
+  if (w.sink.length > capacity) return Status::full;
+  *length = w.sink.length;
+  return Status::ok;
 }
 
 }  // namespace pixels

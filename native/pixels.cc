@@ -77,7 +77,7 @@ Status luma(const Picture& picture, Turn turn, uint32_t width, uint32_t height, 
     uint8_t* to = out + walk.start + walk.dy * static_cast<ptrdiff_t>(j);
     uint8_t* target = walk.dx == 1 ? to : line;
     if (view.colour != View::rgb) {
-      grey.bytes(0, target);
+      grey.bytes(&target);
     } else {
       uint8_t* rgb = inside.lines.as() + across;
       grey.triples(rgb);

@@ -142,11 +142,11 @@ Status jpeg(const Picture& picture, Turn turn, Box crop, uint32_t maxWidth, int 
         Placer(axes, across, down, plane[2], halfStride, channels, lines + block)};
     for (uint32_t j = 0; j < down; j++) {
       resampler.line(j);
+      uint8_t* line[2] = {placers[0].line(j), placers[1].line(j)};
+      if (rgb) resampler.triples(line[0]);
+      else resampler.bytes(line);
       for (int c = 0; c < count; c++) {
-        uint8_t* line = placers[c].line(j);
-        if (rgb) resampler.triples(line);
-        else resampler.bytes(c, line);
-        if (!view.full) widen(line, across, b == 1);
+        if (!view.full) widen(line[c], across, b == 1);
         placers[c].done(j);
       }
     }

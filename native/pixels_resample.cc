@@ -68,7 +68,9 @@ bool Resampler::start(const Band& band, const Axis& x, const Axis& y) {
 
 // Two bytes as they lie in memory: both processors of this product are little-endian.
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
-typedef uint16_t __attribute__((aligned(1), may_alias)) Pair;
+struct __attribute__((packed, may_alias)) Pair {
+  uint16_t both;
+};
 
 // Weights sum to 256, so a sum of products never leaves 16 bits.
 template <typename In, typename Take>
@@ -96,61 +98,82 @@ void Resampler::line(uint32_t j) {
     } else {
       const Pair* pairs = reinterpret_cast<const Pair*>(line) + from;
       if (band_.kind == Band::low) {
-        add(sums, pairs, samples_, weights[k], fresh, [](uint16_t v) -> uint16_t { return v & 255; });
+        add(sums, pairs, samples_, weights[k], fresh, [](Pair v) -> uint16_t { return v.both & 255; });
       } else {
-        add(sums, pairs, samples_, weights[k], fresh, [](uint16_t v) -> uint16_t { return v >> 8; });
+        add(sums, pairs, samples_, weights[k], fresh, [](Pair v) -> uint16_t { return v.both >> 8; });
       }
     }
     fresh = false;
   }
 }
 
-template <typename Out>
-void Resampler::across(int channel, Out out) {
-  const uint32_t width = x_.width(), count = x_.count();
-  const size_t channels = static_cast<size_t>(band_.channels);
-  const uint16_t* sums = sums_.as<uint16_t>() + channel;
-  for (uint32_t i = 0; i < count; i++) {
-    const uint16_t* weights = x_.weights(i);
-    const uint16_t* from = sums + (x_.first(i) - from_) * channels;
-    uint32_t sum = 0;
-    for (uint32_t k = 0; k < width; k++) sum += uint32_t{weights[k]} * from[k * channels];
-    out(i, sum);
+// `known`: number of weights, for loops that the compiler can unroll; 0: whatever it is.
+template <int channels, uint32_t known, typename Out>
+void Resampler::weigh(Out out) {
+  const uint32_t width = known ? known : x_.width(), count = x_.count();
+  const uint16_t* __restrict weights = x_.weights(0);
+  const uint16_t* __restrict sums = sums_.as<uint16_t>();
+  for (uint32_t i = 0; i < count; i++, weights += width) {
+    const uint16_t* from = sums + size_t{x_.first(i) - from_} * channels;
+    uint32_t sum[channels] = {};
+    for (uint32_t k = 0; k < width; k++) {
+      for (int c = 0; c < channels; c++) sum[c] += uint32_t{weights[k]} * from[k * channels + static_cast<uint32_t>(c)];
+    }
+    for (int c = 0; c < channels; c++) out(i, c, sum[c]);
   }
 }
 
-void Resampler::bytes(int channel, uint8_t* out) {
-  if (x_.copies()) {
-    const size_t channels = static_cast<size_t>(band_.channels);
-    const uint16_t* __restrict sums = sums_.as<uint16_t>() + channel;
-    const uint32_t count = x_.count();
-    if (channels == 1) {
-      for (uint32_t i = 0; i < count; i++) out[i] = static_cast<uint8_t>((sums[i] + 128) >> 8);
-    } else {
-      for (uint32_t i = 0; i < count; i++) {
-        out[i] = static_cast<uint8_t>((sums[i * channels] + 128) >> 8);
-      }
-    }
+template <int channels, typename Out>
+void Resampler::across(Out out) {
+  switch (x_.width()) {
+    case 2: return weigh<channels, 2>(out);
+    case 3: return weigh<channels, 3>(out);
+    case 4: return weigh<channels, 4>(out);
+    case 5: return weigh<channels, 5>(out);
+    case 8: return weigh<channels, 8>(out);
+    default: return weigh<channels, 0>(out);
+  }
+}
+
+static inline uint8_t rounded(uint32_t sum) { return static_cast<uint8_t>((sum + 32768) >> 16); }
+
+void Resampler::bytes(uint8_t* const* out) {
+  const uint16_t* __restrict sums = sums_.as<uint16_t>();
+  const uint32_t count = x_.count();
+  uint8_t* __restrict first = out[0];
+  if (band_.channels == 1) {
+    if (!x_.copies()) return across<1>([first](uint32_t i, int, uint32_t sum) { first[i] = rounded(sum); });
+    for (uint32_t i = 0; i < count; i++) first[i] = static_cast<uint8_t>((sums[i] + 128) >> 8);
     return;
   }
-  across(channel, [out](uint32_t i, uint32_t sum) {
-    out[i] = static_cast<uint8_t>((sum + 32768) >> 16);
-  });
+  uint8_t* __restrict second = out[1];
+  if (!x_.copies()) {
+    return across<2>([first, second](uint32_t i, int c, uint32_t sum) {
+      (c ? second : first)[i] = rounded(sum);
+    });
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    first[i] = static_cast<uint8_t>((sums[2 * i] + 128) >> 8);
+    second[i] = static_cast<uint8_t>((sums[2 * i + 1] + 128) >> 8);
+  }
 }
 
-void Resampler::floats(int channel, float* out) {
-  across(channel, [out](uint32_t i, uint32_t sum) {
-    out[i] = static_cast<float>(static_cast<int32_t>(sum)) * (1.0f / 65536);
-  });
+void Resampler::floats(float* const* out) {
+  const auto put = [out](uint32_t i, int c, uint32_t sum) {
+    out[c][i] = static_cast<float>(static_cast<int32_t>(sum)) * (1.0f / 65536);
+  };
+  if (band_.channels == 1) across<1>(put);
+  else if (band_.channels == 2) across<2>(put);
+  else across<3>(put);
 }
 
 void Resampler::triples(uint8_t* out) {
-  for (int channel = 0; channel < band_.channels; channel++) {
-    across(channel, [this, out, channel](uint32_t i, uint32_t sum) {
-      out[size_t{i} * static_cast<size_t>(band_.channels) + static_cast<size_t>(channel)] =
-          static_cast<uint8_t>((sum + 32768) >> 16);
-    });
+  if (x_.copies()) {
+    const uint16_t* __restrict sums = sums_.as<uint16_t>();
+    for (uint32_t i = 0; i < 3 * x_.count(); i++) out[i] = static_cast<uint8_t>((sums[i] + 128) >> 8);
+    return;
   }
+  across<3>([out](uint32_t i, int c, uint32_t sum) { out[3 * i + static_cast<uint32_t>(c)] = rounded(sum); });
 }
 
 }  // namespace pixels

@@ -37,17 +37,19 @@ class Resampler {
   bool start(const Band&, const Axis& x, const Axis& y);
   // Averages downwards what line j of the result needs. Then the channels can be had.
   void line(uint32_t j);
-  void bytes(int channel, uint8_t* out);
-  void floats(int channel, float* out);
-  // As bytes for all channels side by side.
+  // One line for each channel; or (triples) the channels side by side.
+  void bytes(uint8_t* const* out);
+  void floats(float* const* out);
   void triples(uint8_t* out);
   uint32_t width() const { return x_.count(); }
   uint32_t height() const { return y_.count(); }
   size_t held() const { return x_.bytes() + y_.bytes() + sums_.bytes(); }
 
  private:
-  template <typename Out>
-  void across(int channel, Out out);
+  template <int channels, typename Out>
+  void across(Out out);
+  template <int channels, uint32_t known, typename Out>
+  void weigh(Out out);
   Band band_ = {};
   Taps x_, y_;
   Buffer sums_;  // one line, 8.8 fixed point, channels side by side

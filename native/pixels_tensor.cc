@@ -124,16 +124,15 @@ Status tensor(const Picture& picture, Turn turn, Box crop, uint32_t width, uint3
     first.line(j);
     const float* rgb[3] = {line[0], line[1], line[2]};
     if (view.colour == View::rgb) {
-      for (int c = 0; c < 3; c++) first.floats(c, line[c]);
+      first.floats(line);
     } else if (view.colour == View::ycc) {
       Resampler& second = inside.resamplers[1];
       second.line(j);
-      first.floats(0, line[3]);
-      second.floats(0, line[4]);
-      second.floats(1, line[5]);
+      first.floats(line + 3);
+      second.floats(line + 4);
       colours(line[3], line[4], line[5], view.full, line[0], line[1], line[2], across);
     } else {
-      first.floats(0, line[0]);
+      first.floats(line);
       widen(line[0], view.full, across);
       rgb[1] = rgb[2] = line[0];
     }
