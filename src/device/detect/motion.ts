@@ -1,9 +1,7 @@
+import type { Rect } from "../camera/camera.ts";
+
 /** Something that moves, in pixels of the plane it was found on. */
-export type Region = {
-  x: number;
-  y: number;
-  width: number;
-  height: number;
+export type Region = Rect & {
   /** How many pixels differ from the empty scene, and how many of them changed just now. */
   pixels: number;
   moving: number;
@@ -27,11 +25,7 @@ export type Motion = {
 export const cell = 4;
 
 /** Which share of a box (in pixels of the plane) counted pixels fill, 0..1. */
-export function shareOf(
-  counts: Uint8Array,
-  columns: number,
-  box: { x: number; y: number; width: number; height: number },
-): number {
+export function shareOf(counts: Uint8Array, columns: number, box: Rect): number {
   const rows = counts.length / columns;
   const right = Math.min(columns * cell, box.x + box.width);
   const bottom = Math.min(rows * cell, box.y + box.height);
@@ -76,6 +70,7 @@ const leastMoving = 4;
 const mostRegions = 32;
 const wholeShare = 0.6;
 const jumpLevel = 10 * ninths;
+const leastContrast = 20 * ninths;
 const bins = 1024;
 const binLevel = 3;
 
@@ -187,7 +182,8 @@ export function createMotion({ width, height }: { width: number; height: number 
       const high = brightSum / brightCount;
       const lowShift = shift(dark, darkCount);
       const highShift = shift(bright, brightCount);
-      const slope = high - low < 1 ? 0 : (highShift - lowShift) / (high - low);
+      // Halves that hardly differ say nothing about contrast, and would say it loudly.
+      const slope = high - low < leastContrast ? 0 : (highShift - lowShift) / (high - low);
       gain = 1 + Math.min(1, Math.max(-0.5, slope));
       offset = (lowShift + highShift) / 2 - ((gain - 1) * (low + high)) / 2;
     }

@@ -1,11 +1,10 @@
-import { type Box, createTracker, type Found, overlapOf, type Track } from "./track.ts";
+import type { Rect } from "../camera/camera.ts";
+import { overlapOf } from "./boxes.ts";
+import { createTracker, type Found, type Track } from "./track.ts";
 import { type Zone, zonesOf } from "./zone.ts";
 
 /** One person as found in one look. Boxes are pixels of the upright picture. */
-export type Sighting = { track: number; box: Box; score: number; zones: string[]; still: boolean };
-
-/** The sighting whose picture shows most of a person so far. */
-export type Best = { track: number; box: Box; score: number };
+export type Sighting = { track: number; box: Rect; score: number; zones: string[]; still: boolean };
 
 export type Incident =
   | {
@@ -18,9 +17,8 @@ export type Incident =
       atUs: number;
       persons: Sighting[];
       frame: { width: number; height: number };
-      best: Best;
     }
-  | { kind: "update"; id: string; atUs: number; persons: Sighting[]; best?: Best }
+  | { kind: "update"; id: string; atUs: number; persons: Sighting[] }
   | { kind: "end"; id: string; atUs: number; lastSeenUs: number; mostPersons: number };
 
 export type PresenceOptions = {
@@ -52,7 +50,7 @@ export type Presence = {
   /** Somebody was found and the next look decides: do not wait for motion. */
   readonly undecided: boolean;
   /** Where counted persons were last found: look there even when nothing moves. */
-  places(): Box[];
+  places(): Rect[];
 };
 
 export const keepShare = 0.6;
@@ -67,7 +65,6 @@ const mostScenery = 32;
 const freshLooks = 6; // a box that has not walked counts while it was fresh within so many looks
 const restHeights = 0.3;
 const earlierMs = 3_000;
-const betterPicture = 1.2;
 
 type Memory = {
   /** Looks, latest in the lowest bit: found sure, fresh or walked, and in a zone. */
@@ -81,7 +78,7 @@ type Memory = {
   counted: boolean;
   scenery: boolean;
   /** Where it has rested since it last stirred. */
-  rest: Box;
+  rest: Rect;
   stirredUs: number;
 };
 
@@ -94,8 +91,8 @@ export function createPresence(options: PresenceOptions): Presence {
   const { zones, threshold, separateVisitMs, stillForGoodMs = 120_000, newId } = options;
   const tracker = createTracker({ sure: threshold, lostMs });
   const records = new Map<number, Memory>();
-  const scenery: { box: Box; misses: number }[] = [];
-  let open: { id: string; lastSeenUs: number; mostPersons: number; quality: number } | undefined;
+  const scenery: { box: Rect; misses: number }[] = [];
+  let open: { id: string; lastSeenUs: number; mostPersons: number } | undefined;
   let names = ""; // of those present in the last update
   let lastUs = Number.NEGATIVE_INFINITY;
 
@@ -108,7 +105,7 @@ export function createPresence(options: PresenceOptions): Presence {
     scenery.push({ box: track.box, misses: 0 });
   };
 
-  const isScenery = (box: Box) => scenery.some((s) => overlapOf(s.box, box) >= sceneryOverlap);
+  const isScenery = (box: Rect) => scenery.some((s) => overlapOf(s.box, box) >= sceneryOverlap);
 
   /** Counts scenery that was not found in this look, and forgets what has gone. */
   const age = (found: readonly Found[]) => {
@@ -212,29 +209,18 @@ export function createPresence(options: PresenceOptions): Presence {
         if (!tracks.some((track) => track.id === id)) records.delete(id);
       }
 
-      const best = bestOf(persons, frame);
-      if (!open) {
-        if (!best) return events;
-        open = {
-          id: newId(),
-          lastSeenUs: atUs,
-          mostPersons: persons.length,
-          quality: best.quality,
-        };
-        names = namesOf(persons);
-        const start = { kind: "start", id: open.id, firstSeenUs, atUs, persons, frame } as const;
-        events.push({ ...start, best: best.best });
-        return events;
+      const named = namesOf(persons);
+      if (open) {
+        if (persons.length > 0) open.lastSeenUs = atUs;
+        open.mostPersons = Math.max(open.mostPersons, persons.length);
+        if (persons.length > 0 || names !== named) {
+          events.push({ kind: "update", id: open.id, atUs, persons });
+        }
+      } else if (persons.length > 0) {
+        open = { id: newId(), lastSeenUs: atUs, mostPersons: persons.length };
+        events.push({ kind: "start", id: open.id, firstSeenUs, atUs, persons, frame });
       }
-      if (best) open.lastSeenUs = atUs;
-      open.mostPersons = Math.max(open.mostPersons, persons.length);
-      const better = best && best.quality > open.quality * betterPicture ? best : undefined;
-      if (better) open.quality = better.quality;
-      if (best || names !== namesOf(persons)) {
-        names = namesOf(persons);
-        const update = { kind: "update", id: open.id, atUs, persons } as const;
-        events.push(better ? { ...update, best: better.best } : update);
-      }
+      names = named;
       return events;
     },
     tick,
@@ -259,7 +245,7 @@ function firstSeen({ seenUs, firstHitUs }: Memory, atUs: number): number {
   return seenUs !== undefined && hitUs - seenUs <= earlierMs * 1000 ? seenUs : hitUs;
 }
 
-function hasLeft(rest: Box, box: Box): boolean {
+function hasLeft(rest: Rect, box: Rect): boolean {
   const way = Math.hypot(
     rest.x + rest.width / 2 - box.x - box.width / 2,
     rest.y + rest.height - box.y - box.height,
@@ -275,22 +261,3 @@ function bitsOf(value: number): number {
 
 const namesOf = (persons: readonly Sighting[]) =>
   persons.map((person) => `${person.track}${person.still}${person.zones}`).join();
-
-/** The sighting that makes the best picture: large, sure, and not cut off by the border. */
-function bestOf(
-  persons: readonly Sighting[],
-  frame: { width: number; height: number },
-): { best: Best; quality: number } | undefined {
-  let most: { best: Best; quality: number } | undefined;
-  for (const { track, box, score } of persons) {
-    const edge = Math.min(frame.width, frame.height) * 0.01;
-    const cut =
-      box.x < edge ||
-      box.y < edge ||
-      box.x + box.width > frame.width - edge ||
-      box.y + box.height > frame.height - edge;
-    const quality = score * Math.sqrt(box.height / frame.height) * (cut ? 0.6 : 1);
-    if (!most || quality > most.quality) most = { best: { track, box, score }, quality };
-  }
-  return most;
-}

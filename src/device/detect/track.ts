@@ -1,16 +1,17 @@
-export type Box = { x: number; y: number; width: number; height: number };
+import type { Rect } from "../camera/camera.ts";
+import { overlapOf } from "./boxes.ts";
 
 /**
  * A found box. `fresh`: what it shows is not part of the empty scene. `stirred`: something in it
  * moved since the last look.
  */
-export type Found = { box: Box; score: number; fresh: boolean; stirred: boolean };
+export type Found = { box: Rect; score: number; fresh: boolean; stirred: boolean };
 
 export type Track = {
   /** Unique for the tracker's life, from 1. */
   readonly id: number;
   /** Where it was last found, and when. */
-  box: Box;
+  box: Rect;
   score: number;
   fresh: boolean;
   stirred: boolean;
@@ -18,7 +19,7 @@ export type Track = {
   /** Found in the latest look? */
   found: boolean;
   /** Where it was first found; `walked` once it has been elsewhere. */
-  readonly anchor: Box;
+  readonly anchor: Rect;
   walked: boolean;
   /** Pixels a second of the box's centre, smoothed. */
   velocity: { x: number; y: number };
@@ -37,22 +38,8 @@ const leastScale = 0.5; // a person's height does not halve between two looks
 const predictMs = 1_000; // then it may have turned round
 const walkedHeights = 0.3; // boxes of a still thing tremble by a tenth
 
-/** Share of the union of two boxes that both cover, 0..1. */
-export function overlapOf(a: Box, b: Box): number {
-  const common = commonOf(a, b);
-  const all = a.width * a.height + b.width * b.height - common;
-  return all > 0 ? common / all : 0;
-}
-
-/** Area that both cover. */
-export function commonOf(a: Box, b: Box): number {
-  const width = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
-  const height = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
-  return width > 0 && height > 0 ? width * height : 0;
-}
-
-const centreX = (box: Box) => box.x + box.width / 2;
-const centreY = (box: Box) => box.y + box.height / 2;
+const centreX = (box: Rect) => box.x + box.width / 2;
+const centreY = (box: Rect) => box.y + box.height / 2;
 
 /**
  * Follows boxes from look to look by where each should be by now. Sure boxes choose their track
@@ -64,7 +51,7 @@ export function createTracker({ sure, lostMs }: { sure: number; lostMs: number }
   let tracks: Track[] = [];
   let lastId = 0;
 
-  const predict = (track: Track, atUs: number): Box => {
+  const predict = (track: Track, atUs: number): Rect => {
     const seconds = Math.min(predictMs, (atUs - track.lastUs) / 1000) / 1000;
     return {
       ...track.box,
@@ -120,7 +107,7 @@ export function createTracker({ sure, lostMs }: { sure: number; lostMs: number }
 }
 
 /** Distance of two boxes in heights, less for overlap; undefined when they cannot be one person. */
-function costOf(place: Box, box: Box, reach: number): number | undefined {
+function costOf(place: Rect, box: Rect, reach: number): number | undefined {
   const height = Math.max(place.height, box.height);
   const scale = Math.min(place.height, box.height) / height;
   const distance =

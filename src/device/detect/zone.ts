@@ -1,5 +1,5 @@
-/** A point of the upright picture, 0..1 both ways. */
-export type Point = { x: number; y: number };
+import type { Point, Rect } from "../camera/camera.ts";
+
 export type Zone = { name: string; polygon: readonly Point[] };
 
 /** Whether a point lies in a polygon, by how often a ray to the right crosses its border. */
@@ -21,7 +21,7 @@ export function isInside({ x, y }: Point, polygon: readonly Point[]): boolean {
  * @param box pixels of the upright picture, whose size is `frame`
  */
 export function zonesOf(
-  box: { x: number; y: number; width: number; height: number },
+  box: Rect,
   frame: { width: number; height: number },
   zones: readonly Zone[],
 ): string[] {

@@ -221,6 +221,20 @@ suite("motion", (test) => {
     assert(seen.length >= 38, `${seen.length}`);
   });
 
+  test("before a bare wall too, what stands is still", () => {
+    const gate = createMotion({ width, height });
+    const { normal } = dice(9);
+    let late = 0;
+    for (let i = 0; i < 120; i++) {
+      const wall = Uint8Array.from({ length: width * height }, () => 128.5 + 1.5 * normal());
+      if (i >= 40) for (let y = 40; y < 60; y++) wall.fill(40, y * width + 60, y * width + 70);
+      const { regions } = gate.step(wall, i * 200_000);
+      if (i === 40) is(regions.length, 1);
+      if (i >= 60) late += regions.length;
+    }
+    is(late, 0);
+  });
+
   test("two walkers far from each other are two regions, the larger first", () => {
     const said = watch({
       shots: 70,

@@ -238,21 +238,6 @@ suite("presence", (test) => {
     is(ends(events)[0]?.atUs, 19 * lookUs + 5_000_000);
   });
 
-  test("the best picture gets better, and only then is named", () => {
-    const grow = (i: number): Found => {
-      const height = Math.min(300, 40 + 10 * i);
-      const box = { x: 200, y: 20, width: height / 2.5, height };
-      return { box, score: 0.8, fresh: true, stirred: true };
-    };
-    const { events } = play(60, (i) => [grow(i)]);
-    const bests = events.flatMap((e) => (e.kind !== "end" && e.best ? [e.best.box.height] : []));
-    ok(bests.length >= 3 && bests.length < 12, `${bests}`);
-    equal(
-      bests,
-      [...bests].sort((a, b) => a - b),
-    );
-  });
-
   test("whatever is found: starts and ends alternate, names are unique, times go forward", () => {
     let state = 11;
     const random = () => {

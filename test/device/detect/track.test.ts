@@ -1,5 +1,6 @@
 import { equal, is, ok } from "uvu/assert";
-import { type Box, createTracker, type Found } from "../../../src/device/detect/track.ts";
+import type { Rect } from "../../../src/device/camera/camera.ts";
+import { createTracker, type Found } from "../../../src/device/detect/track.ts";
 import { suite } from "../../lib/suite.ts";
 
 const tracker = () => createTracker({ sure: 0.4, lostMs: 4000 });
@@ -112,7 +113,7 @@ suite("track", (test) => {
         });
         const tracks = follow.step(found, atUs);
         is(new Set(tracks.map(({ id }) => id)).size, tracks.length);
-        const boxes = new Set<Box>();
+        const boxes = new Set<Rect>();
         for (const track of tracks) {
           ok(atUs - track.lastUs <= 4e6);
           is(track.found, track.lastUs === atUs);
