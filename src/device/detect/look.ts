@@ -1,16 +1,9 @@
 import type { Frame, Rect } from "../camera/camera.ts";
 import { type Detection, isCut, join, overlapOf } from "./boxes.ts";
+import type { PersonModel } from "./model.ts";
 
-/** What a look needs of the person detector (model.ts). */
-export type Finder = {
-  readonly input: { width: number; height: number };
-  /** The network's picture for crops. */
-  readonly crop: { width: number; height: number };
-  /** Boxes of one person overlap more than this (IoU). */
-  readonly overlap: number;
-  inferenceMs(): number;
-  find(frame: Frame, options: { threshold: number; crop?: Rect }): Promise<Detection[]>;
-};
+/** What a look needs of the person detector. */
+export type Finder = Pick<PersonModel, "input" | "crop" | "overlap" | "inferenceMs" | "find">;
 
 export type CropPlan = {
   frame: { width: number; height: number };
@@ -30,6 +23,7 @@ const grown = 0.15; // motion reaches a little beyond the box: arms, shadows
 const still = 0.3;
 const wanted = 2; // a crop should show persons this much larger than the whole frame did
 const worthwhile = 1.3;
+const slack = 4; // pixels of the network's picture
 
 /**
  * Where to look closer: places first at which somebody was and is not found now, then what moved
@@ -116,7 +110,9 @@ export async function lookAt(
     crops.map(async (crop) => {
       const found = await model.find(frame, { threshold: least, crop });
       // What the crop cut through is only a part of somebody, and its box would be wrong.
-      return found.filter(({ box }) => !isCut(box, crop, frame, crop.width / 96));
+      return found.filter(
+        ({ box }) => !isCut(box, crop, frame, (slack * crop.width) / model.crop.width),
+      );
     }),
   );
   return { detections: join(whole, closer.flat(), model.overlap), crops };
