@@ -1,0 +1,151 @@
+import { type FileHandle, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Failure } from "../pure/failure.ts";
+
+export type Step = "create" | "write" | "fsync" | "rename" | "unlink" | "fsync-folder";
+/**
+ * For tests: asked before each step; what it returns makes the step fail, after it took effect or
+ * without. A test that kills the process does so in here.
+ */
+export type Fault = (step: Step, name: string) => { applied: boolean; error: Error } | undefined;
+
+/** One folder whose files survive a power cut, whole or not at all. */
+export type DurableFolder = {
+  readonly path: string;
+  /**
+   * Writes a file, or replaces it, durable when it resolves. Throws Failure "full" when there is no
+   * room (nothing was written), "gone" when the storage failed: then nobody knows what lies there,
+   * every later call throws the same, and the program must start anew from what it finds.
+   * `modifiedMs` sets the file's time; the others keep the system's.
+   */
+  write(name: string, bytes: Uint8Array, options?: { modifiedMs?: number }): Promise<void>;
+  /** Removes files, durable when it resolves; one that is not there is no error. */
+  remove(names: readonly string[]): Promise<void>;
+  /** Throws Failure "absent" when it is not there. */
+  read(name: string): Promise<Uint8Array>;
+  /** All names but those of files that were never finished. */
+  list(): Promise<string[]>;
+  close(): Promise<void>;
+};
+
+/** Files under this name were being written when the power went; nobody reads them. */
+const unfinished = ".unfinished-";
+
+/**
+ * Opens a folder, made with mode 0700 if it is not there, and clears away unfinished files.
+ *
+ * The system calls of one write, in this order and no other:
+ *
+ *     openat(folder/.unfinished-NAME, O_WRONLY|O_CREAT|O_EXCL, 0600)
+ *     write(file)
+ *     fsync(file)         the bytes are on the medium ...
+ *     close(file)
+ *     rename(folder/.unfinished-NAME, folder/NAME)
+ *     fsync(folder)       ... and so is the name
+ *
+ * A failed fsync is never tried again: Linux reports a lost page once and then forgets it, so that
+ * a second fsync that succeeds proves nothing.
+ */
+export async function openDurable(
+  path: string,
+  { fault }: { fault?: Fault | undefined } = {},
+): Promise<DurableFolder> {
+  const made = await mkdir(path, { recursive: true, mode: 0o700 });
+  // A new folder's name lies in its parent.
+  for (let at = path; made && at.startsWith(made); at = dirname(at)) await syncFolder(dirname(at));
+  const folder = await open(path, "r").catch((error) => {
+    throw failureOf(error, "open", path);
+  });
+  let broken: Failure | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** One thing after the other: a rename must not overtake the fsync of another file's name. */
+  const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
+    const turn = last.then(act);
+    last = turn.catch(() => {});
+    return turn;
+  };
+
+  const step = async <T>(name: string, what: Step, act: () => Promise<T>): Promise<T> => {
+    if (broken) throw broken;
+    try {
+      const failed = fault?.(what, name);
+      if (!failed) return await act();
+      if (failed.applied) await act();
+      throw failed.error;
+    } catch (error) {
+      const failure = failureOf(error, what, join(path, name));
+      if (what === "fsync" || what === "fsync-folder" || failure.kind === "gone")
+        broken ??= failure;
+      throw broken ?? failure;
+    }
+  };
+
+  const write: DurableFolder["write"] = async (name, bytes, { modifiedMs } = {}) => {
+    const draft = join(path, unfinished + name);
+    let file: FileHandle | undefined;
+    try {
+      file = await step(name, "create", () => open(draft, "wx", 0o600));
+      const handle = file;
+      await step(name, "write", () => handle.writeFile(bytes));
+      if (modifiedMs !== undefined) await handle.utimes(modifiedMs / 1000, modifiedMs / 1000);
+      await step(name, "fsync", () => handle.sync());
+      await handle.close();
+      await step(name, "rename", () => rename(draft, join(path, name)));
+    } catch (error) {
+      await file?.close().catch(() => {});
+      // Without this a full card would stay full of what did not fit.
+      if (!broken) await unlink(draft).catch(() => {});
+      throw error;
+    }
+    await step(name, "fsync-folder", () => folder.sync());
+  };
+
+  const remove = async (names: readonly string[]) => {
+    for (const name of names) {
+      await step(name, "unlink", () =>
+        unlink(join(path, name)).catch((error) => {
+          if (error.code !== "ENOENT") throw error;
+        }),
+      );
+    }
+    if (names.length > 0) await step(names[0] ?? "", "fsync-folder", () => folder.sync());
+  };
+
+  const everything = await readdir(path);
+  await remove(everything.filter((name) => name.startsWith(unfinished)));
+  return {
+    path,
+    write: (name, bytes, options) => inTurn(() => write(name, bytes, options)),
+    remove: (names) => inTurn(() => remove(names)),
+    read: (name) =>
+      readFile(join(path, name)).catch((error) => {
+        throw failureOf(error, "read", join(path, name));
+      }),
+    list: async () => (await readdir(path)).filter((name) => !name.startsWith(unfinished)).sort(),
+    close: () => inTurn(() => folder.close()),
+  };
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  await folder.sync().finally(() => folder.close());
+}
+
+function failureOf(error: unknown, syscall: string, path: string): Failure {
+  if (error instanceof Failure) return error;
+  const errno = (error as NodeJS.ErrnoException).code ?? "unknown";
+  const options = { cause: error, syscall, errno };
+  if (errno === "ENOENT") return new Failure("absent", `${path} is not there`, options);
+  if (errno === "EACCES" || errno === "EPERM") {
+    const hint = "Run it as the user that owns this folder";
+    return new Failure("denied", `no right to ${syscall} ${path}`, { ...options, hint });
+  }
+  if (syscall !== "fsync" && syscall !== "fsync-folder" && ["ENOSPC", "EDQUOT"].includes(errno)) {
+    return new Failure("full", `no room for ${path}`, { ...options, hint: "Free some space" });
+  }
+  return new Failure("gone", `the storage failed at ${syscall} of ${path} (${errno})`, {
+    ...options,
+    hint: "The card may be worn out; the camera starts again and looks what is left",
+  });
+}

@@ -1,0 +1,55 @@
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { Failure } from "../base/pure/failure.ts";
+import {
+  checkWord,
+  pairingFileBytes,
+  parsePairingFile,
+  printPairingFile,
+} from "../protocol/sealed/pairing.ts";
+import { createKeyring, hasKeys, openKeyring } from "./keyring.ts";
+
+// Pairing by two files: `obscura-camera identity` and `obscura-camera adopt`. What stands in them is
+// specified in protocol/sealed/pairing.md.
+
+/**
+ * Writes the file that an owner's phone adopts, and makes the camera's keys when there are none.
+ * Returns the word that the phone shows too.
+ */
+export async function writeIdentity(
+  state: string,
+  options: { name: string; file: string },
+): Promise<{ word: string; isNew: boolean }> {
+  const isNew = !(await hasKeys(state));
+  const keyring = isNew ? await createKeyring(state, options.name) : await openKeyring(state);
+  const { bytes, hash } = keyring.identity;
+  const word = checkWord(hash);
+  await writeFile(options.file, printPairingFile("camera identity", bytes, word)).catch((cause) => {
+    throw new Failure("denied", `cannot write ${options.file} (${cause.code})`, { cause });
+  });
+  return { word, isNew };
+}
+
+/**
+ * Takes the file that the phone made. Throws Failure "absent" when there is no such file or camera,
+ * "corrupt" or "refused" with the stage of pairing.ts when it is not for this camera.
+ */
+export async function adoptFrom(
+  state: string,
+  file: string,
+): Promise<{ word: string; members: readonly string[]; oneTimeKeys: number }> {
+  const keyring = await openKeyring(state);
+  const found = await stat(file).catch((cause) => {
+    throw new Failure("absent", `cannot read ${file} (${cause.code})`, { cause });
+  });
+  if (found.size > pairingFileBytes) {
+    throw new Failure("corrupt", `${file} is too long for an adoption`, { stage: "length" });
+  }
+  const adoption = parsePairingFile("camera adoption", new Uint8Array(await readFile(file)));
+  const { adopted, identity } = await keyring.adopt(adoption);
+  if (!adopted) throw new Failure("gone", "the adoption was not kept");
+  return {
+    word: checkWord(identity.hash, adopted.hash),
+    members: adopted.membership.members.map(({ name }) => name),
+    oneTimeKeys: adopted.supply.oneTime.length,
+  };
+}

@@ -1,0 +1,171 @@
+import { statfs } from "node:fs/promises";
+import { type DurableFolder, type Fault, openDurable } from "../../base/node/durable.ts";
+import { toHex } from "../../base/pure/bytes.ts";
+import { Failure } from "../../base/pure/failure.ts";
+import type { Sealed } from "../../protocol/sealed/sealed.ts";
+import { type EntryName, type Name, type PartName, toFileName } from "../../protocol/wire/name.ts";
+import {
+  addKept,
+  type Contents,
+  countBytes,
+  isRemnant,
+  readContents,
+  roundToBlock,
+} from "./contents.ts";
+import { memoryFolder } from "./memory.ts";
+import { chooseVictims } from "./retention.ts";
+
+export { checkOutbox, type Verdict } from "./check.ts";
+export { countStorageFailure, isStorageFailure, storageFailures } from "./failures.ts";
+
+export type Loss = { clip: string; parts: number };
+
+/**
+ * Where sealed objects wait for whoever fetches them. In: objects that only protocol/sealed can
+ * make. Out: the same, durable when `put` resolves, until their clip is lost for want of room.
+ * Invariants and steps: outbox.md.
+ */
+export type Outbox = {
+  /** "memory" after the storage failed twice: nothing there outlives the process. */
+  readonly kind: "folder" | "memory";
+  /**
+   * Durable when it resolves; a second time changes nothing. Takes no room from others: see
+   * `victims`. Throws Failure "full", or "gone" when the storage failed and the program must end.
+   */
+  put(object: Sealed): Promise<void>;
+  /**
+   * The clips that have to go before `bytes` may come: to be named in the log, then `lose`d. With
+   * `force` at least one, for when a write found no room. Throws Failure "full" when there is no
+   * older clip to give.
+   */
+  victims(bytes: number, options?: { force?: boolean }): Promise<Loss[]>;
+  lose(clips: readonly Loss[]): Promise<void>;
+  /** Takes away parts that turned out to be damaged. */
+  discard(parts: readonly PartName[]): Promise<void>;
+  /** Keeps a clip that is being recorded from being chosen; ended with `false`. */
+  hold(clip: string, isOpen: boolean): void;
+  /** All entries by sequence, and the parts of a clip by number. */
+  entries(): readonly EntryName[];
+  parts(clip: string): readonly PartName[];
+  read(name: Name): Promise<Uint8Array>;
+  /** Bytes kept, in whole blocks, log entries aside. */
+  bytes(): number;
+  close(): Promise<void>;
+};
+
+export type OutboxOptions = {
+  folder: string;
+  limitBytes: number;
+  /** Left free on the file system for everything else. */
+  headroomBytes: number;
+  wallMs(): number;
+  fault?: Fault | undefined;
+};
+
+/** Opens the folder and does the first two steps of the start. */
+export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
+  const { folder, headroomBytes } = options;
+  const disk = await openDurable(folder, { fault: options.fault });
+  const contents = await readContents(folder, await disk.list());
+  await clearRemnants(disk, contents);
+  return serve("folder", disk, contents, options, async () => {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize - headroomBytes;
+  });
+}
+
+/** An outbox in memory for when the storage cannot be trusted: bounded by `limitBytes` alone. */
+export function openMemoryOutbox(options: { limitBytes: number; wallMs(): number }): Outbox {
+  const contents: Contents = { clips: new Map(), entries: [], others: [], strangers: [] };
+  return serve("memory", memoryFolder(), contents, options, async () => Number.POSITIVE_INFINITY);
+}
+
+function serve(
+  kind: Outbox["kind"],
+  disk: DurableFolder,
+  contents: Contents,
+  { limitBytes, wallMs }: { limitBytes: number; wallMs(): number },
+  spareBytes: () => Promise<number>,
+): Outbox {
+  const open = new Set<string>();
+  let newestMs = Math.max(0, ...[...contents.clips.values()].map(({ orderMs }) => orderMs));
+
+  const kept = (name: Name) => {
+    const file = toFileName(name);
+    if (name.kind === "part") {
+      return contents.clips.get(hexOf(name))?.parts.some((part) => part.file === file) ?? false;
+    }
+    return contents.entries.some((entry) => entry.file === file);
+  };
+
+  return {
+    kind,
+    async put({ name, bytes }) {
+      if (kept(name)) return;
+      const isFirst = name.kind === "part" && name.number === 0;
+      if (isFirst) newestMs = Math.max(wallMs(), newestMs + 1);
+      const file = toFileName(name);
+      await disk.write(file, bytes, isFirst ? { modifiedMs: newestMs } : {});
+      addKept(contents, { name, file, bytes: bytes.length }, newestMs);
+    },
+    async victims(bytes, { force = false } = {}) {
+      const candidates = [...contents.clips.values()].map((clip) => ({
+        ...clip,
+        isOpen: open.has(clip.clip),
+      }));
+      const { victims, enough } = chooseVictims(candidates, {
+        incomingBytes: roundToBlock(bytes),
+        usedBytes: countBytes(contents),
+        limitBytes,
+        // A write that found no room knows better than what the file system says.
+        spareBytes: force ? 0 : await spareBytes(),
+      });
+      if (!enough && victims.length === 0) throw noRoom(disk.path);
+      return victims.map((clip) => ({
+        clip,
+        parts: contents.clips.get(clip)?.parts.length ?? 0,
+      }));
+    },
+    async lose(clips) {
+      const known = clips.flatMap(({ clip }) => contents.clips.get(clip) ?? []);
+      const files = known.map(({ parts }) => parts.map(({ file }) => file));
+      await disk.remove(files.flatMap((parts) => parts.slice(0, 1)));
+      await disk.remove(files.flatMap((parts) => parts.slice(1)));
+      for (const { clip } of known) contents.clips.delete(clip);
+    },
+    async discard(parts) {
+      for (const name of parts) {
+        const clip = contents.clips.get(hexOf(name));
+        const file = toFileName(name);
+        await disk.remove([file]);
+        if (clip) clip.parts = clip.parts.filter((part) => part.file !== file);
+        if (clip?.parts.length === 0) contents.clips.delete(clip.clip);
+      }
+    },
+    hold(clip, isOpen) {
+      if (isOpen) open.add(clip);
+      else open.delete(clip);
+    },
+    entries: () => contents.entries.map(({ name }) => name),
+    parts: (clip) => (contents.clips.get(clip)?.parts ?? []).map(({ name }) => name),
+    read: (name) => disk.read(toFileName(name)),
+    bytes: () => countBytes(contents),
+    close: () => disk.close(),
+  };
+}
+
+function hexOf(name: PartName): string {
+  return toHex(name.clip);
+}
+
+function noRoom(where: string): Failure {
+  return new Failure("full", `no room in ${where}, and no older clip to give`, {
+    hint: "Free some space on the card, or lower outbox.headroomMiB",
+  });
+}
+
+async function clearRemnants(disk: DurableFolder, contents: Contents): Promise<void> {
+  const remnants = [...contents.clips.values()].filter(isRemnant);
+  await disk.remove(remnants.flatMap(({ parts }) => parts.map(({ file }) => file)));
+  for (const { clip } of remnants) contents.clips.delete(clip);
+}

@@ -1,0 +1,247 @@
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { toHex } from "../../base/pure/bytes.ts";
+import type { Clock } from "../../base/pure/clock.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
+import { ClipSealer } from "../../protocol/sealed/clip.ts";
+import type {
+  ClosingDetails,
+  OpeningDetails,
+  ThumbnailDetails,
+} from "../../protocol/sealed/details.ts";
+import type { Adopted } from "../../protocol/sealed/pairing.ts";
+import type { Sealed } from "../../protocol/sealed/sealed.ts";
+import type { Sign } from "../../protocol/wire/signature.ts";
+import { isStorageFailure, type Outbox } from "../outbox/outbox.ts";
+import { fallbackOf, type Journal } from "./journal.ts";
+import type { EndReason } from "./notebook.ts";
+import { type Chosen, chooseForClip } from "./recipients.ts";
+
+/** What of a recording is sealed; the recorder's own type has more. */
+export type Recording = {
+  readonly incident: string;
+  readonly opening: OpeningDetails;
+  /** Throws when the recording was cut off: what came before stands. */
+  readonly pieces: AsyncIterable<
+    | { kind: "init"; bytes: Uint8Array }
+    | { kind: "fragment"; bytes: Uint8Array }
+    | ({ kind: "thumbnail"; bytes: Uint8Array } & ThumbnailDetails)
+    | { kind: "closing"; closing: ClosingDetails }
+  >;
+};
+
+export type SealedClip = {
+  clip: string; // id in hexadecimal
+  incident: string;
+  parts: number;
+  bytes: number; // of all parts
+  reason: EndReason;
+};
+
+export type SealClipOptions = {
+  camera: Uint8Array;
+  sign: Sign;
+  adopted: Adopted;
+  journal: Journal;
+  outbox: Outbox;
+  clock: Clock;
+  onPart?:
+    | ((part: { clip: string; number: number; bytes: number; atUs: number }) => void)
+    | undefined;
+  onProblem?: ((failure: Failure) => void) | undefined;
+};
+
+/** From the second fragment on a part takes two: half as many fsyncs, a second behind at most. */
+const fragmentsAPart = 2;
+/** A write that finds no room costs the oldest clip; when that many do not help, this one ends. */
+const mostTries = 4;
+
+/**
+ * One clip from its first part to the entry that ends it. The order of what becomes durable:
+ *
+ *     1. notebook: the keys are spent, the clip is open, its start is announced
+ *     2. part 0: header, stanzas, opening
+ *     3. log: clip-started
+ *     4. parts, as fragments come
+ *     5. notebook: the end is announced, with the last part's hash
+ *     6. log: clip-ended
+ *
+ * The clip's keys are forgotten between 4 and 5, or when anything throws.
+ */
+export async function sealClip(
+  recording: Recording,
+  options: SealClipOptions,
+): Promise<SealedClip> {
+  const { outbox, onPart, clock } = options;
+  const begun = begin(recording.opening, options);
+  const { sealer } = begun;
+  const clip = toHex(sealer.clip);
+  const kept: Kept = { last: undefined, parts: 0, bytes: 0 };
+  const count = ({ name, bytes }: Sealed) => {
+    if (name.kind !== "part") return;
+    kept.last = { number: name.number, hash: name.hash };
+    kept.parts += 1;
+    kept.bytes += bytes.length;
+    onPart?.({ clip, number: name.number, bytes: bytes.length, atUs: clock.monotonicUs() });
+  };
+  outbox.hold(clip, true);
+  try {
+    await start(begun, clip, count, options);
+    const reason = await pour(recording, sealer, count, options);
+    sealer.abandon();
+    if (kept.last) await end(sealer.clip, kept.last, reason, options);
+    const { parts, bytes } = kept;
+    return { clip, incident: recording.incident, parts, bytes, reason };
+  } finally {
+    sealer.abandon();
+    outbox.hold(clip, false);
+  }
+}
+
+/** What is durable: the end of a clip names no part that is not. */
+type Kept = {
+  last: { number: number; hash: Uint8Array } | undefined;
+  parts: number;
+  bytes: number;
+};
+type Begun = { sealer: ClipSealer; chosen: readonly Chosen[] };
+
+function begin(opening: OpeningDetails, options: SealClipOptions): Begun {
+  const { camera, sign, adopted, journal } = options;
+  const { incarnation, spent } = journal.notebook;
+  const chosen = chooseForClip(adopted, { incarnation, elapsedMs: journal.elapsedMs, spent });
+  if (chosen.length === 0) {
+    throw new Failure("absent", "no member has a key that a clip could be sealed to", {
+      hint: "Adopt this camera again",
+    });
+  }
+  // Taken at once, so that a clip that begins before this one is durable takes others.
+  for (const key of chosen) {
+    if (key.from === "one-time") spent[toHex(key.phone)] = key.index + 1;
+  }
+  const sealer = new ClipSealer({
+    ...{ camera, incarnation, opening, sign, suite: nodeSuite },
+    membership: adopted.membership.version,
+    recipients: chosen.map(({ publicKey, from }) => ({ publicKey, shared: from !== "one-time" })),
+  });
+  return { sealer, chosen };
+}
+
+/** Steps 1 to 3. */
+async function start(
+  { sealer, chosen }: Begun,
+  clip: string,
+  count: (part: Sealed) => void,
+  { journal, outbox }: SealClipOptions,
+): Promise<void> {
+  const first = sealer.flush();
+  if (!first) throw new Failure("misuse", "a clip without a first part");
+  const { headerHash, keyIds } = sealer;
+  const others = () => journal.notebook.open.filter((one) => one.clip !== clip);
+  const act = () =>
+    journal.inTurn(async (append) => {
+      await journal.prepare();
+      const at = journal.nextSequence;
+      journal.notebook.open = [...others(), { clip, at, phase: "starting" }];
+      await journal.save();
+      await outbox.put(first);
+      await append({ kind: "clip-started", clip: sealer.clip, headerHash, keyIds: [...keyIds] });
+    });
+  try {
+    await withRoom(first.bytes.length, act, journal);
+  } catch (error) {
+    journal.notebook.open = others();
+    throw error;
+  }
+  count(first);
+  for (const key of chosen) {
+    if (key.from !== "one-time") await journal.append(fallbackOf(key, sealer.clip));
+  }
+}
+
+/** Step 4: takes the pieces as they come and says how the clip ended. */
+async function pour(
+  recording: Recording,
+  sealer: ClipSealer,
+  count: (part: Sealed) => void,
+  { journal, outbox, onProblem }: SealClipOptions,
+): Promise<EndReason> {
+  let stuck = false;
+  const keep = async (parts: readonly (Sealed | undefined)[]) => {
+    for (const part of parts) {
+      if (!part) continue;
+      stuck = true;
+      await withRoom(part.bytes.length, () => outbox.put(part), journal);
+      stuck = false;
+      count(part);
+    }
+  };
+  let waiting = fragmentsAPart - 1;
+  try {
+    for await (const piece of recording.pieces) {
+      switch (piece.kind) {
+        case "init":
+          await keep(sealer.init(piece.bytes));
+          break;
+        case "fragment":
+          await keep(sealer.fragment(piece.bytes));
+          waiting += 1;
+          if (waiting < fragmentsAPart) break;
+          waiting = 0;
+          await keep([sealer.flush()]);
+          break;
+        case "thumbnail": {
+          const { bytes, what, width, height, capturedUs } = piece;
+          await keep(sealer.thumbnail({ what, width, height, capturedUs }, bytes));
+          break;
+        }
+        case "closing":
+          await keep(sealer.close(piece.closing));
+          return piece.closing.reason;
+      }
+    }
+    throw new Failure("gone", "the recording stopped without an end");
+  } catch (error) {
+    // Storage that failed ends the program; the next start names the durable prefix.
+    if (isStorageFailure(error)) throw error;
+    const failure =
+      error instanceof Failure
+        ? error
+        : new Failure("gone", "the recording broke off", { cause: error });
+    onProblem?.(failure);
+    // What could not be kept leaves a hole, and nothing may come after it.
+    if (!stuck) await keep([sealer.flush()]);
+    const text = failure.message.slice(0, 500);
+    await journal.append({ kind: "problem", code: "clip-cut-off", text });
+    return "cut-off";
+  }
+}
+
+/** Steps 5 and 6. */
+async function end(
+  clip: Uint8Array,
+  last: NonNullable<Kept["last"]>,
+  reason: EndReason,
+  { journal }: SealClipOptions,
+): Promise<void> {
+  const id = toHex(clip);
+  await journal.inTurn(async (append) => {
+    await journal.prepare();
+    const others = journal.notebook.open.filter((one) => one.clip !== id);
+    const at = journal.nextSequence;
+    journal.notebook.open = [...others, { clip: id, at, phase: "ending", last, reason }];
+    await journal.save();
+    await append({ kind: "clip-ended", clip, last, reason });
+    journal.notebook.open = others;
+  });
+}
+
+async function withRoom(bytes: number, act: () => Promise<void>, journal: Journal): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    await journal.makeRoom(bytes, { force: tries > 1 });
+    try {
+      return await act();
+    } catch (error) {
+      if (!isFailure(error, "full") || tries === mostTries) throw error;
+    }
+  }
+}

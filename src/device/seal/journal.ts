@@ -1,0 +1,241 @@
+import { fromHex } from "../../base/pure/bytes.ts";
+import type { Clock } from "../../base/pure/clock.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
+import type { Statement } from "../../protocol/sealed/body.ts";
+import { LogEpoch, sealBeacon } from "../../protocol/sealed/epoch.ts";
+import type { Adopted } from "../../protocol/sealed/pairing.ts";
+import type { Sealed } from "../../protocol/sealed/sealed.ts";
+import { noHash, type Sign, type Suite } from "../../protocol/wire/signature.ts";
+import type { Loss, Outbox } from "../outbox/outbox.ts";
+import { type Notebook, type NotebookFolder, writeNotebook } from "./notebook.ts";
+import { type Chosen, chooseForEpoch, dayMs } from "./recipients.ts";
+
+export type JournalOptions = {
+  camera: Uint8Array;
+  sign: Sign;
+  suite: Suite;
+  adopted: Adopted;
+  outbox: Outbox;
+  /** Where the notebook lies. */
+  folder: NotebookFolder;
+  notebook: Notebook;
+  clock: Clock;
+  clockTrusted(): boolean;
+};
+
+/** Kinds that a phone may skip when it does not know them; of all others it has to know. */
+const skippable: ReadonlySet<string> = new Set(["started", "problem", "setting", "watched"]);
+const mostLossesAnEntry = 256;
+/** A full disk is met by taking away the oldest clip; more tries mean that this does not help. */
+const mostTries = 8;
+
+/**
+ * Writes the camera's log: one entry after the other, each durable before the next is sealed. What
+ * announces a step of a clip goes through `inTurn`, so that its sequence is known beforehand.
+ */
+export class Journal {
+  readonly notebook: Notebook;
+  readonly #options: JournalOptions;
+  readonly #startUs: number;
+  readonly #elapsedAtStartMs: number;
+  #epoch: { log: LogEpoch; day: number } | undefined;
+  #beaconVersion = 0;
+  /** Gone already, and in no entry yet. */
+  readonly #unnamed: Loss[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.notebook = options.notebook;
+    this.#startUs = options.clock.monotonicUs();
+    this.#elapsedAtStartMs = options.notebook.elapsedMs;
+  }
+
+  get elapsedMs(): number {
+    const sinceMs = Math.floor((this.#options.clock.monotonicUs() - this.#startUs) / 1000);
+    return this.#elapsedAtStartMs + sinceMs;
+  }
+
+  get nextSequence(): number {
+    const { head } = this.notebook;
+    return head ? head.sequence + 1 : 0;
+  }
+
+  /** Appends one statement; durable when it resolves. */
+  append(statement: Statement): Promise<void> {
+    return this.inTurn((append) => append(statement));
+  }
+
+  /** Runs `act` while nobody else appends; `append` in it takes effect at once. */
+  inTurn<T>(act: (append: (statement: Statement) => Promise<void>) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => act((statement) => this.#append(statement)));
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Writes the notebook as it stands; durable when it resolves. */
+  async save(): Promise<void> {
+    this.notebook.elapsedMs = this.elapsedMs;
+    await this.#withRoom(() => writeNotebook(this.#options.folder, this.notebook));
+  }
+
+  /**
+   * Names and takes away the clips that stand in the way of `bytes`. Throws Failure "full" when
+   * there is none to give.
+   */
+  async makeRoom(bytes: number, options: { force?: boolean } = {}): Promise<void> {
+    const { outbox } = this.#options;
+    for (;;) {
+      const victims = (await outbox.victims(bytes, options)).slice(0, mostLossesAnEntry);
+      if (victims.length === 0) return;
+      await this.append(lost(victims, "full"));
+      await outbox.lose(victims);
+      if (options.force) return;
+    }
+  }
+
+  /** The newest head, signed, in place of the beacon before. */
+  async beacon(): Promise<void> {
+    const { camera, outbox, clock } = this.#options;
+    await this.inTurn(async () => {
+      const { head, incarnation } = this.notebook;
+      if (!head) return;
+      this.#beaconVersion += 1;
+      const beacon = {
+        ...{ camera, incarnation, head, version: this.#beaconVersion },
+        ...{ uptimeMs: uptimeMs(clock), wallMs: clock.wallMs() },
+        trusted: this.#options.clockTrusted(),
+      };
+      await outbox.put(sealBeacon(beacon, this.#options));
+    });
+  }
+
+  /** Later beacons have a higher version than this. */
+  continueBeacons(version: number): void {
+    this.#beaconVersion = Math.max(this.#beaconVersion, version);
+  }
+
+  /** Saves the notebook, with the last beacon before it, and forgets the epoch's key. */
+  async close(): Promise<void> {
+    await this.beacon();
+    await this.inTurn(() => this.save());
+    this.#epoch?.log.end();
+    this.#epoch = undefined;
+  }
+
+  /**
+   * In a turn: opens the epoch that the next entry needs, with whatever has to be said about it, so
+   * that `nextSequence` is that of the next statement.
+   */
+  async prepare(): Promise<void> {
+    const today = Math.floor(this.elapsedMs / dayMs);
+    const before = this.#epoch;
+    if (!before || before.day !== today || before.log.isFull) {
+      const chosen = await this.#openEpoch(today);
+      for (const key of chosen) {
+        if (key.from === "restart") await this.#write(fallbackOf(key));
+      }
+      if (before && before.day !== today)
+        await this.#write({ kind: "day-closed", day: before.day });
+    }
+  }
+
+  async #append(statement: Statement): Promise<void> {
+    await this.prepare();
+    await this.#write(statement);
+  }
+
+  /** A fresh key for the log, for a new day or after a start: kept in memory alone. */
+  async #openEpoch(day: number): Promise<Chosen[]> {
+    const { camera, adopted } = this.#options;
+    const { incarnation } = this.notebook;
+    const chosen = chooseForEpoch(adopted, { incarnation, elapsedMs: this.elapsedMs });
+    if (chosen.length === 0) {
+      throw new Failure("absent", "no member has a key that the log could be sealed to", {
+        hint: "Adopt this camera again",
+      });
+    }
+    this.#epoch?.log.end();
+    this.notebook.epoch += 1;
+    await this.save();
+    const fields = {
+      ...{ camera, incarnation, epoch: this.notebook.epoch },
+      membership: adopted.membership.version,
+    };
+    this.#epoch = {
+      log: new LogEpoch(
+        fields,
+        chosen.map(({ publicKey }) => publicKey),
+      ),
+      day,
+    };
+    return chosen;
+  }
+
+  async #write(statement: Statement): Promise<void> {
+    const { clock, clockTrusted } = this.#options;
+    const epoch = this.#epoch;
+    if (!epoch) throw new Failure("misuse", "an entry without an epoch");
+    const { head } = this.notebook;
+    const { sealed, hash } = epoch.log.seal(
+      { wallMs: clock.wallMs(), clockTrusted: clockTrusted(), statement },
+      {
+        sequence: this.nextSequence,
+        previous: head?.hash ?? noHash,
+        uptimeMs: uptimeMs(clock),
+      },
+      this.#options,
+      !skippable.has(statement.kind),
+    );
+    await this.#putEntry(sealed);
+    const { incarnation } = this.notebook;
+    this.notebook.head = { incarnation, sequence: this.nextSequence, hash };
+    const unnamed = this.#unnamed.splice(0, mostLossesAnEntry);
+    if (unnamed.length > 0) await this.#write(lost(unnamed, "full"));
+  }
+
+  async #putEntry(sealed: Sealed): Promise<void> {
+    try {
+      await this.#withRoom(() => this.#options.outbox.put(sealed));
+    } catch (error) {
+      // Its key is used up and its sequence is not: only a new epoch keeps the two in step.
+      this.#epoch?.log.end();
+      this.#epoch = undefined;
+      throw error;
+    }
+  }
+
+  /** On a full disk clips go first and are named after: outbox.md, "Make room". */
+  async #withRoom(act: () => Promise<void>): Promise<void> {
+    const { outbox } = this.#options;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await act();
+      } catch (error) {
+        if (!isFailure(error, "full") || tries === mostTries) throw error;
+        const victims = await outbox.victims(0, { force: true });
+        await outbox.lose(victims);
+        this.#unnamed.push(...victims);
+      }
+    }
+  }
+}
+
+export function lost(losses: readonly Loss[], reason: "full" | "damaged"): Statement {
+  return {
+    kind: "lost",
+    clips: losses.map(({ clip, parts }) => ({ clip: fromHex(clip), parts })),
+    reason,
+  };
+}
+
+export function fallbackOf(key: Chosen, clip?: Uint8Array): Statement {
+  const { phone } = key;
+  const of = clip ? { clip } : {};
+  if (key.from === "day") return { kind: "fallback-used", phone, key: "day", day: key.day, ...of };
+  return { kind: "fallback-used", phone, key: "restart", ...of };
+}
+
+export function uptimeMs(clock: Clock): number {
+  return Math.floor(clock.monotonicUs() / 1000);
+}

@@ -1,0 +1,168 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { type DurableFolder, type Fault, openDurable } from "../../base/node/durable.ts";
+import { toHex } from "../../base/pure/bytes.ts";
+import type { Clock } from "../../base/pure/clock.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
+import type { Statement } from "../../protocol/sealed/body.ts";
+import { ready } from "../../protocol/sealed/sodium.ts";
+import { decodeBeacon } from "../../protocol/wire/beacon.ts";
+import type { Keyring } from "../keyring.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import { type Recording, type SealedClip, sealClip } from "./clip.ts";
+import { Journal } from "./journal.ts";
+import { type Notebook, readNotebook } from "./notebook.ts";
+import { findHead, finishOpenClips } from "./recovery.ts";
+
+export type { Recording, SealedClip };
+
+/**
+ * Seals recordings. In: pieces of a clip as they come. Out: parts in the outbox, each durable before
+ * the next is sealed, and the log that names them. What was durable stays a clip that opens, however
+ * the recording or the process ends.
+ */
+export type Sealer = {
+  /**
+   * Takes one recording to its end. Resolves also when it was cut off; throws only when nothing of
+   * it could be sealed, or the storage failed ("gone") and the program must end.
+   */
+  clip(recording: Recording): Promise<SealedClip>;
+  /** Adds a statement of the other stages to the log; durable when it resolves. */
+  note(statement: Statement): Promise<void>;
+  /** Ends the log for now: last beacon, notebook. Clips have to be over. Twice is well. */
+  close(): Promise<void>;
+};
+
+export type SealerOptions = {
+  keyring: Keyring;
+  outbox: Outbox;
+  /** Holds the notebook. */
+  folder: string;
+  version: string;
+  clock: Clock;
+  clockTrusted(): boolean;
+  /** Each part as it becomes durable. */
+  onPart?(part: { clip: string; number: number; bytes: number; atUs: number }): void;
+  /** A clip that was cut off, and why; the log has a `problem` too. */
+  onProblem?(failure: Failure): void;
+  /** With an outbox in memory: how often the storage failed (outbox.ts, storageFailures). */
+  storageFailures?: number;
+  fault?: Fault | undefined;
+};
+
+const beaconIntervalMs = 15 * 60_000;
+/** Throws Failure "absent" when nobody has adopted the camera: then there is nobody to seal to. */
+export async function openSealer(options: SealerOptions): Promise<Sealer> {
+  const { keyring, outbox, clock, onProblem, fault } = options;
+  const { identity, adopted, sign } = keyring;
+  if (!adopted) {
+    throw new Failure("absent", "this camera has no owner yet", {
+      hint: "Make one: obscura-camera identity -o camera.json, obscura-phone adopt camera.json -o owner.json, obscura-camera adopt owner.json",
+    });
+  }
+  await ready();
+  const isKept = outbox.kind === "folder";
+  const folder = isKept ? await openDurable(options.folder, { fault }) : readOnly(options.folder);
+  const where = { camera: identity.camera, suite: nodeSuite, outbox };
+  const { notebook, reopened } = await findHead(where, folder, identity.incarnation);
+  // Nothing of such a run will be remembered: the next must not open the same incarnation again.
+  if (!isKept) notebook.incarnation += options.storageFailures ?? 0;
+  const isFirst = notebook.head === undefined;
+  const found = notebook.head;
+  const journal = new Journal({
+    ...{ ...where, sign, adopted, folder, notebook, clock },
+    clockTrusted: options.clockTrusted,
+  });
+  const present = new Set(outbox.entries().map(({ sequence }) => sequence));
+  journal.continueBeacons(await beaconVersion(outbox));
+  if (reopened) {
+    // Durable before the first entry of it: an incarnation is never opened twice.
+    await journal.inTurn(() => journal.save());
+    const head = found ? { head: found } : {};
+    await journal.append({ kind: "incarnation-opened", reason: reopened, ...head });
+  }
+  await finishOpenClips(journal, { ...where, hasEntry: (sequence) => present.has(sequence) });
+  if (notebook.announced < adopted.membership.version) {
+    await journal.append({ kind: "membership", list: adopted.membershipBytes });
+    await journal.append({ kind: "receiving-key", publicKey: identity.receiving });
+    notebook.announced = adopted.membership.version;
+    await journal.inTurn(() => journal.save());
+  }
+  await journal.append({
+    kind: "started",
+    version: options.version,
+    reason: isFirst ? "first start" : "start",
+  });
+  const { supply } = adopted;
+  const nextIndex = notebook.spent[toHex(supply.phone)] ?? supply.firstIndex;
+  await journal.append({
+    ...{ kind: "supply-acknowledged", phone: supply.phone, batch: supply.batch, nextIndex },
+    endIndex: supply.firstIndex + supply.oneTime.length,
+  });
+  await journal.beacon();
+  const timer = setInterval(() => void tick(), beaconIntervalMs);
+  timer.unref();
+  const tick = () =>
+    journal
+      .beacon()
+      .then(() => journal.inTurn(() => journal.save()))
+      .catch((error) => onProblem?.(error));
+
+  let running = 0;
+  let closed: Promise<void> | undefined;
+  return {
+    async clip(recording) {
+      running += 1;
+      try {
+        return await sealClip(recording, {
+          ...options,
+          adopted,
+          camera: identity.camera,
+          sign,
+          journal,
+        });
+      } finally {
+        running -= 1;
+      }
+    },
+    note: (statement) => journal.append(statement),
+    close() {
+      if (running > 0) {
+        return Promise.reject(new Failure("misuse", "the sealer is closed in the midst of a clip"));
+      }
+      closed ??= (async () => {
+        clearInterval(timer);
+        await journal.close();
+        await folder.close();
+      })();
+      return closed;
+    },
+  };
+}
+
+/** What the log's notebook says, for `obscura-camera check`; undefined when there is none. */
+export function notebookOf(folder: string): Promise<Notebook | undefined> {
+  return readNotebook(readOnly(folder));
+}
+
+/** A folder that is read and never written: a failing card, or somebody else's to write. */
+function readOnly(folder: string): Pick<DurableFolder, "read" | "write" | "close"> {
+  return {
+    read: (name) =>
+      readFile(join(folder, name)).catch((cause) => {
+        throw new Failure("absent", `cannot read ${name} (${cause.code})`, { cause });
+      }),
+    write: async () => {},
+    close: async () => {},
+  };
+}
+
+async function beaconVersion(outbox: Outbox): Promise<number> {
+  try {
+    return decodeBeacon(await outbox.read({ kind: "beacon" })).version;
+  } catch (error) {
+    if (isFailure(error, "absent", "corrupt", "refused")) return 0;
+    throw error;
+  }
+}
