@@ -8,6 +8,7 @@ import { stat } from "node:fs/promises";
 import { Failure } from "../../base/pure/failure.ts";
 import type { Camera, CameraOptions } from "./frame.ts";
 import { openLive } from "./live.ts";
+import { openReplay } from "./replay.ts";
 import { loadAddon } from "./v4l2.ts";
 
 export type {
@@ -32,7 +33,7 @@ export { listCameras, loadAddon, openSlab } from "./v4l2.ts";
 /** Opens a device, or a file with footage as if it were one. */
 export async function openCamera(options: CameraOptions, addon = loadAddon()): Promise<Camera> {
   if (await isDevice(options.source)) return await openLive(options, addon);
-  throw new Failure("refused", `${options.source} is not a camera`);
+  return await openReplay(options, addon);
 }
 
 /** What lies under /dev is a device even while it is unplugged. */

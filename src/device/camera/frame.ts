@@ -133,6 +133,8 @@ export type CameraOptions = SlabOptions & {
   format?: PixelFormat;
   /** Set after each opening, in this order. */
   controls?: Record<string, number>;
+  /** Footage only. Speed 1 is its own; Infinity is as fast as it is read, without loss. */
+  replay?: { speed?: number; loop?: boolean };
   clock: Clock;
   signal: AbortSignal;
   onEvent?(event: CameraEvent): void;

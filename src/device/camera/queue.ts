@@ -40,6 +40,12 @@ export class FrameQueue implements AsyncIterable<Frame> {
     this.#lost += count;
   }
 
+  /** No more will come; what waits is still read, then the reader's loop ends. */
+  finish(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
   /** The reader's loop ends; what waits is released. */
   end(): void {
     this.#ended = true;
