@@ -31,6 +31,8 @@ export type EncoderRun = {
    * output is no MP4 of ours.
    */
   readonly segments: AsyncGenerator<InitSegment | Fragment, void>;
+  /** When ffmpeg is gone, however it went. */
+  readonly exited: Promise<unknown>;
   kill(): Promise<void>;
 };
 
@@ -141,6 +143,7 @@ function startEncoder({ program, name, stalledMs }: Make, input: EncoderInput): 
       child.input.end();
     },
     segments: readSegments(child, { ended: () => ended, owing: () => ended || waiting, stalledMs }),
+    exited: child.ended,
     kill: () => child.kill(),
   };
 }
