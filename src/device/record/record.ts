@@ -2,11 +2,12 @@ import type { Clock } from "../../base/pure/clock.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import type { OpeningDetails } from "../../protocol/sealed/details.ts";
 import type { Frame } from "../camera/camera.ts";
-import type { Best, Incident, Sighting } from "../detect/detect.ts";
+import type { Incident, Sighting } from "../detect/detect.ts";
 import { Clip, type Piece, type Recording } from "./clip.ts";
 import { type Encoder, probeEncoder } from "./encoder.ts";
 import { openIntake } from "./intake.ts";
 import { PreRoll, sameShape } from "./preroll.ts";
+import { worth } from "./thumbnail.ts";
 
 export { type Encoder, type Piece, probeEncoder, type Recording };
 
@@ -51,7 +52,8 @@ const silentUs = 3_000_000;
 /** Clips that are open, or ended and not yet taken. More means that sealing stands still. */
 const mostClips = 3;
 const closingMs = 10_000;
-/** A better picture of somebody is sent, but not at every step. */
+/** A better picture of somebody is sent when it is so much better, and not at every step. */
+const betterBy = 1.2;
 const thumbnailIntervalUs = 2_000_000;
 const mostThumbnails = 6;
 
@@ -62,6 +64,7 @@ type Open = {
   endUs: number | undefined;
   persons: readonly Sighting[];
   halfSize: boolean;
+  bestWorth: number;
   pictured: number;
   picturedUs: number;
   /** After the encoder died: from where, and not before when, the next one goes on. */
@@ -147,7 +150,7 @@ class Stage implements RecordStage {
     }
   }
 
-  #start({ id, firstSeenUs, atUs, persons, best }: Incident & { kind: "start" }): void {
+  #start({ id, firstSeenUs, atUs, persons }: Incident & { kind: "start" }): void {
     this.#finish("ended");
     this.#incident = {
       id,
@@ -155,6 +158,7 @@ class Stage implements RecordStage {
       endUs: undefined,
       persons,
       halfSize: false,
+      bestWorth: 0,
       pictured: 0,
       picturedUs: 0,
       resumeUs: undefined,
@@ -162,29 +166,30 @@ class Stage implements RecordStage {
       deaths: 0,
     };
     this.#begin(this.#preRoll.since(firstSeenUs - this.#options.preRollMs * 1000));
-    this.#see(this.#incident, atUs, persons, best);
+    this.#see(this.#incident, atUs, persons);
   }
 
-  #update({ id, atUs, persons, best }: Incident & { kind: "update" }): void {
-    if (this.#incident?.id === id) this.#see(this.#incident, atUs, persons, best);
+  #update({ id, atUs, persons }: Incident & { kind: "update" }): void {
+    if (this.#incident?.id === id) this.#see(this.#incident, atUs, persons);
   }
 
-  /** `best` is there when somebody is seen better than before. */
-  #see(incident: Open, atUs: number, persons: readonly Sighting[], best?: Best): void {
+  #see(incident: Open, atUs: number, persons: readonly Sighting[]): void {
     incident.persons = persons;
     const clip = this.#clip;
     if (!clip) return;
     clip.tracks.add(atUs, persons);
-    const pictures = incident.pictured;
-    if (pictures > 0) {
-      if (!best || pictures >= mostThumbnails) return;
+    const best = persons.toSorted((a, b) => worth(b) - worth(a))[0];
+    const value = best ? worth(best) : 0;
+    if (incident.pictured > 0) {
+      if (incident.pictured >= mostThumbnails || value < incident.bestWorth * betterBy) return;
       if (atUs - incident.picturedUs < thumbnailIntervalUs) return;
     }
     const frame = this.#preRoll.nearest(atUs);
     if (!frame) return;
+    incident.bestWorth = Math.max(incident.bestWorth, value);
     incident.pictured++;
     incident.picturedUs = atUs;
-    clip.picture(frame, best?.box ?? persons[0]?.box);
+    clip.picture(frame, best?.box);
   }
 
   #end({ id, lastSeenUs }: Incident & { kind: "end" }): void {

@@ -8,6 +8,11 @@ const personWidth = 320;
 /** Around the person, so that one sees where they stand. */
 const marginShare = 0.2;
 
+/** How good a picture of this person would be, to compare with others: sure of it, and near. */
+export function worth({ score, box }: { score: number; box: Rect }): number {
+  return score * Math.sqrt(Math.max(0, box.width * box.height));
+}
+
 /**
  * The whole picture and, where the person's box is given, the person. Releases nothing of the
  * caller's. Rejects when the picture cannot be decoded or the slab is full.
