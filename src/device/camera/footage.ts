@@ -1,6 +1,6 @@
-import { startChild } from "../../base/node/child.ts";
 import { concat } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
+import { startChild } from "../child.ts";
 
 export type FootageFormat = "MJPG" | "YUYV";
 

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { type Child, startChild } from "../../base/node/child.ts";
 import { explain, Failure } from "../../base/pure/failure.ts";
+import { type Child, startChild } from "../child.ts";
 import { matroskaHeader, pictureHeader } from "./matroska.ts";
 import { type Fragment, type InitSegment, Mp4Splitter } from "./mp4.ts";
 

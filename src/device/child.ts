@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { Failure } from "../pure/failure.ts";
+import { Failure } from "../base/pure/failure.ts";
 
 export type Child = {
   readonly pid: number | undefined;
