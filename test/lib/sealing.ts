@@ -1,17 +1,12 @@
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { nodeSuite } from "../../src/base/node/crypto.ts";
 import type { Fault } from "../../src/base/node/durable.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import type { Clock } from "../../src/base/pure/clock.ts";
+import { checkState } from "../../src/device/check.ts";
 import { createKeyring, type Keyring, openKeyring } from "../../src/device/keyring.ts";
-import {
-  checkOutbox,
-  type Outbox,
-  openOutbox,
-  type Verdict,
-} from "../../src/device/outbox/outbox.ts";
-import { notebookOf, openSealer, type Recording, type Sealer } from "../../src/device/seal/seal.ts";
+import { type Outbox, openOutbox, type Verdict } from "../../src/device/outbox/outbox.ts";
+import { openSealer, type Recording, type Sealer } from "../../src/device/seal/seal.ts";
 import { makeOwner, type Owner, type OwnerOptions } from "./owner.ts";
 import { opening, pattern } from "./sealed.ts";
 
@@ -73,18 +68,10 @@ export async function startSealer(
 
 /** What speaks against the state folder, by `obscura-camera check`. */
 export async function faultsOf(
-  camera: Pick<Camera, "outbox" | "state" | "keyring">,
-  { isRunning = false, limitBytes = testLimitBytes } = {},
+  state: string,
+  { limitBytes = testLimitBytes } = {},
 ): Promise<Verdict[]> {
-  const notebook = await notebookOf(join(camera.state, "journal"));
-  const verdicts = await checkOutbox({
-    ...{ folder: camera.outbox, camera: camera.keyring.identity.camera, suite: nodeSuite },
-    ...{ limitBytes, isRunning },
-    ...(notebook
-      ? { notebook: { head: notebook.head, open: notebook.open.map(({ clip }) => clip) } }
-      : {}),
-  });
-  return verdicts.filter(({ holds }) => !holds);
+  return (await checkState(state, { limitBytes })).filter(({ holds }) => !holds);
 }
 
 export const closing = {

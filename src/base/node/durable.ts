@@ -118,10 +118,15 @@ export async function openDurable(
     path,
     write: (name, bytes, options) => inTurn(() => write(name, bytes, options)),
     remove: (names) => inTurn(() => remove(names)),
-    read: (name) =>
-      readFile(join(path, name)).catch((error) => {
+    async read(name) {
+      try {
+        // Not a Buffer: that is another type to whoever prints or compares it.
+        const { buffer, byteOffset, length } = await readFile(join(path, name));
+        return new Uint8Array(buffer, byteOffset, length);
+      } catch (error) {
         throw failureOf(error, "read", join(path, name));
-      }),
+      }
+    },
     list: async () => (await readdir(path)).filter((name) => !name.startsWith(unfinished)).sort(),
     close: () => inTurn(() => folder.close()),
   };

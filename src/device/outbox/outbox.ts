@@ -12,11 +12,13 @@ import {
   readContents,
   roundToBlock,
 } from "./contents.ts";
+import { lockFolder } from "./lock.ts";
 import { memoryFolder } from "./memory.ts";
 import { chooseVictims } from "./retention.ts";
 
 export { checkOutbox, type Verdict } from "./check.ts";
 export { countStorageFailure, isStorageFailure, storageFailures } from "./failures.ts";
+export { lockFolder } from "./lock.ts";
 
 export type Loss = { clip: string; parts: number };
 
@@ -62,13 +64,24 @@ export type OutboxOptions = {
   fault?: Fault | undefined;
 };
 
-/** Opens the folder and does the first two steps of the start. */
+/**
+ * Opens the folder and does the first two steps of the start. Throws Failure "busy" when another
+ * process has it open.
+ */
 export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
   const { folder, headroomBytes } = options;
   const disk = await openDurable(folder, { fault: options.fault });
+  const unlock = await lockFolder(folder).catch(async (error) => {
+    await disk.close();
+    throw error;
+  });
   const contents = await readContents(folder, await disk.list());
   await clearRemnants(disk, contents);
-  return serve("folder", disk, contents, options, async () => {
+  const close = async () => {
+    await disk.close();
+    await unlock();
+  };
+  return serve("folder", { ...disk, close }, contents, options, async () => {
     const { bavail, bsize } = await statfs(folder);
     return bavail * bsize - headroomBytes;
   });
@@ -114,7 +127,7 @@ function serve(
         isOpen: open.has(clip.clip),
       }));
       const { victims, enough } = chooseVictims(candidates, {
-        incomingBytes: roundToBlock(bytes),
+        incomingBytes: roundToBlock(Math.max(bytes, 1)),
         usedBytes: countBytes(contents),
         limitBytes,
         // A write that found no room knows better than what the file system says.

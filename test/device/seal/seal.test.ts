@@ -8,7 +8,7 @@ import type { Line } from "../../lib/owner.ts";
 import { pattern } from "../../lib/sealed.ts";
 import { faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
-import { temporaryFolder } from "../../lib/world.ts";
+import { quickFolder } from "../../lib/world.ts";
 
 const kindsOf = (lines: readonly Line[]) => lines.map(({ body }) => body.statement.kind);
 
@@ -23,7 +23,7 @@ function all<K extends Line["body"]["statement"]["kind"]>(lines: readonly Line[]
 
 suite("seal", (test) => {
   test("a recording becomes a clip that the owner alone opens, and the log names it", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const { sealer, parts, stop } = await startSealer(home.path);
     const sealed = await sealer.clip(recording(7));
@@ -51,11 +51,11 @@ suite("seal", (test) => {
     const [ended] = all(lines, "clip-ended");
     assert.is(ended?.last.number, last);
     assert.is(ended?.reason, "ended");
-    assert.equal(await faultsOf(camera), []);
+    assert.equal(await faultsOf(home.path), []);
   });
 
   test("a part is durable before the next piece is asked for", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const { sealer, stop } = await startSealer(home.path);
     const seen: number[] = [];
@@ -74,7 +74,7 @@ suite("seal", (test) => {
   });
 
   test("an encoder that dies leaves a clip cut off, and the next one works", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const problems: unknown[] = [];
     const { sealer, stop } = await startSealer(home.path, { onProblem: (p) => problems.push(p) });
@@ -93,11 +93,11 @@ suite("seal", (test) => {
       ["cut-off", "ended"],
     );
     assert.is(all(lines, "problem")[0]?.code, "clip-cut-off");
-    assert.equal(await faultsOf(camera), []);
+    assert.equal(await faultsOf(home.path), []);
   });
 
   test("two clips at once keep apart, with a key each", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const { sealer, stop } = await startSealer(home.path);
     const clips = await Promise.all([
@@ -113,11 +113,11 @@ suite("seal", (test) => {
       [true, true],
     );
     assert.is(new Set(opened.map(({ keyId }) => keyId)).size, 2);
-    assert.equal(await faultsOf(camera), []);
+    assert.equal(await faultsOf(home.path), []);
   });
 
   test("no key is used twice, also over restarts; then day keys, and the log says so", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path, { oneTime: 3 });
     const ids = new Set<string>();
     for (let i = 0; i < 5; i++) {
@@ -140,11 +140,11 @@ suite("seal", (test) => {
       [0, 1, 2, 3, 3],
     );
     assert.equal(all(lines, "membership").length, 1);
-    assert.equal(await faultsOf(camera), []);
+    assert.equal(await faultsOf(home.path), []);
   });
 
   test("a day that is over is closed in the log, under the new day's key", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path, { oneTime: 0, days: 3 });
     const clock = new ManualClock();
     const { sealer, stop } = await startSealer(home.path, { clock });
@@ -174,7 +174,7 @@ suite("seal", (test) => {
   });
 
   test("elapsed days go on over restarts", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path, { oneTime: 0 });
     for (let i = 0; i < 3; i++) {
       const clock = new ManualClock();
@@ -190,7 +190,7 @@ suite("seal", (test) => {
   });
 
   test("a log that was put back goes on in a new incarnation, with the restart key", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const first = await startSealer(home.path);
     await first.sealer.clip(recording(1));
@@ -213,12 +213,12 @@ suite("seal", (test) => {
     assert.is(opened.whole, true);
     assert.is(opened.events.filter(({ kind }) => kind === "fragment").length, 2);
     // The hole stays to be seen: the entry before is named and missing.
-    const broken = (await faultsOf(camera)).map(({ number }) => number);
+    const broken = (await faultsOf(home.path)).map(({ number }) => number);
     assert.equal(broken, [5]);
   });
 
   test("a lost notebook means a new incarnation that is linked to the newest entry", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const first = await startSealer(home.path);
     await first.sealer.clip(recording(1));
@@ -233,11 +233,11 @@ suite("seal", (test) => {
     assert.is(opened?.head?.sequence, 5);
     assert.equal([...new Set(lines.map(({ incarnation }) => incarnation))], [1, 2]);
     assert.ok(all(lines, "fallback-used").every(({ key }) => key === "restart"));
-    assert.equal(await faultsOf(camera), []);
+    assert.equal(await faultsOf(home.path), []);
   });
 
   test("without an owner nothing is sealed, and the way to one is said", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     await createKeyring(home.path, "alone");
     const failure = await startSealer(home.path).then(
       () => undefined,
@@ -248,7 +248,7 @@ suite("seal", (test) => {
   });
 
   test("closing in the midst of a clip is refused, twice is well", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     await makeCamera(home.path);
     const { sealer, stop } = await startSealer(home.path);
     const busy = sealer.clip(recording(1));
@@ -261,7 +261,7 @@ suite("seal", (test) => {
   });
 
   test("the oldest clips make room, and the log names each before it goes", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const limitBytes = 2 * 1024 * 1024;
     const { sealer, outbox, stop } = await startSealer(home.path, { limitBytes });
@@ -277,11 +277,11 @@ suite("seal", (test) => {
     assert.equal([...lost, ...kept], clips);
     for (const clip of kept)
       assert.is((await camera.owner.openClip(camera.outbox, clip)).whole, true);
-    assert.equal(await faultsOf(camera, { limitBytes }), []);
+    assert.equal(await faultsOf(home.path, { limitBytes }), []);
   });
 
   test("a clip that does not fit even alone is cut off and said, and the camera goes on", async () => {
-    await using home = await temporaryFolder();
+    await using home = await quickFolder();
     const camera = await makeCamera(home.path);
     const limitBytes = 1024 * 1024;
     const problems: unknown[] = [];
@@ -301,7 +301,7 @@ suite("seal", (test) => {
       ["cut-off", "ended"],
     );
     assert.is(ended[0]?.last.number, opened.last);
-    assert.equal(await faultsOf(camera, { limitBytes }), []);
+    assert.equal(await faultsOf(home.path, { limitBytes }), []);
   });
 });
 

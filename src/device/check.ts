@@ -1,0 +1,55 @@
+import { realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { nodeSuite } from "../base/node/crypto.ts";
+import { isFailure } from "../base/pure/failure.ts";
+import { openKeyring } from "./keyring.ts";
+import { checkOutbox, lockFolder, type Verdict } from "./outbox/outbox.ts";
+import { notebookOf } from "./seal/seal.ts";
+
+const mostFaultsPrinted = 5;
+
+/**
+ * `obscura-camera check`: proves the invariants of outbox/outbox.md on a state folder and changes
+ * nothing in it. May run beside the service; then what is under way is no fault.
+ */
+export async function checkState(
+  state: string,
+  { limitBytes }: { limitBytes: number },
+): Promise<readonly Verdict[]> {
+  const { identity } = await openKeyring(state);
+  const folder = await realpath(join(state, "outbox"));
+  const isRunning = await isLocked(folder);
+  // Read before the entries: what the service appends meanwhile makes the log longer, not shorter.
+  const notebook = await notebookOf(join(state, "journal"));
+  return await checkOutbox({
+    ...{ folder, camera: identity.camera, suite: nodeSuite, limitBytes, isRunning },
+    ...(notebook
+      ? { notebook: { head: notebook.head, open: notebook.open.map(({ clip }) => clip) } }
+      : {}),
+  });
+}
+
+/** One line for each invariant, and what speaks against it. */
+export function printVerdicts(verdicts: readonly Verdict[]): string {
+  return verdicts
+    .flatMap(({ number, holds, text, faults }) => {
+      const more = faults.length - mostFaultsPrinted;
+      return [
+        `${holds ? "ok    " : "BROKEN"} ${String(number).padStart(2)}. ${text}`,
+        ...faults.slice(0, mostFaultsPrinted).map((fault) => `           ${fault}`),
+        ...(more > 0 ? [`           and ${more} more`] : []),
+      ];
+    })
+    .join("\n");
+}
+
+async function isLocked(folder: string): Promise<boolean> {
+  try {
+    const unlock = await lockFolder(folder);
+    await unlock();
+    return false;
+  } catch (error) {
+    if (isFailure(error, "busy")) return true;
+    throw error;
+  }
+}
