@@ -96,7 +96,7 @@ void Capture::onReady() {
 }
 
 Napi::Value Capture::open(const Info& info) {
-  if (closing_ || state_ == State::closed) return rejected(env_, gone("the camera is closed"));
+  if (closing_) return rejected(env_, gone("the camera is closed"));
   if (state_ != State::idle) return rejected(env_, misuse("a camera is open already"));
   const Napi::Value options = info[0];
   if (!info[1].IsFunction() || !info[2].IsFunction()) {
@@ -123,7 +123,6 @@ Napi::Value Capture::open(const Info& info) {
 }
 
 void Capture::opened(const Error& error, Napi::Promise::Deferred deferred) {
-  state_ = State::idle;
   Error outcome = error;
   const Mode& mode = stream_.mode();
   if (!outcome && mode.label.fourcc != pixels::MJPG &&
@@ -143,10 +142,9 @@ void Capture::opened(const Error& error, Napi::Promise::Deferred deferred) {
     }
   }
   if (outcome) {
-    deferred.Reject(toJs(env_, outcome));
-    state_ = State::streaming;
-    beginStop(nullptr);
-    return;
+    // Told when the device is free again, so that whoever is refused may try again at once.
+    refused_ = std::make_unique<Refusal>(Refusal{deferred, outcome});
+    return error ? stopped() : beginStop(nullptr);
   }
   poll_->data = this;
   state_ = State::streaming;
@@ -204,7 +202,7 @@ Napi::Value Capture::stop(const Info&) {
   return deferred.Promise();
 }
 
-// From streaming. The fd may be closed as soon as uv_close was called on its poll handle.
+// From an open device. The fd may be closed as soon as uv_close was called on its poll handle.
 void Capture::beginStop(const Error* why) {
   state_ = State::stopping;
   const bool polled = poll_ != nullptr;
@@ -219,6 +217,9 @@ void Capture::beginStop(const Error* why) {
 
 void Capture::stopped() {
   state_ = State::idle;
+  if (const auto refusal = std::move(refused_)) {
+    refusal->deferred.Reject(toJs(env_, refusal->error));
+  }
   for (auto& deferred : std::exchange(stoppers_, {})) deferred.Resolve(env_.Undefined());
   const std::unique_ptr<Error> why = std::move(ended_);
   if (closing_) return beginClose();

@@ -87,7 +87,12 @@ class Capture : public Napi::ObjectWrap<Capture> {
   bool stopAsked_ = false;  // stop was called while opening
   uint32_t streamNumber_ = 0, lost_ = 0;
   int held_ = 0;            // reasons why this object must not be collected
-  std::unique_ptr<Error> ended_;
+  struct Refusal {
+    Napi::Promise::Deferred deferred;
+    Error error;
+  };
+  std::unique_ptr<Refusal> refused_;  // an open that failed
+  std::unique_ptr<Error> ended_;      // a stream that did
   Napi::FunctionReference onFrame_, onEnd_;
   std::vector<Napi::Promise::Deferred> stoppers_, closers_;
 };

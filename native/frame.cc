@@ -6,12 +6,8 @@
 namespace camera {
 
 Error Capture::stale() const {
-  Error error = misuse("the frame was released");
-  if (state_ == State::closed) {
-    error.kind = Kind::gone;
-    error.message = "the frame went with its slab";
-  }
-  return error;
+  return closing_ ? gone("the camera is closed, and its slab with it")
+                  : misuse("the frame was released");
 }
 
 bool Capture::throws(const Error& error) {
@@ -93,10 +89,9 @@ void Capture::deliver(const Taken& taken) {
 }
 
 Napi::Value Capture::put(const Info& info) {
-  if (closing_ || state_ == State::closed) return throws(stale()), env_.Undefined();
+  if (closing_) return throws(stale()), env_.Undefined();
   if (!info[0].IsTypedArray()) return throws(misuse("put takes bytes")), env_.Undefined();
   const Napi::TypedArray array = info[0].As<Napi::TypedArray>();
-  if (!array.ArrayBuffer().Data()) return throws(misuse("put takes bytes")), env_.Undefined();
   const auto* bytes = static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
   Taken taken;
   taken.length = array.ByteLength();
@@ -118,7 +113,7 @@ Napi::Value Capture::put(const Info& info) {
   }
   Slab::View view;
   slab_.view(taken.handle, &view);
-  std::memcpy(view.data, bytes, taken.length);
+  if (taken.length > 0) std::memcpy(view.data, bytes, taken.length);
   view.length = taken.length;
   Error error = pixelError(pixels::check(pictureOf(view)), "put", *loopScratch_);
   if (!error && masked) error = burn(taken.handle, taken.length, *loopScratch_, &taken.length);
@@ -131,19 +126,21 @@ Napi::Value Capture::put(const Info& info) {
 }
 
 Napi::Value Capture::retain(const Info& info) {
-  if (!slab_.retain(handleOf(info[0]))) throws(stale());
+  if (closing_ || !slab_.retain(handleOf(info[0]))) throws(stale());
   return env_.Undefined();
 }
 
-// After the slab is closed a release has nothing left to do, and is no mistake.
+// Once close was called a release has nothing left to do, and is no mistake.
 Napi::Value Capture::release(const Info& info) {
-  if (!slab_.release(handleOf(info[0])) && state_ != State::closed) throws(stale());
+  if (!slab_.release(handleOf(info[0])) && !closing_) throws(stale());
   return env_.Undefined();
 }
 
 Napi::Value Capture::copy(const Info& info) {
   Slab::View view;
-  if (!slab_.view(handleOf(info[0]), &view)) return throws(stale()), env_.Undefined();
+  if (closing_ || !slab_.view(handleOf(info[0]), &view)) {
+    return throws(stale()), env_.Undefined();
+  }
   return Napi::Buffer<uint8_t>::Copy(env_, view.data, view.length);
 }
 

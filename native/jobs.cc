@@ -53,12 +53,7 @@ Napi::Value Capture::pixelJob(const Info& info, const char* what,
   const Slab::Handle handle = handleOf(info[0]);
   Slab::View view;
   Error early;
-  if (closing_) {
-    early = stale();
-    early.kind = Kind::gone;
-  } else if (!slab_.view(handle, &view) || !slab_.retain(handle)) {
-    early = stale();
-  }
+  if (closing_ || !slab_.view(handle, &view) || !slab_.retain(handle)) early = stale();
   if (early) {
     deferred.Reject(toJs(env_, early));
     return deferred.Promise();
@@ -72,10 +67,7 @@ Napi::Value Capture::pixelJob(const Info& info, const char* what,
           },
           [this, handle, deferred, error, result](bool ran) {
             slab_.release(handle);
-            if (!ran) {
-              error->kind = Kind::gone;
-              error->message = "the camera was closed";
-            }
+            if (!ran) *error = stale();
             if (*error) {
               deferred.Reject(toJs(env_, *error));
             } else {
