@@ -26,6 +26,8 @@ export type ReadOptions = {
 const run = promisify(execFile);
 const headLimitBytes = 64;
 const probeLimitMs = 60_000;
+/** Matroska and others keep times to the millisecond: a frame this early is on time. */
+const stampSlackS = 0.002;
 /** libcamerify preloads a library that must not start in a child. */
 const environment = { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" };
 const decoders: [RegExp, string][] = [
@@ -144,7 +146,8 @@ function from(file: string): string[] {
  * through ffmpeg's filters as the time stamp (2 × number + chosen) and come out on a pipe.
  */
 async function* decodeVideo(file: string, options: ReadOptions): AsyncGenerator<Picture> {
-  const slot = `floor(if(isnan(T),N/25,T-STARTT)*${options.fps}+0.001)+1`;
+  const seconds = `if(isnan(T),N/25,T-STARTT)+${stampSlackS}`;
+  const slot = `floor((${seconds})*${options.fps})+1`;
   const stamp = `st(0,${slot});st(2,gt(ld(0),ld(1)));st(1,max(ld(0),ld(1)));2*N+ld(2)`;
   const filters = [
     `setpts='${stamp}'`,
