@@ -17,7 +17,7 @@ import type { Found } from "./track.ts";
 import type { Zone } from "./zone.ts";
 
 export type { Detection } from "./boxes.ts";
-export { runDetect } from "./command.ts";
+export { installedModels, runDetect } from "./command.ts";
 export type { Finder } from "./look.ts";
 export { type ModelOptions, openModel, type PersonModel, type Precision } from "./model.ts";
 export type { Incident, Sighting } from "./presence.ts";
