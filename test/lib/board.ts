@@ -13,6 +13,8 @@ export type BoardOptions = {
   memoryMiB?: number;
   /** Kernel modules with their parameters, loaded in this order: "vivid node_types=0x1". */
   modules?: string[];
+  /** Shell lines run after the modules and before the command. */
+  prepare?: string;
   environment?: Record<string, string>;
   /** Put into /results before the start: name → what is in it. */
   files?: Record<string, Uint8Array | string>;
@@ -76,6 +78,7 @@ function writeJob(options: BoardOptions, results: string, guest: boolean): strin
         `modprobe ${module} || { loaded=; echo ${quote(`cannot load ${module}`)} >${out}/.fault; }`,
     ),
     `cd ${quote(checkout)}`,
+    options.prepare ?? "",
     `if [ "$loaded" ]; then ${command} >${out}/.stdout 2>${out}/.stderr </dev/null; echo $? >${out}/.exit; fi`,
     ...(guest
       ? ["sync; echo o >/proc/sysrq-trigger; sleep 60"]

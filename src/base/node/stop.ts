@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { Failure } from "../pure/failure.ts";
 
 /**
@@ -14,10 +13,4 @@ export function stopSignal(): AbortSignal {
     });
   }
   return controller.signal;
-}
-
-/** The version of this checkout, of its package.json. */
-export async function programVersion(): Promise<string> {
-  const file = new URL("../../../../package.json", import.meta.url);
-  return JSON.parse(await readFile(file, "utf8")).version;
 }
