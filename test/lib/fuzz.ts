@@ -50,7 +50,7 @@ export function fuzz(options: FuzzOptions): ReadonlyMap<string, number> {
   const seconds = (performance.now() - startMs) / 1000;
   const list = [...counts].sort((a, b) => b[1] - a[1]).map(([stage, n]) => `${stage} ${n}`);
   console.log(
-    `measured: fuzz ${name}: ${count} cases, ${resealed} sealed again, ${seconds.toFixed(1)} s, ` +
+    `\nmeasured: fuzz ${name}: ${count} cases, ${resealed} sealed again, ${seconds.toFixed(1)} s, ` +
       `kept ${(kept / 1e6).toFixed(1)} MB: ${list.join(", ")}`,
   );
   if (kept > keptBytes || grown > peakBytes) {

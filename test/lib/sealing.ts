@@ -40,6 +40,7 @@ export async function startSealer(
     outboxFault?: Fault | undefined;
     notebookFault?: Fault | undefined;
     onProblem?(failure: unknown): void;
+    onPart?(part: { clip: string; number: number }): void;
   } = {},
 ): Promise<Running> {
   const keyring = await openKeyring(state);
@@ -55,7 +56,10 @@ export async function startSealer(
   const sealer = await openSealer({
     ...{ keyring, outbox, clock, version: "test", folder: join(state, "journal") },
     clockTrusted: () => true,
-    onPart: (part) => parts.push(part),
+    onPart: (part) => {
+      parts.push(part);
+      options.onPart?.(part);
+    },
     onProblem: (failure) => options.onProblem?.(failure),
     fault: options.notebookFault,
   });
@@ -82,7 +86,7 @@ export const closing = {
 /** A recording of made-up fragments, each different and known by its number. */
 export function recording(
   fragments: number,
-  options: { bytes?: number; breakAfter?: number; paceMs?: number } = {},
+  options: { bytes?: number; breakAfter?: number; paceMs?: number; onFragment?(): void } = {},
 ): Recording {
   const { bytes = 10_000, breakAfter = Number.POSITIVE_INFINITY, paceMs } = options;
   async function* pieces() {
@@ -92,6 +96,7 @@ export function recording(
     for (let i = 0; i < fragments; i++) {
       if (i >= breakAfter) throw new Error("the encoder died");
       if (paceMs) await wait(paceMs);
+      options.onFragment?.();
       yield { kind: "fragment" as const, bytes: pattern(bytes, 100 + i) };
     }
     yield { kind: "closing" as const, closing };
