@@ -116,15 +116,20 @@ async function tryEncoder(
 const upright = { rotate: 0, flip: false } as const;
 const quiet = ["-hide_banner", "-nostats", "-loglevel", "error"];
 
-function startEncoder({ program, name, stalledMs }: Make, input: EncoderInput): EncoderRun {
+/** ffmpeg's arguments for one clip: Matroska on standard input, fragmented MP4 on standard output. */
+export function encoderArguments(name: EncoderName, input: EncoderInput): string[] {
   const size = outputSize(input);
-  const child = startChild(program, [
+  return [
     ...quiet,
     // The header says all there is to know: no guessing from the first pictures.
     ...["-fpsprobesize", "0", "-f", "matroska", "-i", "pipe:0"],
     ...["-vf", filters(input, size)],
     ...encoding(name, size, input.fps),
-  ]);
+  ];
+}
+
+function startEncoder({ program, name, stalledMs }: Make, input: EncoderInput): EncoderRun {
+  const child = startChild(program, encoderArguments(name, input));
   let ended = false;
   let waiting = false;
   child.input.write(matroskaHeader(input));

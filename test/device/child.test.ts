@@ -1,0 +1,65 @@
+import { readFile } from "node:fs/promises";
+import * as assert from "uvu/assert";
+import { isFailure } from "../../src/base/pure/failure.ts";
+import { findProgram, startChild } from "../../src/device/child.ts";
+import { run } from "../lib/footage.ts";
+import { suite } from "../lib/suite.ts";
+
+const shell = (script: string) => startChild("sh", ["-c", script]);
+
+suite("device/child", (test) => {
+  test("a program that is not there is absent, with the line that installs it", () => {
+    const error = (() => {
+      try {
+        return findProgram("no-such-program");
+      } catch (e) {
+        return e;
+      }
+    })();
+    assert.ok(isFailure(error, "absent"));
+    assert.match(error.hint ?? "", "apt-get install no-such-program");
+  });
+
+  test("bytes go through, and how it ended is told", async () => {
+    const child = shell("cat; echo ä bad >&2; exit 3");
+    child.input.end("hello");
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of child.output) chunks.push(chunk);
+    assert.is(Buffer.concat(chunks).toString(), "hello");
+    const { code, signal, complaint } = await child.ended;
+    assert.equal([code, signal, complaint], [3, null, "bad"]);
+  });
+
+  test("what it says is bounded, however much", async () => {
+    const child = shell("head -c 5000000 /dev/zero | tr '\\0' x >&2; echo; echo the end >&2");
+    const { complaint } = await child.ended;
+    assert.ok(complaint.length <= 400 && complaint.length > 300, `${complaint.length}`);
+    assert.match(complaint, /the end$/);
+  });
+
+  test("killed once and twice, while it ignores everything else", async () => {
+    const child = shell("trap '' TERM INT; while :; do sleep 1; done");
+    await child.kill();
+    await child.kill();
+    assert.is((await child.ended).signal, "SIGKILL");
+    child.input.write("nobody reads this");
+  });
+
+  test("it dies with us, even when we are killed", async () => {
+    const module = new URL("../../src/device/child.js", import.meta.url).href;
+    const script = `
+      const { startChild } = await import(${JSON.stringify(module)});
+      const child = startChild("sleep", ["300"]);
+      setTimeout(() => { console.log(child.pid); process.kill(process.pid, "SIGKILL"); }, 300);
+    `;
+    const out = await run("bash", [
+      "-c",
+      `"${process.execPath}" --input-type=module -e '${script}'; true`,
+    ]);
+    const pid = Number(out.toString().trim());
+    assert.ok(pid > 0);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    assert.ok(status === "" || /State:\s+Z/.test(status), status);
+  });
+});
