@@ -4,9 +4,33 @@ import { suite } from "../../lib/suite.ts";
 
 const s = 1_000_000;
 
+/** One whose pre-roll has drained. */
+function drained(): Load {
+  const load = new Load();
+  assert.is(load.judge(-10 * s, 0.1 * s), "all");
+  return load;
+}
+
 suite("device/record/load", (test) => {
-  test("two seconds behind: every second picture; when that does not help, smaller", () => {
+  test("while it catches up with its pre-roll nothing is left out", () => {
     const load = new Load();
+    for (let t = 0; t < 10; t++) assert.is(load.judge(t * s, (5 - t / 2) * s), "all");
+    // It has caught up: from now on the rule is the rule.
+    assert.is(load.judge(11 * s, 0.1 * s), "all");
+    assert.is(load.judge(12 * s, 2.1 * s), "every-second");
+  });
+
+  test("one that does not gain for three seconds is too slow", () => {
+    const load = new Load();
+    assert.is(load.judge(0, 5 * s), "all");
+    assert.is(load.judge(1 * s, 4.5 * s), "all");
+    assert.is(load.judge(3.9 * s, 4.46 * s), "all");
+    assert.is(load.judge(4 * s, 4.46 * s), "every-second");
+    assert.is(load.judge(7 * s, 4.4 * s), "smaller");
+  });
+
+  test("two seconds behind: every second picture; when that does not help, smaller", () => {
+    const load = drained();
     assert.is(load.judge(0, 1.9 * s), "all");
     assert.is(load.judge(1 * s, 2.1 * s), "every-second");
     assert.is(load.judge(3 * s, 5 * s), "every-second");
@@ -15,7 +39,7 @@ suite("device/record/load", (test) => {
   });
 
   test("it comes back when it has caught up, but not with every breath", () => {
-    const load = new Load();
+    const load = drained();
     load.judge(0, 3 * s);
     assert.is(load.judge(1 * s, 0.1 * s), "every-second");
     assert.is(load.judge(4 * s, 0.6 * s), "every-second");
