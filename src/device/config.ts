@@ -120,7 +120,7 @@ export const schema = {
       about: "look closer at what moves far away; off on a Pi Zero 2 W",
     }),
     separateVisitS: number({
-      default: 10,
+      default: 5,
       min: 1,
       max: 600,
       about: "seconds without a person after which the next one is a new visit",

@@ -1,0 +1,213 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs, promisify } from "node:util";
+import { explain, Failure } from "../src/base/pure/failure.ts";
+import type { ServiceEvent } from "../src/device/service.ts";
+import { composeFootage } from "./footage.ts";
+import { type Owner, openOwner } from "./owner.ts";
+
+const help = `usage: scripts/run [--once] [--source FILE|DEVICE] [--state DIR] [--config FILE] [--json]
+
+Sets up this machine, makes an owner if there is none yet, runs the camera, and exports each clip as
+soon as it is whole. Without a camera it says so and replays surveillance footage as if it were one.
+
+  --once           wait for the first whole clip, export it, print a summary, end
+  --source S       a camera (/dev/…) or a video file; default: the first camera, else the footage
+  --state DIR      everything that is kept: camera/, phone/, clips/ (default: state)
+  --config FILE    settings of the camera (obscura-camera config prints them all)
+  --json           with --once: the summary as one JSON object on standard output
+  --help           this text
+`;
+
+const execute = promisify(execFile);
+const root = new URL("../../", import.meta.url).pathname;
+const camera = join(root, "dist/src/device/main.js");
+const phone = join(root, "dist/src/phone/cli.js");
+
+async function call(program: string, ...args: string[]): Promise<string> {
+  try {
+    const { stdout } = await execute(process.execPath, [program, ...args]);
+    return stdout;
+  } catch (cause) {
+    const { stderr } = cause as { stderr?: string };
+    throw new Failure("refused", stderr?.trim() || explain(cause), { cause });
+  }
+}
+
+type Folders = { camera: string; phone: string; clips: string };
+type Tell = (line: string) => void;
+
+/** Pairs camera and phone by file, as a person would; nothing to do when they are already. */
+async function pair(folders: Folders, tell: Tell): Promise<void> {
+  const adopted = await stat(join(folders.camera, "keys/adoption")).catch(() => undefined);
+  if (adopted) return;
+  const identity = join(folders.phone, "camera.json");
+  const adoption = join(folders.phone, "owner.json");
+  tell("pairing: new keys for the camera and for its owner's phone");
+  await call(camera, "identity", "--state", folders.camera, "-o", identity);
+  await call(phone, "--home", folders.phone, "adopt", identity, "-o", adoption);
+  await call(camera, "adopt", "--state", folders.camera, adoption);
+  tell(`the owner's keys lie in ${folders.phone}: who loses the only copy loses every clip`);
+}
+
+async function findSource(wish: string | undefined, tell: Tell): Promise<string> {
+  if (wish !== undefined) return wish;
+  type Found = { source: string; captures: boolean; unusable?: string };
+  const cameras: Found[] = JSON.parse(await call(camera, "cameras", "--json"));
+  for (const { source, unusable } of cameras) {
+    if (!unusable) return source;
+    tell(`${source} cannot be used: ${unusable}`);
+  }
+  tell("no camera here: replaying surveillance footage as the camera, at its own speed");
+  return (await composeFootage()).video;
+}
+
+/** What is known of the first clip as it comes about; times are CLOCK_MONOTONIC. */
+type Progress = {
+  firstSeenUs?: number;
+  eventUs?: number;
+  firstPartUs?: number;
+  firstPictureUs?: number;
+};
+
+export type Summary = {
+  persons: number;
+  clipSeconds: number;
+  bytesSealed: number;
+  eventMs: number;
+  firstPartMs: number;
+  firstPictureMs: number;
+  clip: string;
+};
+
+const since = (fromUs = Number.NaN, toUs = Number.NaN) => Math.round((toUs - fromUs) / 1000);
+
+/** Runs the service and follows it as the owner; resolves when it ended. */
+async function follow(options: {
+  args: string[];
+  owner: Owner;
+  clips: string;
+  once: boolean;
+  tell: Tell;
+}): Promise<{ summary?: Summary; exit: number }> {
+  const { owner, tell } = options;
+  const service = spawn(process.execPath, options.args, { stdio: ["ignore", "pipe", "inherit"] });
+  const stop = () => void service.kill("SIGTERM");
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const incidents = new Map<string, Progress>();
+  const clips = new Map<string, Progress>();
+  let newest: Progress = {};
+  let summary: Summary | undefined;
+  let failed = false;
+
+  const picture = async (clip: string, progress: Progress) => {
+    if (progress.firstPictureUs !== undefined || !(await owner.picture(clip))) return;
+    progress.firstPictureUs ??= owner.nowUs();
+  };
+  const handle = async (event: ServiceEvent) => {
+    if (event.event === "person") {
+      const { firstSeenUs, atUs } = event;
+      newest = { firstSeenUs, eventUs: atUs };
+      incidents.set(event.incident, newest);
+    } else if (event.event === "part") {
+      const progress = clips.get(event.clip) ?? newest;
+      clips.set(event.clip, progress);
+      progress.firstPartUs ??= event.atUs;
+      await picture(event.clip, progress);
+    } else if (event.event === "clip") {
+      const progress = incidents.get(event.incident) ?? newest;
+      const { file, persons, seconds } = await owner.exportClip(event.clip, options.clips);
+      tell(
+        `clip: ${seconds.toFixed(1)} s, ${persons} at once, ${event.bytes} bytes sealed → ${file}`,
+      );
+      if (!options.once || summary) return;
+      summary = {
+        persons,
+        clipSeconds: seconds,
+        bytesSealed: event.bytes,
+        eventMs: since(progress.firstSeenUs, progress.eventUs),
+        firstPartMs: since(progress.firstSeenUs, progress.firstPartUs),
+        firstPictureMs: since(progress.firstSeenUs, progress.firstPictureUs),
+        clip: file,
+      };
+      stop();
+    }
+  };
+  let last = Promise.resolve();
+  const enqueue = (event: ServiceEvent) => {
+    last = last
+      .then(() => handle(event))
+      .catch((error) => {
+        failed = true;
+        tell(explain(error));
+      });
+  };
+  createInterface({ input: service.stdout }).on("line", (line) => enqueue(JSON.parse(line)));
+  const [code, signal] = await once(service, "close");
+  await last;
+  const exit = signal ? 1 : Number(code);
+  return { exit: failed ? 1 : exit, ...(summary ? { summary } : {}) };
+}
+
+function print(summary: Summary, tell: Tell): void {
+  tell(`
+first clip            ${summary.clip}
+most persons at once  ${summary.persons}
+length                ${summary.clipSeconds.toFixed(1)} s
+sealed                ${summary.bytesSealed} bytes
+from first sight to   the event ${summary.eventMs} ms, the first durable part ${summary.firstPartMs} ms,
+                      the first picture on the phone ${summary.firstPictureMs} ms`);
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      once: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      source: { type: "string" },
+      state: { type: "string", default: "state" },
+      config: { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const tell = (line: string) => void process.stderr.write(`${line}\n`);
+  const state = resolve(values.state);
+  const at = (name: string) => join(state, name);
+  const folders: Folders = { camera: at("camera"), phone: at("phone"), clips: at("clips") };
+  for (const folder of Object.values(folders)) {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  }
+  await pair(folders, tell);
+  const source = await findSource(values.source, tell);
+  const owner = await openOwner({ home: folders.phone, folder: join(folders.camera, "outbox") });
+  const args = [camera, "run", "--json", "--state", folders.camera, "--source", source];
+  if (values.config) args.push("--config", resolve(values.config));
+  tell(
+    `camera: ${source}\nclips:  ${folders.clips}\nCtrl-C ends it; what is being recorded is sealed first.`,
+  );
+  const { once: isOnce } = values;
+  const { summary, exit } = await follow({ args, owner, clips: folders.clips, once: isOnce, tell });
+  if (!isOnce) return exit;
+  if (!summary) {
+    tell("it ended before a clip was whole: nobody was seen");
+    return 1;
+  }
+  if (values.json) console.log(JSON.stringify(summary));
+  else print(summary, tell);
+  return exit;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const isMisuse = String((error as NodeJS.ErrnoException).code).startsWith("ERR_PARSE_ARGS");
+  process.stderr.write(`scripts/run: ${explain(error)}\n${isMisuse ? `\n${help}` : ""}`);
+  process.exitCode = isMisuse ? 2 : 1;
+}
