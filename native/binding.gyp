@@ -1,12 +1,20 @@
-# Two modules from the same sources: the real one, and one over the fake driver for tests.
+# Two modules from the same objects: the real one, and one linked with the fake driver in place of
+# the seam, for tests.
 # `scripts/addon` builds both; with sanitize=1 (scripts/addon --asan) as well.
 {
   "variables": {
     "sanitize%": 0,
     "pixels": ["<!@(ls pixels*.cc jpeg*.cc mask*.cc)"],
-    "sources": [
-      "addon.cc", "capture.cc", "choice.cc", "control.cc", "convert.cc", "device.cc", "error.cc",
-      "frame.cc", "jobs.cc", "settings.cc", "slab.cc", "stream.cc", "worker.cc",
+    "napi": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+    "napi_defines": [
+      "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+      # A call that comes too late, while a worker's environment is torn down, ends quietly.
+      "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+      "NAPI_VERSION=9",
+    ],
+    "core": [
+      "capture.cc", "choice.cc", "control.cc", "convert.cc", "device.cc", "error.cc", "frame.cc",
+      "jobs.cc", "settings.cc", "slab.cc", "stream.cc", "worker.cc",
     ],
   },
   "target_defaults": {
@@ -37,20 +45,28 @@
       "conditions": [["sanitize==0", { "cflags": ["-O3"] }]],
     },
     {
+      "target_name": "camera_core",
+      "type": "static_library",
+      "sources": ["<@(core)"],
+      "include_dirs": ["<@(napi)"],
+      "defines": ["<@(napi_defines)"],
+      "conditions": [["sanitize==0", { "cflags": ["-O2"] }]],
+    },
+    {
       "target_name": "v4l2_camera",
-      "sources": ["<@(sources)", "xioctl.cc"],
-      "dependencies": ["camera_pixels"],
-      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NAPI_VERSION=9"],
+      "sources": ["addon.cc", "xioctl.cc"],
+      "dependencies": ["camera_core", "camera_pixels"],
+      "include_dirs": ["<@(napi)"],
+      "defines": ["<@(napi_defines)"],
       "libraries": ["-ljpeg"],
       "conditions": [["sanitize==0", { "cflags": ["-O2"] }]],
     },
     {
       "target_name": "v4l2_camera_fake",
-      "sources": ["<@(sources)", "fake.cc", "fake_control.cc", "fake_ioctl.cc", "puppet.cc"],
-      "dependencies": ["camera_pixels"],
-      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NAPI_VERSION=9", "CAMERA_FAKE"],
+      "sources": ["addon.cc", "fake.cc", "fake_control.cc", "fake_ioctl.cc", "puppet.cc"],
+      "dependencies": ["camera_core", "camera_pixels"],
+      "include_dirs": ["<@(napi)"],
+      "defines": ["<@(napi_defines)", "CAMERA_FAKE"],
       "libraries": ["-ljpeg"],
       "conditions": [["sanitize==0", { "cflags": ["-O2"] }]],
     },

@@ -9,7 +9,7 @@ const lineLimits: [RegExp, number][] = [
   [/\.(cc|h)$/, 300],
   [/\.ts$/, 400],
 ];
-const baseLimits = { files: 9, lines: 800 };
+const baseLimits = { files: 12, lines: 1000 };
 const homeless = new Set(["utils", "helpers", "common", "manager", "types", "index"]);
 
 /** The paths a TypeScript file imports: relative ones resolved against the root, others as named. */
@@ -86,7 +86,9 @@ export function findFaults(sources: readonly Source[]): string[] {
   );
   const baseLines = base.reduce((sum, { text }) => sum + countLines(text), 0);
   if (base.length > baseLimits.files || baseLines > baseLimits.lines) {
-    faults.push(`src/base: ${base.length} files, ${baseLines} lines, at most 9 and 800`);
+    faults.push(
+      `src/base: ${base.length} files, ${baseLines} lines, at most ${baseLimits.files} and ${baseLimits.lines}`,
+    );
   }
   return faults;
 }

@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
 import {
   choice,
   number,
@@ -199,4 +200,11 @@ async function load(file: string): Promise<string> {
 /** The whole file with every default and what it means. */
 export function printConfig(): string {
   return `version: ${version}\n${printSettings(schema)}`;
+}
+
+/** Where keys and clips lie unless said: what systemd names, else the user's own state folder. */
+export function stateFolder(): string {
+  const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = process.env;
+  if (STATE_DIRECTORY) return STATE_DIRECTORY;
+  return join(XDG_STATE_HOME ?? join(HOME ?? "/var/lib", ".local/state"), "obscura/camera");
 }

@@ -40,7 +40,7 @@ type Line =
   | { file: string; failure: unknown };
 
 /** models/ beside the compiled program, wherever it is called from. */
-const installedModels = fileURLToPath(new URL("../../../../models", import.meta.url));
+export const installedModels = fileURLToPath(new URL("../../../../models", import.meta.url));
 const slabBytes = 64 * 2 ** 20;
 /** Pictures decoded ahead of the one that is looked at. */
 const ahead = 2;

@@ -17,7 +17,7 @@ import type { Found } from "./track.ts";
 import type { Zone } from "./zone.ts";
 
 export type { Detection } from "./boxes.ts";
-export { runDetect } from "./command.ts";
+export { installedModels, runDetect } from "./command.ts";
 export type { Finder } from "./look.ts";
 export { type ModelOptions, openModel, type PersonModel, type Precision } from "./model.ts";
 export type { Incident, Sighting } from "./presence.ts";
@@ -28,8 +28,10 @@ export type DetectEvent = { kind: "problem"; failure: Failure } | { kind: "recov
 /** What one look saw; for measuring. */
 export type Look = {
   frame: Pick<Frame, "capturedUs" | "index" | "width" | "height">;
-  detections: readonly Detection[];
+  detections: readonly Found[];
   crops: readonly Rect[];
+  /** The motion gate could not tell what is fresh. */
+  blind: boolean;
   tookMs: number;
 };
 
@@ -65,6 +67,8 @@ export type DetectStage = {
     crops: number;
     failures: number;
   }>;
+  /** Resolves when nothing is under way: for footage that is shown faster than time goes. */
+  idle(): Promise<void>;
   /** Ends an open incident and waits for a running look. From every state, and twice. */
   close(): Promise<void>;
 };
@@ -189,10 +193,10 @@ export function openDetect(options: DetectOptions): DetectStage {
         failedUs = undefined;
         options.onEvent?.({ kind: "recovered" });
       }
-      options.onLook?.({ frame, detections, crops, tookMs });
       const found = detections.map((one) => toFound(one, scene));
       const { capturedUs: atUs, width, height } = frame;
       const blind = scene.unsettled;
+      options.onLook?.({ frame, detections: found, crops, blind, tookMs });
       for (const event of presence.look({ atUs, found, frame: { width, height }, blind })) {
         queue.push(event);
       }
@@ -311,6 +315,9 @@ export function openDetect(options: DetectOptions): DetectStage {
     },
     incidents: queue,
     counts,
+    async idle() {
+      while (analysing || looking) await Promise.all([analysing, looking]);
+    },
     close: closeOnce,
   };
 }

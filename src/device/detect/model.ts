@@ -98,7 +98,10 @@ export async function openModel(options: ModelOptions): Promise<PersonModel> {
   let death: Failure | undefined;
   let averageMs = 0;
   let lastId = 0;
-  const worker = new Worker(new URL("./inference.js", import.meta.url), { workerData: setup });
+  const worker = new Worker(new URL("./inference.js", import.meta.url), {
+    workerData: setup,
+    execArgv: [], // what node was told about the main script is not for this one
+  });
   const die = (failure: Failure) => {
     death ??= failure;
     for (const one of waiting.values()) one.reject(death);

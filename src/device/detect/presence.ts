@@ -62,14 +62,15 @@ const sceneryLooks = 3;
 const sceneryOverlap = 0.55;
 const sceneryMisses = 40; // looks in which it was not found: it was taken away
 const mostScenery = 32;
-const freshLooks = 6; // a box that has not walked counts while it was fresh within so many looks
+const freshMs = 1_500; // a box counts while it was fresh so lately
+const learntLooks = 5;
+const learntOverlap = 0.6;
 const restHeights = 0.3;
 const earlierMs = 3_000;
 
 type Memory = {
-  /** Looks, latest in the lowest bit: found sure, fresh or walked, and in a zone. */
+  /** Looks, latest in the lowest bit: found sure, new to the scene, and in a zone. */
   hits: number;
-  fresh: number;
   looks: number;
   bornUs: number;
   /** First found sure in a zone; first of the present hits. */
@@ -79,6 +80,10 @@ type Memory = {
   scenery: boolean;
   /** Where it has rested since it last stirred. */
   rest: Rect;
+  /** How often it was fresh there, when last, and where exactly. */
+  freshLooks: number;
+  freshUs: number;
+  freshBox: Rect;
   stirredUs: number;
 };
 
@@ -90,16 +95,16 @@ type Memory = {
 export function createPresence(options: PresenceOptions): Presence {
   const { zones, threshold, separateVisitMs, stillForGoodMs = 120_000, newId } = options;
   const tracker = createTracker({ sure: threshold, lostMs });
-  const records = new Map<number, Memory>();
+  const memories = new Map<number, Memory>();
   const scenery: { box: Rect; misses: number }[] = [];
   let open: { id: string; lastSeenUs: number; mostPersons: number } | undefined;
   let names = ""; // of those present in the last update
   let lastUs = Number.NEGATIVE_INFINITY;
 
-  const remember = (track: Track, record: Memory) => {
-    record.scenery = true;
-    record.counted = false;
-    record.hits = 0;
+  const remember = (track: Track, memory: Memory) => {
+    memory.scenery = true;
+    memory.counted = false;
+    memory.hits = 0;
     if (scenery.some(({ box }) => overlapOf(box, track.box) >= sceneryOverlap)) return;
     if (scenery.length === mostScenery) scenery.shift();
     scenery.push({ box: track.box, misses: 0 });
@@ -118,55 +123,69 @@ export function createPresence(options: PresenceOptions): Presence {
     }
   };
 
-  const recordOf = (track: Track, atUs: number): Memory => {
-    const known = records.get(track.id);
+  const memoryOf = (track: Track, atUs: number): Memory => {
+    const known = memories.get(track.id);
     if (known) return known;
-    const record: Memory = {
-      ...{ hits: 0, fresh: 0, looks: 0, bornUs: atUs, counted: false },
+    const memory: Memory = {
+      ...{ hits: 0, looks: 0, bornUs: atUs, counted: false },
       ...{ seenUs: undefined, firstHitUs: undefined },
       ...{ scenery: isScenery(track.box), rest: track.box, stirredUs: atUs },
+      ...{ freshLooks: 0, freshUs: Number.NEGATIVE_INFINITY, freshBox: track.box },
     };
-    records.set(track.id, record);
-    return record;
+    memories.set(track.id, memory);
+    return memory;
   };
 
   /** One look of one track; tells whether it counts as a person in this look. */
   const judge = (track: Track, inZone: boolean, atUs: number, blind: boolean): boolean => {
-    const record = recordOf(track, atUs);
-    if (!blind) {
-      record.looks++;
-      record.fresh = (record.fresh << 1) | (track.found && track.fresh ? 1 : 0);
+    const memory = memoryOf(track, atUs);
+    const rested = !hasLeft(memory.rest, track.box);
+    if (!rested) {
+      memory.rest = track.box;
+      memory.freshLooks = 0;
+      memory.freshUs = Number.NEGATIVE_INFINITY;
     }
-    const rested = !hasLeft(record.rest, track.box);
-    if (track.stirred || !rested) record.stirredUs = atUs;
-    if (!rested) record.rest = track.box;
+    if (track.stirred || !rested) memory.stirredUs = atUs;
+    if (track.fresh) {
+      memory.freshLooks++;
+      memory.freshUs = atUs;
+      memory.freshBox = track.box;
+    }
+    if (!blind) memory.looks++;
     // Scenery that walks was somebody after all.
-    if (record.scenery && track.walked && track.found && !isScenery(track.box) && !rested) {
-      record.scenery = false;
-    }
-    const isNew = track.fresh || track.walked;
+    if (memory.scenery && track.walked && !rested && !isScenery(track.box)) memory.scenery = false;
+    // Freshness belongs to a place and a shape: a name that slips from a passer-by to a cone does
+    // not take it along. What was fresh for long and then is not has been learnt by the gate, or
+    // the light changed.
+    const isLearnt =
+      memory.freshLooks >= learntLooks &&
+      track.score >= threshold &&
+      overlapOf(memory.freshBox, track.box) >= learntOverlap;
+    const isNew = track.fresh || isLearnt || (track.walked && (blind || !rested));
+    const isPresent = isNew || atUs - memory.freshUs <= freshMs * 1000 || (blind && memory.counted);
     const sure = track.found && inZone && track.score >= threshold;
-    if (sure) record.seenUs ??= atUs;
-    const hit = sure && isNew && !record.scenery;
-    record.hits = ((record.hits << 1) | (hit ? 1 : 0)) & ((1 << needed.looks) - 1);
-    if (record.hits === 0 && !record.counted) record.firstHitUs = undefined;
-    else if (hit) record.firstHitUs ??= atUs;
-    if (!track.found || record.scenery) return false;
+    if (sure) memory.seenUs ??= atUs;
+    const hit = sure && isNew && !memory.scenery;
+    memory.hits = ((memory.hits << 1) | (hit ? 1 : 0)) & ((1 << needed.looks) - 1);
+    if (memory.hits === 0 && !memory.counted) memory.firstHitUs = undefined;
+    else if (hit) memory.firstHitUs ??= atUs;
+    if (!track.found || memory.scenery) return false;
 
-    const lately = record.fresh & ((1 << freshLooks) - 1);
-    if (!track.walked && lately === 0) {
-      if (!blind && record.looks >= sceneryLooks && atUs - record.bornUs >= sceneryMs * 1000) {
-        remember(track, record);
-      }
+    if (!isPresent) {
+      const isKnown = memory.looks >= sceneryLooks && atUs - memory.bornUs >= sceneryMs * 1000;
+      if (!blind && isKnown) remember(track, memory);
       return false;
     }
-    if (atUs - record.stirredUs >= stillForGoodMs * 1000) {
-      remember(track, record);
+    if (atUs - memory.stirredUs >= stillForGoodMs * 1000) {
+      remember(track, memory);
       return false;
     }
-    if (bitsOf(record.hits) >= needed.hits) record.counted = true;
-    return record.counted && inZone;
+    if (bitsOf(memory.hits) >= needed.hits) memory.counted = true;
+    return memory.counted && inZone;
   };
+
+  const sureAmong = (persons: readonly Sighting[]) =>
+    persons.filter(({ score }) => score >= threshold).length;
 
   const end = (atUs: number): Incident[] => {
     if (!open) return [];
@@ -174,10 +193,10 @@ export function createPresence(options: PresenceOptions): Presence {
     open = undefined;
     names = "";
     // Who is still there must be confirmed again: one person is never two visits at once.
-    for (const record of records.values()) {
-      record.counted = false;
-      record.hits = 0;
-      record.firstHitUs = undefined;
+    for (const memory of memories.values()) {
+      memory.counted = false;
+      memory.hits = 0;
+      memory.firstHitUs = undefined;
     }
     return [{ kind: "end", id, atUs, lastSeenUs, mostPersons }];
   };
@@ -200,24 +219,24 @@ export function createPresence(options: PresenceOptions): Presence {
         const within = zonesOf(track.box, frame, zones);
         const inZone = zones.length === 0 || within.length > 0;
         if (!judge(track, inZone, atUs, blind)) continue;
-        const record = recordOf(track, atUs);
-        firstSeenUs = Math.min(firstSeenUs, firstSeen(record, atUs));
-        const still = atUs - record.stirredUs >= stillMs * 1000;
+        const memory = memoryOf(track, atUs);
+        firstSeenUs = Math.min(firstSeenUs, firstSeen(memory, atUs));
+        const still = atUs - memory.stirredUs >= stillMs * 1000;
         persons.push({ track: track.id, box: track.box, score: track.score, zones: within, still });
       }
-      for (const id of records.keys()) {
-        if (!tracks.some((track) => track.id === id)) records.delete(id);
+      for (const id of memories.keys()) {
+        if (!tracks.some((track) => track.id === id)) memories.delete(id);
       }
 
       const named = namesOf(persons);
       if (open) {
         if (persons.length > 0) open.lastSeenUs = atUs;
-        open.mostPersons = Math.max(open.mostPersons, persons.length);
+        open.mostPersons = Math.max(open.mostPersons, sureAmong(persons));
         if (persons.length > 0 || names !== named) {
           events.push({ kind: "update", id: open.id, atUs, persons });
         }
       } else if (persons.length > 0) {
-        open = { id: newId(), lastSeenUs: atUs, mostPersons: persons.length };
+        open = { id: newId(), lastSeenUs: atUs, mostPersons: Math.max(1, sureAmong(persons)) };
         events.push({ kind: "start", id: open.id, firstSeenUs, atUs, persons, frame });
       }
       names = named;
@@ -229,11 +248,11 @@ export function createPresence(options: PresenceOptions): Presence {
       return open?.id;
     },
     get undecided() {
-      return [...records.values()].some((record) => record.hits !== 0 && !record.counted);
+      return [...memories.values()].some((memory) => memory.hits !== 0 && !memory.counted);
     },
     places() {
       return tracker.tracks().flatMap((track) => {
-        return records.get(track.id)?.counted ? [track.box] : [];
+        return memories.get(track.id)?.counted ? [track.box] : [];
       });
     },
   };

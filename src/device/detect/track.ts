@@ -36,6 +36,7 @@ export type Tracker = {
 const furthest = { least: 0.5, perSecond: 0.8, most: 1.5 };
 const leastScale = 0.5; // a person's height does not halve between two looks
 const predictMs = 1_000; // then it may have turned round
+const echo = 0.3;
 const walkedHeights = 0.3; // boxes of a still thing tremble by a tenth
 
 const centreX = (box: Rect) => box.x + box.width / 2;
@@ -89,10 +90,15 @@ export function createTracker({ sure, lostMs }: { sure: number; lostMs: number }
         track.stirred = false;
       }
       const isSure = (one: Found) => one.score >= sure;
-      const fresh = assign(tracks, found.filter(isSure), atUs);
+      const best = found.filter(isSure);
+      const fresh = assign(tracks, best, atUs);
+      // A doubtful box over a sure one is its echo, not somebody else.
+      const doubtful = found.filter(
+        (one) => !isSure(one) && best.every(({ box }) => overlapOf(box, one.box) < echo),
+      );
       assign(
         tracks.filter((track) => !track.found),
-        found.filter((one) => !isSure(one)),
+        doubtful,
         atUs,
       );
       for (const one of fresh) {

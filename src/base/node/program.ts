@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { Failure } from "../pure/failure.ts";
 
 /**
@@ -13,4 +14,10 @@ export function stopSignal(): AbortSignal {
     });
   }
   return controller.signal;
+}
+
+/** The version of this checkout, of its package.json. */
+export async function programVersion(): Promise<string> {
+  const file = new URL("../../../../package.json", import.meta.url);
+  return JSON.parse(await readFile(file, "utf8")).version;
 }

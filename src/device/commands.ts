@@ -1,0 +1,187 @@
+import { parseArgs } from "node:util";
+import { explain, Failure } from "../base/pure/failure.ts";
+import { adoptFrom, writeIdentity } from "./adoption.ts";
+import { type CameraInfo, listCameras } from "./camera/camera.ts";
+import { checkState, printVerdicts } from "./check.ts";
+import { printConfig, readConfig, stateFolder } from "./config.ts";
+import { installedModels, openModel } from "./detect/detect.ts";
+import {
+  checkCard,
+  checkClock,
+  checkHeat,
+  checkRights,
+  checkSwap,
+  diagnose,
+  printFindings,
+} from "./doctor.ts";
+import { probeEncoder } from "./record/record.ts";
+
+// The commands of obscura-camera that do one thing and end.
+
+const stateHelp = "--state DIR   where this camera keeps its keys and clips";
+const common = {
+  state: { type: "string", default: stateFolder() },
+  json: { type: "boolean", default: false },
+  help: { type: "boolean", short: "h", default: false },
+} as const;
+
+const print = (text: string) => process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+
+export async function runIdentity(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      ...common,
+      output: { type: "string", short: "o" },
+      name: { type: "string", default: "camera" },
+    },
+  });
+  if (values.help) {
+    print(`usage: obscura-camera identity -o FILE [--name NAME] [--state DIR]
+
+Writes this camera's public keys to FILE; makes the keys when there are none yet. On the phone:
+obscura-phone adopt FILE -o owner.json
+
+  -o FILE       for example camera.json; it holds no secret
+  --name NAME   what the phone calls this camera
+  ${stateHelp}`);
+    return 0;
+  }
+  if (values.output === undefined) throw new Failure("misuse", "-o FILE is missing");
+  const { word } = await writeIdentity(values.state, { name: values.name, file: values.output });
+  print(`wrote ${values.output}; check word ${word}, which the phone must show too`);
+  return 0;
+}
+
+export async function runAdopt(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({ args, options: common, allowPositionals: true });
+  if (values.help) {
+    print(`usage: obscura-camera adopt FILE [--state DIR]
+
+Takes the file that obscura-phone adopt made: from then on clips are sealed to its owner's phones.
+
+  ${stateHelp}`);
+    return 0;
+  }
+  const [file] = positionals;
+  if (file === undefined || positionals.length > 1) throw new Failure("misuse", "name one FILE");
+  const { word, members, oneTimeKeys } = await adoptFrom(values.state, file);
+  print(`adopted by ${members.join(", ")}, with ${oneTimeKeys} one-time keys
+check word ${word}, which the phone showed when it made the file`);
+  return 0;
+}
+
+export async function runCameras(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: common });
+  if (values.help) {
+    print("usage: obscura-camera cameras [--json]\n\nLists cameras with their formats and sizes.");
+    return 0;
+  }
+  const cameras = (await listCameras()).filter(({ captures, unusable }) => captures || unusable);
+  if (values.json) {
+    const plain = cameras.map(({ unusable, ...info }) => ({
+      ...info,
+      ...(unusable ? { unusable: explain(unusable) } : {}),
+    }));
+    print(JSON.stringify(plain, null, 2));
+  } else print(cameras.map(describeCamera).join("\n") || "no camera");
+  return 0;
+}
+
+function describeCamera({ source, card, formats, unusable }: CameraInfo): string {
+  const lines = formats.map(({ format, usable, sizes }) => {
+    const list = sizes.map(({ width, height, rates }) => {
+      const rate = rates.length > 0 ? `@${Math.round(Math.max(...rates))}` : "";
+      return `${width}x${height}${rate}`;
+    });
+    return `  ${format}${usable ? "" : " (not usable)"} ${list.join(" ")}`;
+  });
+  const fault = unusable ? [`  cannot be used: ${explain(unusable)}`] : [];
+  return [`${source}  ${card}`, ...fault, ...lines].join("\n");
+}
+
+export async function runCheck(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { ...common, config: { type: "string" } } });
+  if (values.help) {
+    print(`usage: obscura-camera check [--state DIR] [--config FILE] [--json]
+
+Proves the invariants of the sealed clips and the log on this board (src/device/outbox/outbox.md).
+The service may run meanwhile. Exit code 1 when one does not hold.
+
+  ${stateHelp}`);
+    return 0;
+  }
+  const { outbox } = await readConfig(values.config);
+  const verdicts = await checkState(values.state, { limitBytes: outbox.limitMiB * 2 ** 20 });
+  print(values.json ? JSON.stringify(verdicts, null, 2) : printVerdicts(verdicts));
+  return verdicts.every(({ holds }) => holds) ? 0 : 1;
+}
+
+export async function runConfig(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { help: common.help } });
+  print(
+    values.help
+      ? "usage: obscura-camera config > camera.yaml\n\nPrints every setting with its default."
+      : printConfig(),
+  );
+  return 0;
+}
+
+export async function runDoctor(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { ...common, config: { type: "string" } } });
+  if (values.help) {
+    print(`usage: obscura-camera doctor [--config FILE] [--state DIR] [--json]
+
+Looks at what the camera needs and says how to mend what is missing. Exit code 1 when something is.
+
+  ${stateHelp}`);
+    return 0;
+  }
+  const config = await readConfig(values.config);
+  const findings = await diagnose([
+    {
+      about: "camera",
+      async look() {
+        const cameras = (await listCameras()).filter(({ captures }) => captures);
+        const usable = cameras.find(({ unusable }) => !unusable);
+        if (usable) return { state: "good", text: `${usable.source} (${usable.card})` };
+        const why = cameras[0]?.unusable;
+        if (why) throw why;
+        throw new Failure("absent", "none found", {
+          hint: "plug one in; a Raspberry Pi camera module also needs libcamerify (package libcamera-tools)",
+        });
+      },
+    },
+    {
+      about: "encoder",
+      async look() {
+        const { width, height, fps } = config.camera;
+        const { name } = await probeEncoder({ width, height, fps });
+        return { state: "good", text: `${name}, tried with ten pictures` };
+      },
+    },
+    {
+      about: "model",
+      async look() {
+        const { precision, threads } = config.detect;
+        const model = await openModel({
+          folder: installedModels,
+          precision,
+          threads,
+          aspect: 16 / 9,
+        });
+        const { width, height } = model.input;
+        const text = `${model.id}, ${model.precision}, ${width}x${height}`;
+        await model.close();
+        return { state: "good", text };
+      },
+    },
+    checkSwap,
+    checkClock,
+    checkCard(values.state, config.outbox.limitMiB + config.outbox.headroomMiB),
+    checkHeat,
+    checkRights(config.camera.slabMiB),
+  ]);
+  print(values.json ? JSON.stringify(findings, null, 2) : printFindings(findings));
+  return findings.some(({ state }) => state === "bad") ? 1 : 0;
+}

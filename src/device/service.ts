@@ -1,0 +1,293 @@
+import { execFile } from "node:child_process";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs, promisify } from "node:util";
+import { type Log, type LogLevel, openLog } from "../base/node/log.ts";
+import { programVersion, stopSignal } from "../base/node/program.ts";
+import { systemClock } from "../base/node/time.ts";
+import { explain, Failure } from "../base/pure/failure.ts";
+import { type CameraEvent, openCamera } from "./camera/camera.ts";
+import { type Config, readConfig, stateFolder } from "./config.ts";
+import { type Incident, installedModels, openDetect, openModel } from "./detect/detect.ts";
+import { parseSwaps } from "./doctor.ts";
+import { openKeyring } from "./keyring.ts";
+import {
+  countStorageFailure,
+  isStorageFailure,
+  openMemoryOutbox,
+  openOutbox,
+  storageFailures,
+} from "./outbox/outbox.ts";
+import { openRecord, probeEncoder } from "./record/record.ts";
+import { openSealer, type Sealer } from "./seal/seal.ts";
+import { watchClock } from "./trust.ts";
+
+/** What `run --json` prints, a line each: states and counts, never a picture. */
+export type ServiceEvent =
+  | { event: "camera"; source: string; width: number; height: number; format: string }
+  | { event: "person"; incident: string; firstSeenUs: number; atUs: number; persons: number }
+  | { event: "gone"; incident: string; atUs: number; mostPersons: number }
+  | { event: "part"; clip: string; number: number; bytes: number; atUs: number }
+  | {
+      event: "clip";
+      clip: string;
+      incident: string;
+      parts: number;
+      bytes: number;
+      reason: string;
+      atUs: number;
+    };
+
+const help = `usage: obscura-camera run [--source S] [--state DIR] [--config FILE] [--json]
+
+Runs the camera until SIGTERM or Ctrl-C; what is being recorded is then sealed and ended.
+
+  --source S       a device, a video file to replay, or auto; overrides camera.source
+  --state DIR      where this camera keeps its keys and clips
+  --config FILE    settings (obscura-camera config prints them all)
+  --check-config   read the settings, say whether they are right, end
+  --json           one JSON object a line on standard output for each event
+`;
+
+const memoryOutboxBytes = 32 * 2 ** 20;
+
+export async function runService(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      source: { type: "string" },
+      state: { type: "string", default: stateFolder() },
+      config: { type: "string" },
+      "check-config": { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const notices: string[] = [];
+  const config = await readConfig(values.config, (line) => notices.push(line));
+  if (values["check-config"]) {
+    for (const line of notices) console.log(line);
+    console.log(`${values.config ?? "the defaults"}: no mistake found`);
+    return 0;
+  }
+  if (values.source !== undefined) config.camera.source = values.source;
+  const logs = (stage: string) => openLog(stage, config.log as LogLevel);
+  for (const line of notices) logs("config").warn(line);
+  await keepPicturesInMemory(logs("memory"));
+  const emit = (event: ServiceEvent) => {
+    if (values.json) process.stdout.write(`${JSON.stringify(event)}\n`);
+  };
+  await serve({ config, state: values.state, signal: stopSignal(), logs, emit });
+  return 0;
+}
+
+/** No core dump holds a picture, and none is swapped to a disk: refused as a service, told on a desk. */
+async function keepPicturesInMemory(log: Log): Promise<void> {
+  const limit = ["--pid", String(process.pid), "--core=0:0"];
+  await promisify(execFile)("prlimit", limit).catch((error) => {
+    log.warn("core dumps could not be switched off", { why: explain(error) });
+  });
+  const swaps = parseSwaps(await readFile("/proc/swaps", "utf8").catch(() => ""));
+  const disks = swaps.filter((name) => !name.startsWith("/dev/zram"));
+  if (disks.length === 0) return;
+  const failure = new Failure("denied", `pictures could be swapped out to ${disks.join(", ")}`, {
+    hint: `sudo swapoff ${disks.join(" ")}`,
+  });
+  if (process.env.INVOCATION_ID !== undefined) throw failure;
+  log.warn(explain(failure));
+}
+
+type ServeOptions = {
+  config: Config;
+  state: string;
+  signal: AbortSignal;
+  logs(stage: string): Log;
+  emit(event: ServiceEvent): void;
+};
+
+/**
+ * The way of a frame, from the lens to the outbox. Resolves when the signal aborted or the footage
+ * ended and everything was sealed; throws when a stage could not start, or the storage failed.
+ */
+export async function serve({ config, state, signal, logs, emit }: ServeOptions): Promise<void> {
+  const clock = systemClock;
+  const log = logs("camera");
+  const end = new AbortController();
+  const keyring = await openKeyring(state);
+  const version = await programVersion();
+
+  const failuresFile = join(process.env.RUNTIME_DIRECTORY ?? state, "storage-failures");
+  const failures = storageFailures(failuresFile);
+  const wallMs = () => clock.wallMs();
+  const folder = join(state, "outbox");
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const outbox =
+    failures < 2
+      ? await openOutbox({
+          folder,
+          limitBytes: config.outbox.limitMiB * 2 ** 20,
+          headroomBytes: config.outbox.headroomMiB * 2 ** 20,
+          wallMs,
+        })
+      : openMemoryOutbox({ limitBytes: memoryOutboxBytes, wallMs });
+  if (outbox.kind === "memory") logs("outbox").error("the card failed twice: clips stay in memory");
+
+  // A storage that failed ends the program as a signal does: what is in memory is sealed or lost.
+  const storage = new AbortController();
+  const fail = (error: unknown) => {
+    logs("seal").error(explain(error));
+    if (isStorageFailure(error)) storage.abort(error);
+  };
+  let sealer: Sealer | undefined;
+  const trust = await watchClock({
+    clock,
+    signal: end.signal,
+    onSynchronised: (beforeMs) => {
+      sealer?.note({ kind: "clock-synchronised", beforeMs }).catch((error) => fail(error));
+    },
+  });
+  sealer = await openSealer({
+    keyring,
+    outbox,
+    folder: join(state, "journal"),
+    version,
+    clock,
+    clockTrusted: trust.trusted,
+    storageFailures: failures,
+    onPart: (part) => emit({ event: "part", ...part }),
+    onProblem: (failure) => logs("seal").error(explain(failure), { kind: failure.kind }),
+  });
+
+  const camera = await openCamera({
+    ...cameraOptions(config),
+    clock,
+    signal: AbortSignal.any([signal, storage.signal]),
+    onEvent: (event) => tellCamera(event, log),
+  });
+  const { source, width, height, format } = camera;
+  log.info("watching", { source, width, height, format, fps: camera.fps });
+  emit({ event: "camera", source, width, height, format });
+
+  const model = await openModel({
+    folder: installedModels,
+    precision: config.detect.precision,
+    threads: config.detect.threads,
+    aspect: width / height,
+    ...(config.detect.input === "auto" ? {} : { size: parseSize(config.detect.input) }),
+    choiceFile: join(state, "precision.json"),
+  });
+  logs("detect").info("model ready", { model: model.id, precision: model.precision });
+  const detect = openDetect({
+    model,
+    zones: config.detect.zones,
+    threshold: config.detect.threshold,
+    crops: config.detect.crops,
+    separateVisitMs: config.detect.separateVisitS * 1000,
+    clock,
+    signal: end.signal,
+    onEvent: (event) => {
+      if (event.kind === "problem") logs("detect").error(explain(event.failure));
+      else logs("detect").info("the model works again");
+    },
+  });
+  const record = openRecord({
+    encoder: await probeEncoder({ width, height, fps: config.record.fps }),
+    fps: config.record.fps,
+    preRollMs: config.record.preRollS * 1000,
+    postRollMs: config.record.postRollS * 1000,
+    longestMs: config.record.longestS * 1000,
+    preRollBytes: config.record.preRollMiB * 2 ** 20,
+    model: { id: model.id, precision: model.precision },
+    camera: config.name,
+    clockTrusted: trust.trusted,
+    clock,
+    signal: end.signal,
+  });
+
+  const grab = async () => {
+    for await (const frame of camera.frames) {
+      record.offer(frame);
+      detect.offer(frame);
+      frame.release();
+    }
+    await detect.close();
+  };
+  const watch = async () => {
+    for await (const incident of detect.incidents) {
+      record.incident(incident);
+      tellIncident(incident, logs("detect"), emit, clock.monotonicUs());
+    }
+    await record.close();
+  };
+  const seal = async () => {
+    const running: Promise<void>[] = [];
+    for await (const recording of record.recordings) {
+      const clip = sealer.clip(recording).then((sealed) => {
+        logs("seal").info("clip sealed", { clip: sealed.clip.slice(0, 12), reason: sealed.reason });
+        emit({ event: "clip", ...sealed, atUs: clock.monotonicUs() });
+      });
+      running.push(clip.catch((error) => fail(error)));
+    }
+    await Promise.all(running);
+  };
+  try {
+    await Promise.all([grab(), watch(), seal()]);
+  } finally {
+    end.abort(new Failure("gone", "the service ends"));
+    await closeAll([camera, detect, record, model, sealer, outbox], logs("stop"));
+    await trust.ended;
+  }
+  if (storage.signal.aborted) {
+    countStorageFailure(failuresFile);
+    throw storage.signal.reason;
+  }
+}
+
+/** Stops in reverse; what fails to stop does not keep the others from it. */
+async function closeAll(stages: { close(): Promise<void> }[], log: Log): Promise<void> {
+  for (const stage of stages) await stage.close().catch((error) => log.error(explain(error)));
+}
+
+function cameraOptions({
+  camera,
+}: Config): Omit<Parameters<typeof openCamera>[0], "clock" | "signal"> {
+  const { source, width, height, fps, rotate, flip, masks, controls, format, slabMiB } = camera;
+  return {
+    ...{ source, width, height, fps, rotate, flip, masks, controls },
+    ...(format === "auto" ? {} : { format }),
+    slabBytes: slabMiB * 2 ** 20,
+  };
+}
+
+function parseSize(text: string): { width: number; height: number } {
+  const [width = 0, height = 0] = text.split("x").map(Number);
+  return { width, height };
+}
+
+function tellCamera({ kind, failure }: CameraEvent, log: Log): void {
+  const text = failure ? explain(failure) : kind;
+  if (kind === "opened") log.info("pictures flow");
+  else if (kind === "corrupt" || kind === "problem") log.warn(text);
+  else log.error(text);
+}
+
+function tellIncident(
+  incident: Incident,
+  log: Log,
+  emit: ServeOptions["emit"],
+  nowUs: number,
+): void {
+  const { id } = incident;
+  if (incident.kind === "start") {
+    const { firstSeenUs, persons } = incident;
+    log.info("somebody came", { incident: id.slice(0, 8), persons: persons.length });
+    emit({ event: "person", incident: id, firstSeenUs, atUs: nowUs, persons: persons.length });
+  } else if (incident.kind === "end") {
+    log.info("nobody is left", { incident: id.slice(0, 8), most: incident.mostPersons });
+    emit({ event: "gone", incident: id, atUs: nowUs, mostPersons: incident.mostPersons });
+  }
+}

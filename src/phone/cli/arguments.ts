@@ -1,0 +1,132 @@
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { Failure } from "../../base/pure/failure.ts";
+import { mostOneTime } from "../../protocol/sealed/supply.ts";
+
+export const help = `usage: obscura-phone [--home DIR] COMMAND ...
+
+Opens what a camera sealed. The keys lie in --home and nowhere else.
+
+  adopt camera.json -o owner.json   become a camera's owner; makes this phone's keys at first use
+  clips --from FOLDER               list the clips
+  export CLIP... --from FOLDER      write clips as plain MP4 files (--all: every one)
+  thumbnail CLIP... --from FOLDER   write their pictures as JPEG (--frame: the whole view)
+  verify --from FOLDER              check the log and every clip; names each gap, fork and replay
+  delete CLIP... --from FOLDER      destroy the keys of clips, and tell the camera to delete them
+  phones [--from FOLDER]            the cameras known here, and who may open their clips
+  backup FILE                       copy all keys into one file
+  restore FILE                      put them back (--force: over the keys that are there)
+
+  --home DIR     where the keys lie (default $XDG_DATA_HOME/obscura-phone, else
+                 ~/.local/share/obscura-phone)
+  --from FOLDER  a camera's outbox, or a copy of it
+  --camera NAME  which camera, where the folder does not tell (name, or beginning of its id)
+  -o PATH        file to write; of several clips the folder to write them into
+  --name NAME    what to call the camera (adopt)
+  --phone NAME   what to call this phone (adopt, the first time)
+  --keys N       one-time keys to hand out (adopt; default 2000, one is spent with each clip)
+  --all          every clip that opens (export, thumbnail)
+  --json         one JSON document on standard output
+  --help, --version
+
+CLIP is the beginning of a clip's id, four digits or more. Export gives plain files: whoever can
+read them sees the pictures.
+
+exit codes: 0 well, 1 failed, 2 misuse, 3 verification found a lie or a loss
+`;
+
+const commands = [
+  ...["adopt", "clips", "export", "thumbnail", "verify"],
+  ...["delete", "phones", "backup", "restore"],
+] as const;
+export type Command =
+  | "adopt"
+  | "clips"
+  | "export"
+  | "thumbnail"
+  | "verify"
+  | "delete"
+  | "phones"
+  | "backup"
+  | "restore";
+
+export type Arguments = {
+  command: Command;
+  operands: string[];
+  home: string;
+  from: string | undefined;
+  camera: string | undefined;
+  out: string | undefined;
+  name: string | undefined;
+  phone: string | undefined;
+  keys: number | undefined;
+  all: boolean;
+  frame: boolean;
+  force: boolean;
+  json: boolean;
+};
+
+/** Reads the command line; "help" and "version" instead where those were asked for. */
+export function readArguments(argv: readonly string[]): Arguments | "help" | "version" {
+  const { values, positionals } = parse(argv);
+  if (values.help) return "help";
+  if (values.version) return "version";
+  const [command, ...operands] = positionals;
+  if (!isCommand(command)) {
+    throw new Failure("misuse", command ? `there is no command "${command}"` : "no command given", {
+      hint: "`obscura-phone --help` lists them",
+    });
+  }
+  const home = values.home ?? defaultHome();
+  const { from, camera, out, name, phone, all, frame, force, json } = values;
+  return {
+    ...{ command, operands, home: resolve(home), from, camera, out, name, phone },
+    keys: values.keys === undefined ? undefined : readKeys(values.keys),
+    ...{ all, frame, force, json },
+  };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        home: { type: "string" },
+        from: { type: "string" },
+        camera: { type: "string" },
+        out: { type: "string", short: "o" },
+        name: { type: "string" },
+        phone: { type: "string" },
+        keys: { type: "string" },
+        all: { type: "boolean", default: false },
+        frame: { type: "boolean", default: false },
+        force: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+        version: { type: "boolean", default: false },
+      },
+    });
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("misuse", text, { cause, hint: "`obscura-phone --help` says how" });
+  }
+}
+
+function readKeys(text: string): number {
+  const keys = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (keys < 1 || keys > mostOneTime) {
+    throw new Failure("misuse", `--keys ${text}: a number from 1 to ${mostOneTime} was expected`);
+  }
+  return keys;
+}
+
+function isCommand(text: string | undefined): text is Command {
+  return (commands as readonly (string | undefined)[]).includes(text);
+}
+
+function defaultHome(): string {
+  const data = process.env.XDG_DATA_HOME || join(homedir(), ".local", "share");
+  return join(data, "obscura-phone");
+}

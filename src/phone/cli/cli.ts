@@ -1,0 +1,212 @@
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { equal, toHex } from "../../base/pure/bytes.ts";
+import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
+import {
+  pairingFileBytes,
+  parsePairingFile,
+  printPairingFile,
+} from "../../protocol/sealed/pairing.ts";
+import { ready } from "../../protocol/sealed/sodium.ts";
+import { firstSupply } from "../../protocol/sealed/supply.ts";
+import { adoptCamera } from "../adopt.ts";
+import { deleteClips } from "../delete.ts";
+import { findCamera } from "../find.ts";
+import type { Link } from "../link.ts";
+import { membersOf } from "../members.ts";
+import { type Survey, type SurveyOptions, survey } from "../survey.ts";
+import { type CameraKeys, shortId, Vault } from "../vault.ts";
+import { type Arguments, help, readArguments } from "./arguments.ts";
+import { backup, restore } from "./backup.ts";
+import { choose, type Exported, exportClips, exportThumbnails } from "./export.ts";
+import { openFolder } from "./folder.ts";
+import { openVoice, type Voice, writeWhole } from "./out.ts";
+import { printClips, printFaults, printTable, printVerdict, surveyToJson } from "./show.ts";
+import { openHome } from "./store.ts";
+
+const codes = { well: 0, failed: 1, misuse: 2, faults: 3 } as const;
+
+/** Runs one command; returns the exit code and never throws. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const voice = openVoice();
+  const isJson = argv.includes("--json");
+  try {
+    const given = readArguments(argv);
+    if (given === "help") voice.print(help);
+    else if (given === "version") voice.print(`${await readVersion()}\n`);
+    else return await run(given, voice);
+    return codes.well;
+  } catch (error) {
+    if (isJson) voice.print(`${JSON.stringify({ error: explain(error) })}\n`);
+    voice.warn(explain(error));
+    if (!isFailure(error) && error instanceof Error) voice.warn(error.stack ?? "");
+    return isFailure(error, "misuse") ? codes.misuse : codes.failed;
+  }
+}
+
+async function readVersion(): Promise<string> {
+  const file = new URL("../../../../package.json", import.meta.url);
+  return JSON.parse(await readFile(file, "utf8")).version;
+}
+
+async function run(given: Arguments, voice: Voice): Promise<number> {
+  await ready();
+  await using store = await openHome(given.home, voice.warn);
+  const say = (text: string, json: unknown) =>
+    voice.print(given.json ? `${JSON.stringify(json)}\n` : text);
+  if (given.command === "restore" || given.command === "backup") {
+    const path = only(given, "a file");
+    if (given.command === "backup") {
+      const bytes = await backup(store, path);
+      say(`${path}: all keys, ${bytes} bytes. Whoever has it opens every clip.\n`, {
+        ...{ file: path, bytes },
+      });
+    } else {
+      const { content } = await restore(store, path, given.force, voice);
+      say(`keys for ${content.cameras.length} cameras are back\n`, {
+        cameras: content.cameras.length,
+      });
+    }
+    return codes.well;
+  }
+  if (given.command === "adopt") return await adopt(given, store, voice, say);
+  const vault = await Vault.open(store);
+  if (given.command === "phones") return await phones(given, vault, say);
+  if (given.from === undefined) {
+    throw new Failure("misuse", `${given.command} needs --from FOLDER`, {
+      hint: "a camera's outbox, or a copy of it",
+    });
+  }
+  const link = await openFolder(given.from);
+  const camera = await findCamera(vault, link, given.camera);
+  const depth: SurveyOptions["depth"] = given.command === "verify" ? "all" : "new";
+  const onProgress = (done: number, of: number) =>
+    voice.progress(done < of ? `looking at clip ${done + 1} of ${of}` : "");
+  const found = await survey({ link, vault, camera, suite: nodeSuite, depth, onProgress });
+  return await act(given, { vault, link, camera, found }, voice, say);
+}
+
+type Say = (text: string, json: unknown) => void;
+type World = { vault: Vault; link: Link; camera: CameraKeys; found: Survey };
+
+async function act(given: Arguments, world: World, voice: Voice, say: Say): Promise<number> {
+  const { vault, link, camera, found } = world;
+  const json = surveyToJson(camera, found);
+  if (given.command === "clips") {
+    say(printClips(found.clips), json);
+    if (!found.well) voice.warn("something is wrong here: see `obscura-phone verify`");
+    return codes.well;
+  }
+  if (given.command === "verify") {
+    const text = printClips(found.clips) + printFaults(found.faults) + printVerdict(found);
+    say(text, json);
+    return found.well ? codes.well : codes.faults;
+  }
+  const clips = choose(found, given.operands, given.all);
+  if (given.command === "delete") {
+    const nowMs = Date.now();
+    await deleteClips(clips, {
+      ...{ link, vault, camera, survey: found, nowMs },
+      suite: nodeSuite,
+    });
+    const ids = clips.map(({ id }) => toHex(id));
+    const waits = clips.filter(({ confirmed }) => !confirmed).length;
+    const text = `${ids.length} deleted here: their keys are destroyed\n`;
+    const wait =
+      waits > 0 ? "the camera has not deleted its copy yet: it will when it reads this\n" : "";
+    say(text + wait, { deleted: ids, waiting: waits });
+    return codes.well;
+  }
+  const options = { clips, link, camera, suite: nodeSuite, out: given.out, voice };
+  const { files, failed } =
+    given.command === "export"
+      ? await exportClips(options)
+      : await exportThumbnails(options, given.frame);
+  say(files.map(printExported).join(""), { files, failed });
+  return failed > 0 ? codes.failed : codes.well;
+}
+
+function printExported({ file, seconds, whole, width, height }: Exported): string {
+  const length = seconds === undefined ? "" : `, ${seconds.toFixed(1)} s`;
+  return `${file}  ${width}x${height}${length}${whole ? "" : " (cut off)"}\n`;
+}
+
+async function adopt(
+  given: Arguments,
+  store: Awaited<ReturnType<typeof openHome>>,
+  voice: Voice,
+  say: Say,
+): Promise<number> {
+  const path = only(given, "camera.json");
+  if (given.out === undefined) throw new Failure("misuse", "adopt needs -o owner.json");
+  const file = await readFile(path).catch((cause) => {
+    throw new Failure("absent", `${path} cannot be read`, { cause });
+  });
+  if (file.length > pairingFileBytes) throw new Failure("corrupt", `${path} is far too long`);
+  const identity = parsePairingFile("camera identity", file);
+  const isNew = (await store.load()) === undefined;
+  const name = (given.phone ?? hostname()).slice(0, 32);
+  const vault = isNew ? Vault.create(store, name) : await Vault.open(store);
+  let shownAt = 0;
+  const adopted = await adoptCamera(vault, {
+    ...{ identity, name: given.name, nowMs: Date.now(), suite: nodeSuite },
+    supply: { ...firstSupply, ...(given.keys === undefined ? {} : { oneTime: given.keys }) },
+    onProgress: (made, of) => {
+      if (made - shownAt < 50) return;
+      shownAt = made;
+      voice.progress(`making keys: ${made} of ${of}`);
+    },
+  });
+  const { adoption, word, camera } = adopted;
+  await writeWhole(given.out, printPairingFile("camera adoption", adoption, word));
+  say(
+    `${given.out}: give it to the camera with \`obscura-camera adopt ${given.out}\`\n` +
+      `check word ${word}: the camera shows the same, or somebody changed a file on the way\n`,
+    { ...{ file: given.out, camera: toHex(camera.id), name: camera.name, check: word } },
+  );
+  if (isNew) {
+    voice.warn(`the keys lie in ${given.home} and nowhere else: losing the only copy loses every`);
+    voice.warn("clip for good. Nobody can help then. Make a copy: obscura-phone backup FILE");
+  }
+  return codes.well;
+}
+
+async function phones(given: Arguments, vault: Vault, say: Say): Promise<number> {
+  const link = given.from === undefined ? undefined : await openFolder(given.from);
+  const camera = link && (await findCamera(vault, link, given.camera));
+  const cameras = vault.content.cameras.filter((one) => !camera || one === camera);
+  const lists = await Promise.all(
+    cameras.map(async (one) => ({
+      camera: one,
+      ...(await membersOf(one, one === camera ? link : undefined, nodeSuite)),
+    })),
+  );
+  const rows = lists.flatMap(({ camera: { id, name, oneTime }, list }) =>
+    list.members.map((member) => [
+      `${name || "camera"} ${shortId(id)}`,
+      member.name || "-",
+      shortId(member.phone),
+      member.role + (equal(member.phone, vault.content.phoneKey) ? ", this phone" : ""),
+      `${oneTime.length} keys left`,
+    ]),
+  );
+  const text = printTable([["CAMERA", "PHONE", "ID", "ROLE", "SUPPLY"], ...rows]);
+  const json = lists.map(({ camera: { id, name, oneTime }, list, disputes }) => ({
+    ...{ camera: toHex(id), name, version: list.version, disputes },
+    oneTimeKeys: oneTime.length,
+    phones: list.members.map(({ phone, name: called, role }) => ({
+      ...{ id: toHex(phone), name: called, role, own: equal(phone, vault.content.phoneKey) },
+    })),
+  }));
+  say(text, { cameras: json });
+  return codes.well;
+}
+
+function only({ operands, command }: Arguments, what: string): string {
+  const [path, ...more] = operands;
+  if (path === undefined || more.length > 0) {
+    throw new Failure("misuse", `${command} takes ${what}, and one only`);
+  }
+  return path;
+}

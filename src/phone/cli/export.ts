@@ -1,0 +1,181 @@
+import { mkdir } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { toHex } from "../../base/pure/bytes.ts";
+import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
+import type { ThumbnailDetails } from "../../protocol/sealed/details.ts";
+import type { Suite } from "../../protocol/wire/signature.ts";
+import { pick, readClip } from "../clips.ts";
+import type { Link } from "../link.ts";
+import type { Clip, Survey } from "../survey.ts";
+import type { CameraKeys } from "../vault.ts";
+import type { Film } from "./film.ts";
+import { type Voice, writeWhole } from "./out.ts";
+import { printTime } from "./show.ts";
+
+export type ExportOptions = {
+  readonly clips: readonly Clip[];
+  readonly link: Link;
+  readonly camera: CameraKeys;
+  readonly suite: Suite;
+  readonly out: string | undefined;
+  readonly voice: Voice;
+};
+
+export type Exported = {
+  clip: string;
+  file: string;
+  bytes: number;
+  /** False for a clip that was cut off: what there is of it is in the file. */
+  whole: boolean;
+  start?: string;
+  seconds?: number;
+  pictures?: number;
+  width?: number;
+  height?: number;
+  persons?: number;
+};
+
+/** The clips that were asked for: those named, or with `all` every one that opens. */
+export function choose(survey: Survey, operands: readonly string[], all: boolean): Clip[] {
+  if (all === operands.length > 0) {
+    throw new Failure("misuse", "name the clips, or say --all", {
+      hint: "`obscura-phone clips --from FOLDER` lists them",
+    });
+  }
+  if (!all) return operands.map((prefix) => pick(survey.clips, prefix));
+  const there = survey.clips.filter(({ state }) => state !== "deleted" && state !== "lost");
+  const open = there.filter(({ summary }) => summary);
+  if (there.length > 0 && open.length === 0) {
+    throw new Failure("denied", `none of the ${there.length} clips opens with the keys here`);
+  }
+  return open;
+}
+
+/** What was written, and how many clips could not be (each named on standard error). */
+export type Outcome = { files: Exported[]; failed: number };
+
+async function each(
+  { clips, voice }: ExportOptions,
+  act: (clip: Clip) => Promise<Exported[]>,
+): Promise<Outcome> {
+  const files: Exported[] = [];
+  let failed = 0;
+  for (const [i, clip] of clips.entries()) {
+    if (clips.length > 1) voice.progress(`clip ${i + 1} of ${clips.length}`);
+    try {
+      files.push(...(await act(clip)));
+    } catch (error) {
+      // One clip that is broken keeps nobody from the others.
+      if (!isFailure(error, "corrupt", "refused", "absent", "denied")) throw error;
+      voice.warn(`clip ${toHex(clip.id).slice(0, 12)}: ${explain(error)}`);
+      failed += 1;
+    }
+  }
+  return { files, failed };
+}
+
+/** Writes each clip as MP4; where its picture changed its size, one file for each size. */
+export function exportClips(options: ExportOptions): Promise<Outcome> {
+  return each(options, async (clip) => {
+    // Loaded here: it is large, and no other command needs it.
+    const { makeFilm } = await import("./film.ts");
+    const { pieces, whole, persons, trouble } = await readFilmPieces(clip, options);
+    const files: Exported[] = [];
+    for (const { init, fragments } of pieces) {
+      // A size that was begun and never filled.
+      if (fragments.length === 0 && pieces.length > 1) continue;
+      const film = await makeFilm(init, fragments);
+      const suffix = files.length === 0 ? "" : `-${files.length + 1}`;
+      const file = await place(clip, options, ".mp4", suffix);
+      await writeWhole(file, film.bytes);
+      files.push(describe(clip, file, film, whole, persons));
+    }
+    if (trouble) options.voice.warn(`clip ${toHex(clip.id).slice(0, 12)}: ${trouble}`);
+    return files;
+  });
+}
+
+async function readFilmPieces(clip: Clip, { link, camera, suite }: ExportOptions) {
+  const reading = readClip(link, clip.parts, camera, suite);
+  const pieces: { init: Uint8Array; fragments: Uint8Array[] }[] = [];
+  let persons: number | undefined;
+  let trouble: string | undefined;
+  try {
+    for await (const event of reading.events) {
+      if (event.kind === "init") pieces.push({ init: event.bytes, fragments: [] });
+      if (event.kind === "fragment") pieces.at(-1)?.fragments.push(event.bytes);
+      if (event.kind === "closing") persons = event.details.mostPersons;
+    }
+  } catch (error) {
+    // What came before a damaged part is still worth having.
+    if (!isFailure(error, "corrupt", "refused") || pieces.length === 0) throw error;
+    trouble = `exported up to a part that does not verify: ${explain(error)}`;
+  }
+  if (pieces.length === 0) {
+    throw new Failure("corrupt", `clip ${toHex(clip.id).slice(0, 12)} has no video in it`, {
+      stage: "video",
+    });
+  }
+  return { pieces, whole: reading.end().whole, persons, trouble };
+}
+
+function describe(
+  clip: Clip,
+  file: string,
+  film: Film,
+  whole: boolean,
+  persons: number | undefined,
+): Exported {
+  const { bytes, seconds, pictures, width, height } = film;
+  return {
+    ...{ clip: toHex(clip.id), file, bytes: bytes.length, whole, seconds, pictures, width, height },
+    ...(clip.startMs === undefined ? {} : { start: new Date(clip.startMs).toISOString() }),
+    ...(persons === undefined ? {} : { persons }),
+  };
+}
+
+/** Writes the best picture of each clip: the person, or with `frame` the whole view. */
+export function exportThumbnails(options: ExportOptions, frame: boolean): Promise<Outcome> {
+  return each(options, async (clip) => {
+    const found = await readThumbnail(clip, options, frame);
+    if (!found) throw new Failure("absent", "there is no picture in it");
+    const file = await place(clip, options, ".jpg", "");
+    await writeWhole(file, found.bytes);
+    const { width, height } = found.details;
+    const whole = clip.state === "whole";
+    return [{ clip: toHex(clip.id), file, bytes: found.bytes.length, whole, width, height }];
+  });
+}
+
+async function readThumbnail(
+  clip: Clip,
+  { link, camera, suite }: ExportOptions,
+  frame: boolean,
+): Promise<{ details: ThumbnailDetails; bytes: Uint8Array } | undefined> {
+  const wanted = frame ? "frame" : "person";
+  let other: { details: ThumbnailDetails; bytes: Uint8Array } | undefined;
+  let best: typeof other;
+  // Later ones are better: the camera replaces its best picture while the clip runs.
+  for await (const event of readClip(link, clip.parts, camera, suite).events) {
+    if (event.kind !== "thumbnail") continue;
+    if (event.details.what === wanted) best = event;
+    else other = event;
+  }
+  return best ?? other;
+}
+
+/** -o names the file of a single clip, or the folder of several; else they go where one stands. */
+async function place(
+  clip: Clip,
+  { clips, out }: ExportOptions,
+  ending: string,
+  suffix: string,
+): Promise<string> {
+  if (out !== undefined && clips.length === 1 && extname(out).toLowerCase() === ending) {
+    return suffix === "" ? out : out.slice(0, -ending.length) + suffix + ending;
+  }
+  const folder = out ?? ".";
+  await mkdir(folder, { recursive: true });
+  const time = printTime(clip.startMs, true).replace(" ", "_").replaceAll(":", "-");
+  return join(folder, `${time}_${toHex(clip.id).slice(0, 12)}${suffix}${ending}`);
+}

@@ -1,0 +1,88 @@
+import { chown, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Failure } from "../../base/pure/failure.ts";
+import { fromFileName, type Name, toFileName } from "../../protocol/wire/name.ts";
+import type { Link } from "../link.ts";
+
+/** No object is longer than a part of 1 MiB; more is cut off, and is refused for its hash. */
+const mostBytes = 1024 * 1024 + 1;
+
+/** An outbox, or a copy of one, as a phone sees it. */
+export async function openFolder(path: string): Promise<Link> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) {
+    throw new Failure("absent", `there is no folder ${path}`, {
+      hint: "--from wants a camera's outbox or a copy of it",
+    });
+  }
+  return {
+    list: async () => {
+      const names: Name[] = [];
+      for (const file of await readdir(path)) {
+        try {
+          names.push(fromFileName(file));
+        } catch {
+          // Files that are nobody's: `obscura-camera check` names them.
+        }
+      }
+      return names;
+    },
+    get: (name) => read(join(path, toFileName(name))),
+    put: async ({ name, bytes }) => {
+      await write(path, toFileName(name), bytes, found);
+    },
+  };
+}
+
+async function read(file: string): Promise<Uint8Array | undefined> {
+  const handle = await open(file, "r").catch((error) => {
+    if (error.code === "ENOENT") return undefined;
+    const hint = "Run it as the user that the folder belongs to";
+    throw new Failure("denied", `${file} cannot be read`, { cause: error, hint });
+  });
+  if (!handle) return undefined;
+  try {
+    const { size } = await handle.stat();
+    const bytes = new Uint8Array(Math.min(size, mostBytes));
+    let at = 0;
+    while (at < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    return bytes.subarray(0, at);
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * As the camera writes: under the name of an unfinished file, synchronised, renamed. The camera may
+ * be at work in the same folder, so nothing else there is touched; and what root puts there is given
+ * to the camera's own user.
+ */
+async function write(
+  path: string,
+  name: string,
+  bytes: Uint8Array,
+  { uid, gid }: { uid: number; gid: number },
+): Promise<void> {
+  const draft = join(path, `.unfinished-${name}`);
+  const handle = await open(draft, "w", 0o600).catch((cause) => {
+    const hint = "Run it as the user that the folder belongs to";
+    throw new Failure("denied", `nothing can be written to ${path}`, { cause, hint });
+  });
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+    if (process.getuid?.() === 0) await chown(draft, uid, gid);
+    await rename(draft, join(path, name));
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  } finally {
+    await handle.close();
+  }
+  const folder = await open(path, "r");
+  await folder.sync().finally(() => folder.close());
+}

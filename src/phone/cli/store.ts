@@ -1,0 +1,118 @@
+import { chmod, open, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
+import { Reader, Writer } from "../../base/pure/bytes.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
+import { random, sizes } from "../../protocol/sealed/sodium.ts";
+import type { VaultStore, Wrapped } from "../vault.ts";
+
+const keyFile = "key";
+const lockFile = "lock";
+const vaultFile = (generation: number) => `vault.${generation}`;
+
+export type Home = VaultStore & AsyncDisposable;
+
+/**
+ * The vault as two files of one folder (0700, files 0600): `vault.N`, sealed, and `key`, which holds
+ * N and the wrapping key. A save writes vault.N+1, then replaces `key`: that rename is the one step
+ * that counts. Then the old key's bytes are overwritten where they lay (as far as the medium does
+ * that: flash may keep a copy that only its controller can reach) and vault.N goes.
+ */
+export async function openHome(path: string, warn: (text: string) => void): Promise<Home> {
+  const folder = await openDurable(path);
+  await tighten(path, await folder.list(), warn);
+  await lock(path);
+  return {
+    load: () => load(folder),
+    replace: (wrapped) => replace(folder, wrapped),
+    [Symbol.asyncDispose]: async () => {
+      await rm(join(path, lockFile), { force: true });
+      await folder.close();
+    },
+  };
+}
+
+async function readKey(folder: DurableFolder) {
+  const bytes = await folder.read(keyFile).catch((error) => {
+    if (isFailure(error, "absent")) return undefined;
+    throw error;
+  });
+  if (!bytes) return undefined;
+  const reader = new Reader(bytes, "the vault's key");
+  const found = { generation: reader.u32(), key: reader.take(sizes.key) };
+  reader.end();
+  return found;
+}
+
+async function load(folder: DurableFolder): Promise<Wrapped | undefined> {
+  const found = await readKey(folder);
+  if (!found) {
+    if (!(await folder.list()).some((name) => name.startsWith("vault."))) return undefined;
+    throw new Failure("gone", `the key of the vault in ${folder.path} is gone`, {
+      hint: "Restore a backup; without the key nothing there opens",
+    });
+  }
+  return { key: found.key, sealed: await folder.read(vaultFile(found.generation)) };
+}
+
+async function replace(folder: DurableFolder, { key, sealed }: Wrapped): Promise<void> {
+  const before = await readKey(folder);
+  const generation = ((before?.generation ?? 0) + 1) % 0xffff_ffff;
+  await folder.write(vaultFile(generation), sealed);
+  const old = before && (await open(join(folder.path, keyFile), "r+"));
+  try {
+    await folder.write(keyFile, new Writer().u32(generation).raw(key).done());
+    // Still the old file: its name is another's now.
+    await old?.write(random(4 + sizes.key), 0, 4 + sizes.key, 0);
+    await old?.sync();
+  } finally {
+    await old?.close();
+  }
+  const current = vaultFile(generation);
+  const others = (await folder.list()).filter((name) => /^vault\.\d+$/.test(name));
+  await folder.remove(others.filter((name) => name !== current));
+}
+
+async function tighten(path: string, names: string[], warn: (text: string) => void): Promise<void> {
+  for (const [file, mode] of [
+    [path, 0o700],
+    ...names.map((name) => [join(path, name), 0o600] as const),
+  ] as const) {
+    const found = await stat(file);
+    if ((found.mode & 0o077) === 0) continue;
+    warn(`${file} was open to other users of this machine; it no longer is`);
+    await chmod(file, mode);
+  }
+}
+
+/** One program at a time: two that save at once would lose the keys of one. */
+async function lock(path: string): Promise<void> {
+  const file = join(path, lockFile);
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      const handle = await open(file, "wx", 0o600);
+      await handle.writeFile(String(process.pid));
+      await handle.close();
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const holder = Number(await readFile(file, "utf8").catch(() => ""));
+    if (holder > 0 && isAlive(holder)) {
+      throw new Failure("busy", `another obscura-phone (process ${holder}) is using ${path}`, {
+        hint: "Try again when it is done",
+      });
+    }
+    await rm(file, { force: true });
+  }
+  throw new Failure("busy", `${file} cannot be taken`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

@@ -1,0 +1,62 @@
+import { equal, toHex } from "../base/pure/bytes.ts";
+import { sealCommand } from "../protocol/sealed/command.ts";
+import { verifyIdentity } from "../protocol/sealed/pairing.ts";
+import { sign, wipe } from "../protocol/sealed/sodium.ts";
+import type { Suite } from "../protocol/wire/signature.ts";
+import { statements } from "./journal.ts";
+import type { Link } from "./link.ts";
+import type { Clip, Survey } from "./survey.ts";
+import { readTold } from "./told.ts";
+import type { CameraKeys, Vault } from "./vault.ts";
+
+export type DeleteOptions = {
+  readonly link: Link;
+  readonly vault: Vault;
+  readonly camera: CameraKeys;
+  readonly survey: Survey;
+  readonly suite: Suite;
+  readonly nowMs: number;
+};
+
+/**
+ * Deletes clips: a signed tombstone for the camera first, then the keys here, under a new wrapping
+ * key. Deleting again sends the tombstone again. Final when every recipient has confirmed it.
+ */
+export async function deleteClips(clips: readonly Clip[], options: DeleteOptions): Promise<void> {
+  const { link, vault, camera, survey, suite, nowMs } = options;
+  const told = readTold(survey.journal);
+  const { phone, phoneKey } = vault.content;
+  const announced = statements(survey.journal, "receiving-key").at(-1)?.statement.publicKey;
+  const receiving = announced ?? verifyIdentity(camera.identity, suite).receiving;
+  for (const { id, confirmed } of clips) {
+    const keyIds = told.get(toHex(id))?.started?.keyIds ?? [];
+    if (!confirmed) {
+      // Of the time, so that a vault put back from a backup goes on above what it had sent.
+      camera.commandNumber = Math.max(camera.commandNumber + 1, nowMs);
+      const command = sealCommand(
+        {
+          ...{ camera: camera.id, incarnation: camera.head?.incarnation ?? camera.incarnation },
+          ...{ phone: phoneKey, number: camera.commandNumber, head: camera.head },
+          action: { kind: "tombstone", replaces: 0, clip: id, keyIds },
+        },
+        receiving,
+        { sign: (message) => sign(phone, message), suite },
+      );
+      await link.put(command);
+    }
+    forget(camera, id, keyIds);
+    if (!camera.deleted.some(({ clip }) => equal(clip, id))) {
+      camera.deleted.push({ clip: id, atMs: nowMs, number: camera.commandNumber });
+    }
+  }
+  await vault.save();
+}
+
+/** The clip's key, and the one-time secrets that were never used for it. */
+function forget(camera: CameraKeys, id: Uint8Array, keyIds: readonly Uint8Array[]): void {
+  for (const { clip, key } of camera.clips) if (equal(clip, id)) wipe(key);
+  camera.clips = camera.clips.filter(({ clip }) => !equal(clip, id));
+  const isMeant = (one: { id: Uint8Array }) => keyIds.some((keyId) => equal(keyId, one.id));
+  for (const one of camera.oneTime) if (isMeant(one)) wipe(one.secret);
+  camera.oneTime = camera.oneTime.filter((one) => !isMeant(one));
+}

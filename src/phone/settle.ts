@@ -1,0 +1,61 @@
+import { equal, toHex } from "../base/pure/bytes.ts";
+import { wipe } from "../protocol/sealed/sodium.ts";
+import { keyIdOf } from "../protocol/sealed/stanza.ts";
+import { type Journal, statements } from "./journal.ts";
+import type { Told } from "./told.ts";
+import type { CameraKeys } from "./vault.ts";
+
+// What is put into the vault after a look at the log, and what may then be destroyed.
+
+/** Takes over new epoch keys and the newest head; true when the vault is to be saved. */
+export function keep({ found, records, faults }: Journal, camera: CameraKeys): boolean {
+  camera.epochs.push(...found.map(({ opening, key }) => ({ opening, key })));
+  const newest = records.at(-1)?.entry;
+  const isFork = faults.some(({ kind, severity }) => kind === "fork" && severity === "lie");
+  if (newest && !isFork && newest.sequence >= (camera.head?.sequence ?? 0)) {
+    const { incarnation, sequence, hash } = newest;
+    camera.head = { incarnation, sequence, hash };
+  }
+  return true;
+}
+
+/**
+ * Destroys secrets that have done their work: a one-time secret when the log names its id with the
+ * very header whose clip key is in the vault, a day's secret when the log says that the day is
+ * closed and every clip that was sealed to it is in the vault. True when something went.
+ */
+export function settle(
+  journal: Journal,
+  told: ReadonlyMap<string, Told>,
+  camera: CameraKeys,
+): boolean {
+  const kept = new Map(camera.clips.map((one) => [toHex(one.clip), one.headerHash]));
+  const isKept = (id: string, { started }: Told) => {
+    const headerHash = kept.get(id);
+    return (
+      headerHash !== undefined && started !== undefined && equal(headerHash, started.headerHash)
+    );
+  };
+  const used = new Set<string>();
+  for (const [id, about] of told) {
+    if (isKept(id, about)) for (const keyId of about.started?.keyIds ?? []) used.add(toHex(keyId));
+  }
+  const spent = camera.oneTime.filter(({ id }) => used.has(toHex(id)));
+  camera.oneTime = camera.oneTime.filter(({ id }) => !used.has(toHex(id)));
+
+  const closed = statements(journal, "day-closed").map(({ statement }) => statement.day);
+  // Behind a hole there might be a clip that needs the day yet.
+  const isWhole = journal.faults.every(({ severity }) => severity === "note");
+  const lastClosed = isWhole ? Math.max(-1, ...closed) : -1;
+  const mustStay = (fingerprint: Uint8Array) =>
+    [...told].some(([id, about]) => {
+      if (!about.started || about.gone || about.lost !== undefined || isKept(id, about))
+        return false;
+      const keyId = keyIdOf(fingerprint, about.started.clip);
+      return about.started.keyIds.some((one) => equal(one, keyId));
+    });
+  const over = camera.days.filter((one) => one.day <= lastClosed && !mustStay(one.fingerprint));
+  camera.days = camera.days.filter((one) => !over.includes(one));
+  for (const { secret } of [...spent, ...over]) wipe(secret);
+  return spent.length + over.length > 0;
+}

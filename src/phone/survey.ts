@@ -1,0 +1,249 @@
+import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
+import type { Name, PartName } from "../protocol/wire/name.ts";
+import { decodePart } from "../protocol/wire/part.ts";
+import type { Suite } from "../protocol/wire/signature.ts";
+import { notForUs, readClip, summarise } from "./clips.ts";
+import { type Fault, faultOf } from "./fault.ts";
+import { type Journal, readJournal } from "./journal.ts";
+import type { Link } from "./link.ts";
+import { keep, settle } from "./settle.ts";
+import { newestStart, readTold, type Told } from "./told.ts";
+import type { CameraKeys, Summary, Vault } from "./vault.ts";
+
+export type ClipState =
+  | "whole"
+  | "cut off" // ended without its closing chunk, and the log says so
+  | "unfinished" // no end in the log: still being recorded, or withheld
+  | "incomplete" // parts that the log names are not there
+  | "lost" // the camera had to let it go
+  | "deleted" // by this phone, or by another that may
+  | "not for this phone"
+  | "broken"; // verified and does not open, or damaged
+
+export type Clip = {
+  readonly id: Uint8Array;
+  readonly state: ClipState;
+  /** What is there of it, in order; of rivals the one that the log means. */
+  readonly parts: readonly PartName[];
+  readonly startMs: number | undefined;
+  readonly clockTrusted: boolean;
+  readonly summary: Summary | undefined;
+  /** Of a deleted clip: whether the camera's copy is gone too. */
+  readonly confirmed: boolean;
+};
+
+export type Survey = {
+  readonly journal: Journal;
+  readonly clips: readonly Clip[];
+  readonly faults: readonly Fault[];
+  /** True when nothing was found that is a lie or a loss. */
+  readonly well: boolean;
+};
+
+export type SurveyOptions = {
+  readonly link: Link;
+  readonly vault: Vault;
+  readonly camera: CameraKeys;
+  readonly suite: Suite;
+  /** "all" opens every clip to its end, "new" those that were not opened before. */
+  readonly depth: "all" | "new";
+  onProgress?(done: number, of: number): void;
+};
+
+/**
+ * Reads a camera's log and clips, verifies both and each against the other, and moves the keys of
+ * clips into the vault. One-time secrets are destroyed at the end, when the keys are durable there.
+ */
+export async function survey(options: SurveyOptions): Promise<Survey> {
+  const { link, vault, camera, suite } = options;
+  const names = await link.list();
+  const journal = await readJournal(link, names, camera, suite);
+  const faults: Fault[] = [...journal.faults];
+  const told = readTold(journal);
+  const parts = groupParts(names);
+  const ids = [...new Set([...told.keys(), ...parts.keys()])];
+  const newest = newestStart(journal);
+  // What cannot be read might name a clip that otherwise nothing names.
+  const isBlind = journal.records.some(({ body }) => !body);
+  const clips: Clip[] = [];
+  for (const [done, id] of ids.entries()) {
+    options.onProgress?.(done, ids.length);
+    const about = told.get(id) ?? {};
+    const listed = parts.get(id) ?? [];
+    const known = { told: about, mayBeOpen: id === newest, isBlind, listed };
+    clips.push(await surveyClip(id, known, options, faults));
+  }
+  options.onProgress?.(ids.length, ids.length);
+  // In this order: a secret goes only when what it opened is durable.
+  if (keep(journal, camera)) await vault.save();
+  if (settle(journal, told, camera)) await vault.save();
+  clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
+  const well = faults.every(({ severity }) => severity === "note");
+  return { journal, clips, faults, well };
+}
+
+function groupParts(names: readonly Name[]): Map<string, PartName[]> {
+  const groups = new Map<string, PartName[]>();
+  for (const name of names) {
+    if (name.kind !== "part") continue;
+    const id = toHex(name.clip);
+    groups.set(id, [...(groups.get(id) ?? []), name]);
+  }
+  for (const group of groups.values()) group.sort((a, b) => a.number - b.number);
+  return groups;
+}
+
+type Known = {
+  told: Told;
+  mayBeOpen: boolean;
+  isBlind: boolean;
+  listed: readonly PartName[];
+};
+type Add = (severity: Fault["severity"], kind: Fault["kind"], text: string) => void;
+
+async function surveyClip(
+  hex: string,
+  { told, mayBeOpen, isBlind, listed }: Known,
+  options: SurveyOptions,
+  faults: Fault[],
+): Promise<Clip> {
+  const id = fromHex(hex);
+  const short = hex.slice(0, 12);
+  const add: Add = (severity, kind, text) =>
+    void faults.push({ severity, kind, text: `clip ${short}: ${text}`, clip: hex });
+  const startMs = told.started?.record.wallMs;
+  const clockTrusted = told.started?.record.clockTrusted === true;
+  const bare = { ...{ id, parts: [], startMs, clockTrusted, summary: undefined } };
+  const confirmed = told.gone === true;
+  const isDeleted = options.camera.deleted.some(({ clip }) => equal(clip, id));
+  if (isDeleted || confirmed) return { ...bare, parts: listed, state: "deleted", confirmed };
+  if (told.lost !== undefined && listed.length === 0) {
+    add("loss", "lost", `the camera had to let it go, ${told.lost} parts (${told.lostWhy})`);
+    return { ...bare, state: "lost", confirmed };
+  }
+  const parts = await choose(listed, told, options.link, add);
+  if (!told.started) add(isBlind ? "note" : "lie", "unlogged", "the log does not name it");
+  const { summary, trouble } = await readSummary(id, parts, options, add, faults);
+  const state = judgeClip({ told, mayBeOpen, parts, summary, trouble }, add);
+  // The log dates a clip better than the clip itself, whose clock may have been set later.
+  const dated = startMs ?? summary?.wallMs;
+  const trusted = startMs === undefined ? summary?.clockTrusted === true : clockTrusted;
+  return { id, state, parts, summary, startMs: dated, clockTrusted: trusted, confirmed };
+}
+
+/** One part for each number, without a hole, as far as they go; rivals are named. */
+async function choose(
+  listed: readonly PartName[],
+  { ended }: Told,
+  link: Link,
+  add: Add,
+): Promise<PartName[]> {
+  const rivals = new Map<number, PartName[]>();
+  for (const part of listed) rivals.set(part.number, [...(rivals.get(part.number) ?? []), part]);
+  const chosen: PartName[] = [];
+  let wanted: Uint8Array | undefined;
+  for (const number of [...rivals.keys()].sort((a, b) => b - a)) {
+    const here = rivals.get(number) ?? [];
+    if (ended?.number === number) wanted = ended.hash;
+    const one = here.find(({ hash }) => wanted && equal(hash, wanted)) ?? here[0];
+    if (!one) continue;
+    if (here.length > 1) add("lie", "fork", `part ${number} is there in ${here.length} versions`);
+    chosen.unshift(one);
+    // Fetched for its previous hash only where there is a choice to make.
+    const choice = (rivals.get(number - 1)?.length ?? 0) > 1;
+    wanted = choice ? await previousOf(one, link) : undefined;
+  }
+  return chosen;
+}
+
+async function previousOf(name: PartName, link: Link): Promise<Uint8Array | undefined> {
+  const bytes = await link.get(name);
+  try {
+    return bytes && decodePart(bytes).previous;
+  } catch {
+    return undefined; // its own check will name it
+  }
+}
+
+type Trouble = "denied" | "broken" | undefined;
+
+async function readSummary(
+  id: Uint8Array,
+  parts: readonly PartName[],
+  { link, camera, suite, depth }: SurveyOptions,
+  add: Add,
+  faults: Fault[],
+): Promise<{ summary: Summary | undefined; trouble: Trouble }> {
+  const kept = camera.clips.find(({ clip }) => equal(clip, id));
+  const last = parts.at(-1);
+  if (depth === "new" && kept?.summary && last && equal(kept.summary.last, last.hash)) {
+    return { summary: kept.summary, trouble: undefined };
+  }
+  const reading = readClip(link, parts, camera, suite);
+  const { summary, failure } = await summarise(reading);
+  const opened = reading.opened();
+  if (opened && opened.from !== "vault") {
+    camera.clips.push({ clip: id, headerHash: opened.headerHash, key: opened.key });
+  }
+  const entry = camera.clips.find(({ clip }) => equal(clip, id));
+  if (entry && summary && !failure) entry.summary = summary;
+  if (!failure) return { summary, trouble: undefined };
+  if (failure.stage === notForUs) {
+    add("note", "unreadable", "it is sealed to other phones, or its key here is gone");
+    return { summary, trouble: "denied" };
+  }
+  const fault = faultOf(failure, "");
+  const isSealed = opened !== undefined && fault.kind === "damaged" && failure.stage !== "hash";
+  add(fault.severity, isSealed ? "broken" : fault.kind, failure.message);
+  if (fault.kind === "newer") faults.push({ ...fault, clip: toHex(id) });
+  return { summary, trouble: "broken" };
+}
+
+type Seen = {
+  told: Told;
+  mayBeOpen: boolean;
+  parts: readonly PartName[];
+  summary: Summary | undefined;
+  trouble: Trouble;
+};
+
+function judgeClip({ told, mayBeOpen, parts, summary, trouble }: Seen, add: Add): ClipState {
+  const { ended } = told;
+  if (told.lost !== undefined) {
+    add("loss", "lost", `the camera had to let ${told.lost} parts of it go (${told.lostWhy})`);
+    return "lost";
+  }
+  if (trouble === "broken") return "broken";
+  if (!ended) {
+    const why = "no end of it in the log: unfinished or withheld";
+    if (mayBeOpen) add("note", "unfinished", `${why} (or still being recorded)`);
+    else if (told.started) add("loss", "unfinished", why);
+    return trouble === "denied" ? "not for this phone" : "unfinished";
+  }
+  const there = new Set(parts.map(({ number }) => number));
+  const missing = missingFrom(there, ended.number + 1);
+  if (missing.length > 0) {
+    const list = missing.length > 5 ? `${missing.length} parts` : `part ${missing.join(", ")}`;
+    add("loss", "withheld", `${list} of ${ended.number + 1} not there: lost or withheld`);
+    return "incomplete";
+  }
+  const last = parts.find(({ number }) => number === ended.number);
+  if (last && !equal(last.hash, ended.hash)) {
+    add("lie", "fork", "its last part is not the one that the log names");
+    return "incomplete";
+  }
+  if (parts.length > ended.number + 1) add("lie", "unlogged", "it goes on behind its end");
+  if (trouble === "denied") return "not for this phone";
+  if (ended.reason === "cut-off") return "cut off";
+  if (summary?.whole) return "whole";
+  add("lie", "broken", "the log calls it whole, and its closing is not there");
+  return "broken";
+}
+
+function missingFrom(there: ReadonlySet<number>, count: number): number[] {
+  const missing: number[] = [];
+  for (let number = 0; number < count && missing.length <= 1000; number++) {
+    if (!there.has(number)) missing.push(number);
+  }
+  return missing;
+}

@@ -1,0 +1,55 @@
+import { toHex } from "../base/pure/bytes.ts";
+import { type Journal, type Record, statements } from "./journal.ts";
+
+/** All that the log says of one clip. */
+export type Told = {
+  started?: {
+    record: Record;
+    clip: Uint8Array;
+    headerHash: Uint8Array;
+    keyIds: readonly Uint8Array[];
+  };
+  ended?: { number: number; hash: Uint8Array; reason: string };
+  /** Parts that the camera had to let go, and why. */
+  lost?: number;
+  lostWhy?: string;
+  /** The camera carried out its deletion. */
+  gone?: boolean;
+};
+
+/** What the log says of each clip, by id in hexadecimal. */
+export function readTold(journal: Journal): Map<string, Told> {
+  const clips = new Map<string, Told>();
+  const about = (clip: Uint8Array): Told => {
+    const id = toHex(clip);
+    const known = clips.get(id) ?? {};
+    clips.set(id, known);
+    return known;
+  };
+  for (const { record, statement } of statements(journal, "clip-started")) {
+    const { clip, headerHash, keyIds } = statement;
+    about(clip).started ??= { record, clip, headerHash, keyIds };
+  }
+  for (const { statement } of statements(journal, "clip-ended")) {
+    about(statement.clip).ended = { ...statement.last, reason: statement.reason };
+  }
+  for (const { statement } of statements(journal, "lost")) {
+    for (const { clip, parts } of statement.clips) {
+      Object.assign(about(clip), { lost: parts, lostWhy: statement.reason });
+    }
+  }
+  for (const { statement } of statements(journal, "tombstone-done")) {
+    about(statement.clip).gone = true;
+  }
+  return clips;
+}
+
+/** The clip that may still be open: the last one begun, when nothing was started after it. */
+export function newestStart({ records }: Journal): string | undefined {
+  for (const { body } of [...records].reverse()) {
+    const statement = body?.statement;
+    if (statement?.kind === "clip-started") return toHex(statement.clip);
+    if (statement?.kind === "started") return undefined;
+  }
+  return undefined;
+}

@@ -1,0 +1,192 @@
+import { equal, Reader, toHex, Writer } from "../base/pure/bytes.ts";
+import { Failure } from "../base/pure/failure.ts";
+import {
+  bytes,
+  type Checked,
+  flag,
+  integer,
+  list,
+  object,
+  optional,
+  parse,
+  print,
+  text,
+} from "../protocol/sealed/json.ts";
+import { decrypt, encrypt, random, signPair, sizes, wipe } from "../protocol/sealed/sodium.ts";
+
+/**
+ * Everything that a phone must not lose and nobody else may have: its own keys, the secrets of the
+ * public keys it handed out, the keys of epochs and clips that it has opened.
+ *
+ * The whole vault is sealed under a wrapping key of its own, and every save draws a new one: what a
+ * save left out cannot be opened again with anything that is still kept.
+ */
+const seed = bytes(sizes.signSecret);
+const secret = bytes(sizes.kemSecret);
+const u32 = integer(0, 0xffff_ffff);
+const hash = bytes(32);
+const clipId = bytes(16);
+const keyId = bytes(16);
+const head = object({ incarnation: u32, sequence: integer(), hash });
+
+/** What a clip says of itself, kept so that a list need not open each again. */
+const summary = object({
+  /** The last part when this was written: with another one it is no longer right. */
+  last: hash,
+  whole: flag,
+  startUs: integer(),
+  wallMs: integer(),
+  clockTrusted: flag,
+  durationMs: optional(integer()),
+  persons: optional(integer()),
+  zones: list(text(64), 32),
+  width: integer(),
+  height: integer(),
+});
+export type Summary = Checked<typeof summary>;
+
+const camera = object({
+  id: bytes(32),
+  name: text(64),
+  /** What the camera said of itself when it was adopted (pairing.md). */
+  identity: bytes(1, 4096),
+  adoptedMs: integer(),
+  incarnation: u32,
+  /** The mailbox is named after this key, made for it alone; so is the key that signs requests. */
+  root: seed,
+  request: seed,
+  membership: bytes(1, 8192),
+  batch: u32,
+  nextIndex: u32,
+  nextDay: u32,
+  /** One-time secrets that were never used, by key id. */
+  oneTime: list(object({ index: u32, id: keyId, secret }), 20_000),
+  days: list(object({ day: u32, fingerprint: hash, secret }), 4096),
+  /** One for each batch; older ones may still open what was sealed before the newer came. */
+  restarts: list(object({ fingerprint: hash, secret }), 1024),
+  epochs: list(object({ opening: hash, key: bytes(32) }), 100_000),
+  clips: list(
+    object({ clip: clipId, headerHash: hash, key: bytes(32), summary: optional(summary) }),
+    1_000_000,
+  ),
+  deleted: list(object({ clip: clipId, atMs: integer(), number: integer() }), 1_000_000),
+  /** The newest log entry that was ever seen: a log that does not hold it was put back or forked. */
+  head: optional(head),
+  commandNumber: integer(),
+});
+
+const check = object({
+  version: integer(1, 1),
+  name: text(64),
+  phone: seed,
+  phoneKey: bytes(32),
+  cameras: list(camera, 256),
+});
+
+export type CameraKeys = Checked<typeof camera>;
+export type VaultContent = Checked<typeof check>;
+
+/** A vault at rest. The two belong together and lie apart. */
+export type Wrapped = { readonly key: Uint8Array; readonly sealed: Uint8Array };
+
+export type VaultStore = {
+  /** Undefined when there is no vault yet. */
+  load(): Promise<Wrapped | undefined>;
+  /**
+   * Puts the new pair in place of the old: durable when it resolves, either the old or the new pair
+   * at any moment, and nothing left of the old key that the platform can remove.
+   */
+  replace(wrapped: Wrapped): Promise<void>;
+};
+
+export const longestVaultBytes: number = 512 * 1024 * 1024;
+const sliceBytes = 192 * 1024;
+const headBytes = 8;
+const magic = new Uint8Array([0x6f, 0x62, 0x76, 1]); // "obv", format 1
+const none = new Uint8Array();
+
+export class Vault {
+  readonly content: VaultContent;
+  readonly #store: VaultStore;
+
+  private constructor(content: VaultContent, store: VaultStore) {
+    this.content = content;
+    this.#store = store;
+  }
+
+  /** Throws Failure "absent" when there is none, "corrupt" when it does not open. */
+  static async open(store: VaultStore): Promise<Vault> {
+    const wrapped = await store.load();
+    if (!wrapped) {
+      throw new Failure("absent", "there are no keys here yet", {
+        hint: "Make them with `obscura-phone adopt camera.json -o owner.json`, or `restore` a backup",
+      });
+    }
+    const plain = unwrapVault(wrapped);
+    const content = parse(plain, longestVaultBytes, "vault", check);
+    wipe(plain);
+    return new Vault(content, store);
+  }
+
+  /** A new vault with a phone's own key; nothing is stored before the first `save`. */
+  static create(store: VaultStore, name: string): Vault {
+    const { publicKey, secret } = signPair();
+    const content = { version: 1, name, phone: secret, phoneKey: publicKey, cameras: [] };
+    return new Vault(content, store);
+  }
+
+  /** Durable when it resolves, under a new wrapping key; what is no longer in it is gone. */
+  async save(): Promise<void> {
+    await this.#store.replace(wrapVault(print(this.content, longestVaultBytes, "vault", check)));
+  }
+
+  camera(id: Uint8Array): CameraKeys | undefined {
+    return this.content.cameras.find((one) => equal(one.id, id));
+  }
+}
+
+function nonceOf(index: number, last: boolean): Uint8Array {
+  return new Writer()
+    .u32(index)
+    .u8(last ? 1 : 0)
+    .raw(new Uint8Array(19))
+    .done();
+}
+
+function wrapVault(plain: Uint8Array): Wrapped {
+  const key = random(sizes.key);
+  const slices = Math.max(1, Math.ceil(plain.length / sliceBytes));
+  const writer = new Writer().raw(magic).u32(plain.length);
+  for (let i = 0; i < slices; i++) {
+    const slice = plain.subarray(i * sliceBytes, (i + 1) * sliceBytes);
+    writer.raw(encrypt(key, nonceOf(i, i === slices - 1), slice, none));
+  }
+  wipe(plain);
+  return { key, sealed: writer.done() };
+}
+
+/** Stages: "version", "length", "vault" (another key, or damaged). */
+export function unwrapVault({ key, sealed }: Wrapped): Uint8Array {
+  const reader = new Reader(sealed, "vault");
+  if (!equal(reader.take(4), magic)) throw reader.refuse("version", "this is no vault");
+  const length = reader.u32();
+  const slices = Math.max(1, Math.ceil(length / sliceBytes));
+  if (sealed.length !== headBytes + length + slices * sizes.tag) {
+    throw reader.refuse("length", "a vault that is cut short");
+  }
+  const plain = new Uint8Array(length);
+  for (let i = 0; i < slices; i++) {
+    const last = i === slices - 1;
+    const bytes = last ? length - i * sliceBytes : sliceBytes;
+    const slice = decrypt(key, nonceOf(i, last), reader.take(bytes + sizes.tag), none);
+    if (!slice) throw reader.refuse("vault", "the vault does not open with its key");
+    plain.set(slice, i * sliceBytes);
+    wipe(slice);
+  }
+  return plain;
+}
+
+/** How a camera's or clip's id is shown and typed: enough of it to be the only one. */
+export function shortId(id: Uint8Array): string {
+  return toHex(id).slice(0, 12);
+}

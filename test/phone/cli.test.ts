@@ -1,0 +1,282 @@
+import { execFile } from "node:child_process";
+import { chmod, cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import * as assert from "uvu/assert";
+import { openCommand } from "../../src/protocol/sealed/command.ts";
+import { fromFileName } from "../../src/protocol/wire/name.ts";
+import { testFilm } from "../fakes/film.ts";
+import { nodeSuite, pattern } from "../lib/sealed.ts";
+import { suite } from "../lib/suite.ts";
+import { temporaryFolder } from "../lib/world.ts";
+import { pairedWorld, phone } from "./world.ts";
+
+const run = promisify(execFile);
+const film = await testFilm();
+
+/** What ffprobe says of a film: seconds, pictures, and where its index lies. */
+async function probe(file: string) {
+  const { stdout } = await run("ffprobe", [
+    ...["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames,codec_name"],
+    ...["-show_entries", "format=duration", "-of", "json", file],
+  ]);
+  const { streams, format } = JSON.parse(stdout);
+  const bytes = await readFile(file);
+  return {
+    pictures: Number(streams[0].nb_read_frames),
+    seconds: Number(format.duration),
+    indexFirst: bytes.indexOf("moov") < bytes.indexOf("mdat"),
+    fragmented: bytes.includes("moof"),
+  };
+}
+
+const slow = { deadlineMs: 120_000 };
+
+suite("obscura-phone", (test) => {
+  test(
+    "help, version and misuse",
+    async () => {
+      await using folder = await temporaryFolder();
+      const home = join(folder.path, "home");
+      const help = await phone(home, "--help");
+      assert.is(help.code, 0);
+      assert.match(help.out, /exit codes: 0 well, 1 failed, 2 misuse, 3/);
+      assert.match((await phone(home, "--version")).out, /^\d+\.\d+\.\d+\n$/);
+      const misuses = [[], ["fly"], ["clips", "--fly"], ["adopt"], ["adopt", "a", "b"], ["backup"]];
+      for (const args of misuses) {
+        const { code, out, err } = await phone(home, ...args);
+        assert.is(code, 2, args.join(" "));
+        assert.is(out, "");
+        assert.match(err, /^obscura-phone: /);
+      }
+      const none = await phone(home, "clips", "--from", folder.path);
+      assert.is(none.code, 1);
+      assert.match(none.err, /no keys here yet.*adopt/s);
+    },
+    slow,
+  );
+
+  test(
+    "adopting makes keys once, in a tight folder, and warns of their loss",
+    async () => {
+      await using world = await pairedWorld();
+      const { home, adopted, word } = world;
+      assert.match(adopted.out, new RegExp(`check word ${word}`));
+      assert.match(adopted.err, /losing the only copy loses every/);
+      assert.is((await stat(home)).mode & 0o777, 0o700);
+      for (const file of await readdir(home)) {
+        assert.is((await stat(join(home, file))).mode & 0o777, 0o600, file);
+      }
+      assert.is((await stat(world.ownerFile)).mode & 0o777, 0o600);
+      const again = await phone(home, "adopt", world.cameraFile, "-o", world.ownerFile, "--json");
+      assert.is(again.code, 0);
+      assert.not.match(again.err, /losing/);
+      const phones = JSON.parse((await phone(home, "phones", "--json")).out);
+      assert.is(phones.cameras.length, 1);
+      assert.is(phones.cameras[0].oneTimeKeys, 2020);
+      assert.equal(phones.cameras[0].phones[0].name, "Ada");
+      assert.ok(phones.cameras[0].phones[0].own);
+      await chmod(home, 0o755);
+      assert.match((await phone(home, "phones")).err, /open to other users/);
+      assert.is((await stat(home)).mode & 0o777, 0o700);
+    },
+    slow,
+  );
+
+  test(
+    "a recorded clip is listed, plays anywhere, and its picture comes out",
+    async () => {
+      await using world = await pairedWorld();
+      const jpeg = pattern(5000);
+      const { id } = await world.camera.record({ film, thumbnail: jpeg, persons: 2 });
+      await world.camera.beacon();
+
+      const listed = await world.run("clips");
+      assert.is(listed.code, 0, listed.err);
+      assert.match(
+        listed.out,
+        new RegExp(`${id.slice(0, 12)} +2023-11-14 22:13:\\d\\d +3.0 s +2 +door +whole`),
+      );
+      const json = JSON.parse((await world.run("clips", "--json")).out);
+      assert.is(json.clips[0].id, id);
+      assert.is(json.clips[0].seconds, 3);
+      assert.ok(json.well);
+
+      const out = join(world.path, "one.mp4");
+      const exported = await world.run("export", id.slice(0, 8), "-o", out, "--json");
+      assert.is(exported.code, 0, exported.err);
+      const [file] = JSON.parse(exported.out).files;
+      assert.is(file.whole, true);
+      assert.is(file.persons, 2);
+      const probed = await probe(out);
+      assert.is(probed.pictures, 30);
+      assert.ok(Math.abs(probed.seconds - 3) < 0.11, String(probed.seconds));
+      assert.ok(probed.indexFirst && !probed.fragmented);
+
+      const picture = join(world.path, "one.jpg");
+      assert.is((await world.run("thumbnail", id, "-o", picture)).code, 0);
+      assert.is(Buffer.compare(await readFile(picture), jpeg), 0);
+      const verified = await world.run("verify");
+      assert.is(verified.code, 0, verified.out);
+      assert.match(verified.out, /no lie and no loss found/);
+    },
+    slow,
+  );
+
+  test(
+    "the pictures that are exported are those that were recorded",
+    async () => {
+      await using world = await pairedWorld();
+      const { id } = await world.camera.record({ film });
+      const out = join(world.path, "out.mp4");
+      await world.run("export", id, "-o", out);
+      const before = join(world.path, "before.mp4");
+      await writeFile(before, Buffer.concat([film.init, ...film.fragments]));
+      const hash = async (path: string) =>
+        (await run("ffmpeg", ["-v", "error", "-i", path, "-f", "framemd5", "-"])).stdout
+          .split("\n")
+          .filter((line) => line !== "" && !line.startsWith("#"))
+          .map((line) => line.split(",").at(-1)?.trim());
+      assert.equal(await hash(out), await hash(before));
+    },
+    slow,
+  );
+
+  test(
+    "a clip that was cut off exports up to its last durable part",
+    async () => {
+      await using world = await pairedWorld();
+      const cut = { ...film, fragments: film.fragments.slice(0, 4) };
+      const { id } = await world.camera.record({ film: cut, end: "cut-off" });
+      const open = await world.camera.record({ film: cut, end: "open" });
+      const verified = await world.run("verify", "--json");
+      assert.is(verified.code, 0, verified.out);
+      const states = JSON.parse(verified.out).clips.map((one: { state: string }) => one.state);
+      assert.equal(states, ["cut off", "unfinished"]);
+      const folder = join(world.path, "all");
+      const all = await world.run("export", "--all", "-o", folder, "--json");
+      assert.is(all.code, 0, all.err);
+      const { files } = JSON.parse(all.out);
+      assert.equal(
+        files.map((file: { clip: string }) => file.clip),
+        [id, open.id],
+      );
+      for (const { file, whole } of files) {
+        assert.is(whole, false);
+        assert.is((await probe(file)).pictures, 20);
+      }
+    },
+    slow,
+  );
+
+  test(
+    "clips sealed to a day key and to the restart key open too",
+    async () => {
+      await using world = await pairedWorld();
+      await world.camera.record({ film, key: "day" });
+      await world.camera.record({ film, key: "restart" });
+      const { clips } = JSON.parse((await world.run("clips", "--json")).out);
+      assert.equal(
+        clips.map(({ state }: { state: string }) => state),
+        ["whole", "whole"],
+      );
+    },
+    slow,
+  );
+
+  test(
+    "deleting sends a tombstone, destroys the key and waits for the camera",
+    async () => {
+      await using world = await pairedWorld();
+      const { camera, outbox } = world;
+      const { id } = await camera.record({ film });
+      const kept = await camera.record({ film });
+      await world.run("clips");
+      const deleted = await world.run("delete", id);
+      assert.is(deleted.code, 0, deleted.err);
+      assert.match(deleted.out, /camera has not deleted its copy yet/);
+
+      const file = (await readdir(outbox)).find((name) => name.startsWith("box.")) ?? "";
+      const name = fromFileName(file);
+      const expected = { camera: camera.signer.publicKey, incarnation: 0 };
+      const bytes = await readFile(join(outbox, file));
+      const command = openCommand(bytes, [camera.receiving], expected, nodeSuite);
+      assert.ok(command?.action.kind === "tombstone" && name.kind === "box");
+      assert.is(Buffer.from(command.action.clip).toString("hex"), id);
+      assert.is(command.action.keyIds.length, 1);
+
+      const after = await world.run("clips");
+      assert.match(after.out, /deleted here, waits for the camera/);
+      assert.is((await world.run("export", id)).code, 1);
+      assert.is((await world.run("export", kept.id, "-o", world.path)).code, 0);
+      // Said again it is sent again, with a higher number.
+      assert.is((await world.run("delete", id)).code, 0);
+      assert.is((await readdir(outbox)).filter((one) => one.startsWith("box.")).length, 2);
+      await camera.say({ kind: "tombstone-done", clip: command.action.clip, keyIds: [] });
+      assert.match((await world.run("clips")).out, / deleted\n/);
+    },
+    slow,
+  );
+
+  test(
+    "a backup brings the keys back on another machine, and says what that means",
+    async () => {
+      await using world = await pairedWorld();
+      const { id } = await world.camera.record({ film });
+      const file = join(world.path, "keys.backup");
+      const saved = await phone(world.home, "backup", file);
+      assert.is(saved.code, 0, saved.err);
+      assert.is((await stat(file)).mode & 0o777, 0o600);
+      const other = join(world.path, "other");
+      const restored = await phone(other, "restore", file);
+      assert.is(restored.code, 0, restored.err);
+      assert.match(restored.err, /one-time keys that were destroyed .* are back/);
+      const listed = await phone(other, "clips", "--from", world.outbox);
+      assert.match(listed.out, new RegExp(id.slice(0, 12)));
+      assert.is((await phone(other, "restore", file)).code, 1);
+      assert.is((await phone(other, "restore", file, "--force")).code, 0);
+      await writeFile(file, (await readFile(file)).fill(0, 2000, 2010));
+      assert.is((await phone(other, "restore", file, "--force")).code, 1);
+      assert.is((await phone(other, "clips", "--from", world.outbox)).code, 0);
+    },
+    slow,
+  );
+
+  test(
+    "a stranger's phone opens nothing, and says whose key is missing",
+    async () => {
+      await using world = await pairedWorld();
+      await using strange = await pairedWorld();
+      await world.camera.record({ film });
+      const seen = await phone(
+        strange.home,
+        "clips",
+        "--from",
+        world.outbox,
+        "--camera",
+        "Front door",
+      );
+      assert.is(seen.code, 0);
+      assert.match(seen.err, /something is wrong here/);
+      const all = await phone(strange.home, "export", "--all", "--from", world.outbox);
+      assert.is(all.code, 1);
+      assert.match(all.err, /was not adopted by this phone/);
+    },
+    slow,
+  );
+
+  test(
+    "a copy of the folder with odd files in it does as well",
+    async () => {
+      await using world = await pairedWorld();
+      await world.camera.record({ film });
+      const copy = join(world.path, "copy");
+      await cp(world.outbox, copy, { recursive: true });
+      await writeFile(join(copy, ".unfinished-entry"), "");
+      await writeFile(join(copy, "journal.json"), "{}");
+      const verified = await phone(world.home, "verify", "--from", copy);
+      assert.is(verified.code, 0, verified.out);
+    },
+    slow,
+  );
+});
