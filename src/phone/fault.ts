@@ -62,7 +62,7 @@ export function judge<T extends { hash: Uint8Array }>(
   try {
     verified = verify();
   } catch (error) {
-    if (!isFailure(error) || !forgery.has(error.stage ?? "")) throw error;
+    // Bytes that are not the ones of the name are damaged, whatever else is wrong with them.
     checkName(name, bytes, suite);
     throw error;
   }

@@ -27,6 +27,8 @@ export type ClipPlan = {
   key?: "one-time" | "day" | "restart";
   thumbnail?: Uint8Array;
   persons?: number;
+  /** Whether the log says that it began; a camera always does. */
+  log?: boolean;
 };
 
 /**
@@ -114,6 +116,13 @@ export class FakeRecorder {
     return made.sealed;
   }
 
+  /** Goes on from an older head, as a card put back would; makes a fork. */
+  rewind({ sequence, hash }: { sequence: number; hash: Uint8Array }): void {
+    this.#sequence = sequence + 1;
+    this.#previous = hash;
+    this.newEpoch();
+  }
+
   async beacon(): Promise<void> {
     this.#beaconVersion += 1;
     const { head, incarnation, uptimeMs, wallMs } = this;
@@ -139,7 +148,10 @@ export class FakeRecorder {
       ...{ sign: this.signer.sign, suite: nodeSuite },
     });
     const { clip, headerHash, keyIds } = sealer;
-    await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });
+    const isLogged = plan.log ?? true;
+    if (isLogged) {
+      await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });
+    }
     const parts: Sealed[] = [];
     const put = async (made: (Sealed | undefined)[]) => {
       for (const part of made) {
@@ -163,7 +175,7 @@ export class FakeRecorder {
     if (end === "cut-off") await this.start();
     const last = sealer.last;
     sealer.abandon();
-    if (end !== "open" && last) {
+    if (isLogged && end !== "open" && last) {
       const reason = end === "whole" ? "ended" : "cut-off";
       await this.say({ kind: "clip-ended", clip, last, reason });
     }

@@ -126,8 +126,8 @@ export function parse<T>(bytes: Uint8Array, limitBytes: number, what: string, ch
  * Bytes are written as lower-case hexadecimal.
  */
 export function print<T>(value: T, limitBytes: number, what: string, check: Check<T>): Uint8Array {
-  const plain = JSON.parse(JSON.stringify(value, (_key, inner) => asHex(inner)));
-  const whole = JSON.stringify(check(plain, what), (_key, inner) => asHex(inner));
+  const plain = JSON.parse(JSON.stringify(value, asHex));
+  const whole = JSON.stringify(check(plain, what), asHex);
   const encoded = fromText(whole);
   if (encoded.length > limitBytes) {
     throw new Failure("misuse", `${what} of ${encoded.length} bytes, at most ${limitBytes}`);
@@ -135,6 +135,8 @@ export function print<T>(value: T, limitBytes: number, what: string, check: Chec
   return encoded;
 }
 
-function asHex(value: unknown): unknown {
-  return value instanceof Uint8Array ? toHex(value) : value;
+// The holder is asked, because a Buffer turns itself into something else before a replacer sees it.
+function asHex(this: unknown, key: string, value: unknown): unknown {
+  const held = (this as Record<string, unknown>)[key];
+  return held instanceof Uint8Array ? toHex(held) : value;
 }

@@ -87,6 +87,14 @@ suite("body", (test) => {
     }
   });
 
+  test("Node's own byte arrays are bytes like any", () => {
+    const clip = Buffer.from(pattern(16));
+    const plain = encodeBody(body({ kind: "tombstone-done", clip, keyIds: [clip] }));
+    const { statement } = decodeBody(plain, true);
+    assert.ok(statement.kind === "tombstone-done");
+    assert.equal(statement.keyIds[0], pattern(16));
+  });
+
   test("a kind that is not known: an update when it is critical, else skipped", () => {
     const plain = encodeBody(body(statements[0] as Statement));
     plain[0] = 77;
