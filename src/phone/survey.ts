@@ -124,6 +124,10 @@ async function surveyClip(
   const parts = await choose(listed, told, options.link, add);
   if (!told.started) add(isBlind ? "note" : "lie", "unlogged", "the log does not name it");
   const { summary, trouble } = await readSummary(id, parts, options, add, faults);
+  const kept = options.camera.clips.find(({ clip }) => equal(clip, id));
+  if (kept && told.started && !equal(kept.headerHash, told.started.headerHash)) {
+    add("lie", "fork", "its header is not the one that the log names");
+  }
   const state = judgeClip({ told, mayBeOpen, parts, summary, trouble }, add);
   // The log dates a clip better than the clip itself, whose clock may have been set later.
   const dated = startMs ?? summary?.wallMs;

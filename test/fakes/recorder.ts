@@ -29,6 +29,8 @@ export type ClipPlan = {
   persons?: number;
   /** Whether the log says that it began; a camera always does. */
   log?: boolean;
+  /** The header hash that the log names, where it is not the clip's own. */
+  header?: Uint8Array;
 };
 
 /**
@@ -150,7 +152,8 @@ export class FakeRecorder {
     const { clip, headerHash, keyIds } = sealer;
     const isLogged = plan.log ?? true;
     if (isLogged) {
-      await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });
+      const named = plan.header ?? headerHash;
+      await this.say({ kind: "clip-started", clip, headerHash: named, keyIds: [...keyIds] });
     }
     const parts: Sealed[] = [];
     const put = async (made: (Sealed | undefined)[]) => {

@@ -1,0 +1,228 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import { nodeSuite } from "../../src/base/node/crypto.ts";
+import { toHex } from "../../src/base/pure/bytes.ts";
+import { isFailure } from "../../src/base/pure/failure.ts";
+import { adoptCamera } from "../../src/phone/adopt.ts";
+import { deleteClips } from "../../src/phone/delete.ts";
+import type { Link } from "../../src/phone/link.ts";
+import { survey } from "../../src/phone/survey.ts";
+import { unwrapVault, Vault, type VaultStore, type Wrapped } from "../../src/phone/vault.ts";
+import { printPairingFile } from "../../src/protocol/sealed/pairing.ts";
+import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
+import { ready } from "../../src/protocol/sealed/sodium.ts";
+import { printName } from "../../src/protocol/wire/name.ts";
+import { FakeRecorder } from "../fakes/recorder.ts";
+import { pattern } from "../lib/sealed.ts";
+import { suite } from "../lib/suite.ts";
+import { pairedWorld, phone } from "./world.ts";
+
+await ready();
+
+const film = { init: pattern(700), fragments: [pattern(5000), pattern(6000)] };
+
+/** A store in memory that keeps every pair it was ever given. */
+class MemoryStore implements VaultStore {
+  readonly all: Wrapped[] = [];
+  fails = false;
+  async load(): Promise<Wrapped | undefined> {
+    return this.all.at(-1);
+  }
+  async replace(wrapped: Wrapped): Promise<void> {
+    if (this.fails) throw new Error("no room");
+    this.all.push(wrapped);
+  }
+}
+
+/** A recorder whose objects stay in memory, its owner's vault, and the link between them. */
+async function world() {
+  const objects = new Map<string, Sealed>();
+  const link: Link = {
+    list: async () => [...objects.values()].map(({ name }) => name),
+    get: async (name) => objects.get(printName(name))?.bytes,
+    put: async (object) => void objects.set(printName(object.name), object),
+  };
+  const camera = new FakeRecorder("nowhere");
+  camera.put = link.put;
+  const store = new MemoryStore();
+  const vault = Vault.create(store, "Ada");
+  const adopted = await adoptCamera(vault, {
+    ...{ identity: camera.identity, name: undefined, nowMs: 1, suite: nodeSuite },
+    supply: { oneTime: 5, days: 3 },
+  });
+  const file = printPairingFile("camera adoption", adopted.adoption, adopted.word);
+  await camera.adopt(Buffer.from(file));
+  const keys = adopted.camera;
+  const look = () => survey({ link, vault, camera: keys, suite: nodeSuite, depth: "all" as const });
+  return { objects, link, camera, store, vault, keys, look };
+}
+
+suite("vault", (test) => {
+  test("a one-time secret goes after the clip's key is durable, and not before", async () => {
+    const { camera, store, keys, look, vault } = await world();
+    await camera.record({ film });
+    assert.is(keys.oneTime.length, 5);
+    const saves = store.all.length;
+    store.fails = true;
+    await look().then(
+      () => assert.unreachable(),
+      () => {},
+    );
+    assert.is(keys.oneTime.length, 5);
+    // What is at rest has neither lost the secret nor gained the key.
+    const rest = (at: Wrapped | undefined) =>
+      JSON.parse(text(unwrapVault(at as Wrapped))).cameras[0];
+    assert.is(rest(store.all.at(-1)).oneTime.length, 5);
+    store.fails = false;
+    await look();
+    const [first, second] = store.all.slice(saves).map(rest);
+    assert.is(first.oneTime.length, 5);
+    assert.is(first.clips.length, 1);
+    assert.is(second.oneTime.length, 4);
+    assert.is(second.clips.length, 1);
+    assert.is((await look()).clips[0]?.state, "whole");
+    assert.ok(vault.content.cameras.includes(keys));
+  });
+
+  test("it stays while the log does not name it, or names another header", async () => {
+    const { camera, keys, look } = await world();
+    await camera.record({ film, log: false });
+    assert.is((await look()).faults.length, 1);
+    assert.is(keys.oneTime.length, 5);
+    assert.is(keys.clips.length, 1);
+    await camera.record({ film, header: pattern(32) });
+    const { faults } = await look();
+    assert.ok(faults.some(({ text }) => text.includes("header is not the one")));
+    assert.is(keys.oneTime.length, 5);
+  });
+
+  test("a day's secret goes when the log closes the day and its clips are in the vault", async () => {
+    const { camera, keys, look, objects } = await world();
+    const { parts } = await camera.record({ film, key: "day" });
+    const [first] = parts;
+    assert.ok(first);
+    // The clip is not there yet: its day must wait for it.
+    objects.delete(printName(first.name));
+    await camera.say({ kind: "day-closed", day: 0 });
+    await look();
+    assert.is(keys.days.length, 3);
+    await camera.put(first);
+    await look();
+    assert.equal(
+      keys.days.map(({ day }) => day),
+      [1, 2],
+    );
+    assert.is((await look()).clips[0]?.state, "whole");
+  });
+
+  test("nothing of a closed day goes while the log has a hole", async () => {
+    const { camera, keys, look, objects } = await world();
+    const said = await camera.say({ kind: "problem", code: "x", text: "x" });
+    await camera.say({ kind: "day-closed", day: 1 });
+    objects.delete(printName(said.name));
+    await look();
+    assert.is(keys.days.length, 3);
+    await camera.put(said);
+    await look();
+    assert.is(keys.days.length, 1);
+  });
+
+  test("deleting destroys the clip's key, or the secret that was never used for it", async () => {
+    const { camera, keys, look, vault, link, store, objects } = await world();
+    const read = await camera.record({ film });
+    const unread = await camera.record({ film });
+    const kept = await camera.record({ film });
+    for (const { name } of unread.parts) objects.delete(printName(name));
+    const later = await look();
+    // Of three clips one is withheld: its secret waits for it.
+    assert.is(keys.oneTime.length, 3);
+    assert.is(keys.clips.length, 2);
+    const clips = later.clips.filter((clip) => toHex(clip.id) !== kept.id);
+    const before = store.all.at(-1) as Wrapped;
+    const options = { link, vault, camera: keys, survey: later, suite: nodeSuite, nowMs: 5 };
+    await deleteClips(clips, options);
+    assert.is(keys.oneTime.length, 2);
+    assert.equal(
+      keys.clips.map(({ clip }) => toHex(clip)),
+      [kept.id],
+    );
+    const after = store.all.at(-1) as Wrapped;
+    assert.is.not(toHex(after.key), toHex(before.key));
+    assert.throws(
+      () => unwrapVault({ key: after.key, sealed: before.sealed }),
+      (error: unknown) => isFailure(error) && error.stage === "vault",
+    );
+    // The keeper of the folder brings it back; it stays shut.
+    for (const part of [...read.parts, ...unread.parts]) await camera.put(part);
+    assert.equal(
+      (await look()).clips.map(({ state }) => state),
+      ["deleted", "deleted", "whole"],
+    );
+    assert.is(keys.clips.length, 1);
+  });
+
+  test("every save has a wrapping key of its own, and a changed byte is refused", async () => {
+    const store = new MemoryStore();
+    const vault = Vault.create(store, "Ada");
+    await vault.save();
+    await vault.save();
+    const [a, b] = store.all as [Wrapped, Wrapped];
+    assert.is.not(toHex(a.key), toHex(b.key));
+    const opened = await Vault.open(store);
+    assert.equal(opened.content, vault.content);
+    for (let i = 0; i < b.sealed.length; i += 13) {
+      const sealed = Uint8Array.from(b.sealed);
+      sealed[i] = (sealed[i] ?? 0) ^ 1;
+      assert.throws(
+        () => unwrapVault({ key: b.key, sealed }),
+        (error: unknown) => isFailure(error, "corrupt"),
+      );
+    }
+    assert.throws(() => unwrapVault({ key: b.key, sealed: b.sealed.subarray(0, 20) }));
+  });
+
+  test(
+    "the folder holds one vault and one key, and no secret in clear",
+    async () => {
+      await using paired = await pairedWorld();
+      const { home, camera } = paired;
+      await camera.record({ film });
+      await paired.run("clips");
+      const files = (await readdir(home)).sort();
+      assert.is(files.length, 2);
+      assert.is(files[0], "key");
+      assert.match(files[1] ?? "", /^vault\.\d+$/);
+      const sealed = await readFile(join(home, files[1] ?? ""));
+      assert.not.ok(sealed.includes("oneTime") || sealed.includes("Ada"));
+      // Nobody else at work: a lock left behind by a program that died is taken over.
+      await writeFile(join(home, "lock"), "999999999");
+      assert.is((await phone(home, "phones")).code, 0);
+      await writeFile(join(home, "lock"), String(process.pid));
+      const busy = await phone(home, "phones");
+      assert.is(busy.code, 1);
+      assert.match(busy.err, new RegExp(`process ${process.pid}`));
+    },
+    { deadlineMs: 120_000 },
+  );
+
+  test("adopting again makes further keys under further indexes", async () => {
+    const { vault, keys, camera } = await world();
+    const before = keys.oneTime.map(({ index }) => index);
+    await adoptCamera(vault, {
+      ...{ identity: camera.identity, name: undefined, nowMs: 1, suite: nodeSuite },
+      supply: { oneTime: 2, days: 1 },
+    });
+    assert.equal(
+      keys.oneTime.map(({ index }) => index),
+      [...before, 5, 6],
+    );
+    assert.is(keys.batch, 2);
+    assert.is(keys.restarts.length, 2);
+    assert.is(vault.content.cameras.length, 1);
+  });
+});
+
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("utf8");
+}
