@@ -63,7 +63,7 @@
     },
     {
       "target_name": "v4l2_camera_fake",
-      "sources": ["addon.cc", "fake.cc", "fake_control.cc", "fake_ioctl.cc", "puppet.cc"],
+      "sources": ["addon.cc", "fake.cc", "fake_control.cc", "fake_ioctl.cc", "puppet.cc", "reader.cc"],
       "dependencies": ["camera_core", "camera_pixels"],
       "include_dirs": ["<@(napi)"],
       "defines": ["<@(napi_defines)", "CAMERA_FAKE"],

@@ -223,6 +223,11 @@ export type Fake = {
     calls: Record<string, number>;
     controls: Record<string, number>;
   };
+  /** Processor time of a bare reader in C for so many pictures: what capture is held against. */
+  read(
+    path: string,
+    wish: { format: string; width: number; height: number; pictures: number },
+  ): { cpuUs: number; bytes: number };
   reset(): void;
 };
 

@@ -1,17 +1,13 @@
 #include "puppet.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <ctime>
-#include <fcntl.h>
 #include <linux/videodev2.h>
-#include <poll.h>
-#include <sys/mman.h>
 #include <vector>
 
 #include "convert.h"
 #include "fake.h"
+#include "reader.h"
 
 namespace camera {
 namespace {
@@ -217,6 +213,24 @@ Napi::Value state(const Info& info) {
   return object;
 }
 
+// What a bare reader in C needs for so many pictures.
+Napi::Value read(const Info& info) {
+  Napi::Env env = info.Env();
+  Reading reading;
+  reading.width = whole(info[1], "width", 0);
+  reading.height = whole(info[1], "height", 0);
+  reading.fourcc = fourccOf(string(info[1], "format"));
+  reading.pictures = whole(info[1], "pictures", 0);
+  if (const Error error = readBare(info[0].ToString(), &reading)) {
+    napi_throw(env, toJs(env, error));
+    return env.Undefined();
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("cpuUs", reading.cpuUs);
+  object.Set("bytes", static_cast<double>(reading.bytes));
+  return object;
+}
+
 Napi::Value reset(const Info& info) {
   std::lock_guard<std::mutex> hold(fake::world().mutex);
   for (const auto& camera : fake::world().cameras) fake::pull(*camera);
@@ -236,6 +250,7 @@ Napi::Object puppet(Napi::Env env) {
   object.Set("feed", Napi::Function::New<feed>(env));
   object.Set("push", Napi::Function::New<push>(env));
   object.Set("state", Napi::Function::New<state>(env));
+  object.Set("read", Napi::Function::New<read>(env));
   object.Set("reset", Napi::Function::New<reset>(env));
   return object;
 }

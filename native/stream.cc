@@ -261,9 +261,9 @@ size_t Stream::pictureLength(const Buffer& buffer, size_t bytesUsed, bool* corru
 // The driver's stamp where it is one of CLOCK_MONOTONIC, else the present; never backwards.
 uint64_t Stream::stampOf(uint32_t flags, uint64_t driverUs) {
   const uint64_t now = nowUs();
-  const bool monotonic = (flags & V4L2_BUF_FLAG_TIMESTAMP_MASK) ==
-                         V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-  uint64_t us = monotonic && driverUs <= now && driverUs + oldestStampUs > now ? driverUs : now;
+  // v4l2loopback and older drivers do not name their clock; a stamp just past is of this one.
+  const bool foreign = (flags & V4L2_BUF_FLAG_TIMESTAMP_MASK) == V4L2_BUF_FLAG_TIMESTAMP_COPY;
+  uint64_t us = !foreign && driverUs <= now && driverUs + oldestStampUs > now ? driverUs : now;
   if (us <= lastUs_) us = lastUs_ + 1;
   lastUs_ = us;
   return us;
