@@ -176,7 +176,17 @@ void Capture::onReadable() {
         break;
     }
   }
-  if (state_ != State::streaming || uv_is_active(reinterpret_cast<uv_handle_t*>(poll_))) return;
+  if (state_ != State::streaming) return;
+  if (uv_is_active(reinterpret_cast<uv_handle_t*>(poll_))) {
+    // v4l2loopback hangs a poller on its queue only if there was nothing to read when it was added,
+    // and so never wakes one that was added while a picture lay there. Added anew after each
+    // emptying it is either hung on the queue or told of the next picture at once.
+    if (empty) {
+      uv_poll_stop(poll_);
+      startPoll();
+    }
+    return;
+  }
   // libuv stops at an error of the fd. If pictures were there, the next DQBUF may still tell the
   // reason; an error that no DQBUF knows of would wake the loop for ever.
   if (taken > 0) return startPoll();
