@@ -53,8 +53,8 @@ suite("threads", (test) => {
   test("torn down while it opens", async () => {
     for (let round = 0; round < 5; round++) {
       const camera = plugCamera();
-      const text =
-        program(camera.path, "").replace("await capture.open", "capture.open") + "process.exit(0);";
+      const opening = program(camera.path, "").replace("await capture.open", "capture.open");
+      const text = `${opening}process.exit(0);`;
       const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(text)}`));
       assert.equal(await once(worker, "exit"), [0]);
       assert.is(camera.state().opens, 0);

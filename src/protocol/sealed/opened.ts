@@ -124,21 +124,22 @@ export class ClipOpener {
   }
 
   #read(piece: Piece): ClipEvent {
-    if (piece.type === "hidden" || piece.type === "unknown") return { kind: "skipped" };
-    const { content, init } = piece;
     switch (piece.type) {
+      case "hidden":
+      case "unknown":
+        return { kind: "skipped" };
       case chunkTypes.opening:
-        return { kind: "opening", details: decodeOpening(content) };
+        return { kind: "opening", details: decodeOpening(piece.content) };
       case chunkTypes.closing:
-        return { kind: "closing", details: decodeClosing(content) };
+        return { kind: "closing", details: decodeClosing(piece.content) };
       case chunkTypes.thumbnail:
-        return this.#thumbnail(content);
+        return this.#thumbnail(piece.content);
       case chunkTypes.media:
-        if (!init && !this.#hasInit) {
+        if (!piece.init && !this.#hasInit) {
           throw this.#refuse("order", "a fragment before the initialisation");
         }
         this.#hasInit = true;
-        return { kind: init ? "init" : "fragment", bytes: content };
+        return { kind: piece.init ? "init" : "fragment", bytes: piece.content };
     }
   }
 
