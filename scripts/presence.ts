@@ -29,6 +29,8 @@ export type PresenceResult = {
   joined: number;
   /** From the first frame with people to the event, the looks' own time included; each visit's. */
   delayMs: number[];
+  /** The same without the looks' own time: between frames of the footage. */
+  footageDelayMs: number[];
   /** Detection interval at the end, for comparison. */
   intervalMs: number;
   looks: number;
@@ -120,6 +122,7 @@ function compare(
   const touches = ({ start, toUs }: (typeof spans)[number], visit: (typeof visits)[number]) =>
     start.firstSeenUs <= us(visit.end + 1) && toUs >= us(visit.start);
   const delayMs: number[] = [];
+  const footageDelayMs: number[] = [];
   let split = 0;
   for (const visit of visits) {
     const mine = spans.filter(
@@ -128,7 +131,9 @@ function compare(
     split += Math.max(0, mine.length - 1);
     const [first] = mine;
     if (!first) continue;
-    delayMs.push((first.start.atUs - us(visit.start)) / 1000 + (costMs.get(first.start.id) ?? 0));
+    const footageMs = (first.start.atUs - us(visit.start)) / 1000;
+    footageDelayMs.push(footageMs);
+    delayMs.push(footageMs + (costMs.get(first.start.id) ?? 0));
   }
   const joined = spans.reduce(
     (sum, span) => sum + Math.max(0, visits.filter((visit) => touches(span, visit)).length - 1),
@@ -137,7 +142,8 @@ function compare(
   return {
     ...{ visits: visits.length, found: delayMs.length, missed: visits.length - delayMs.length },
     ...{ false: spans.filter((span) => !visits.some((visit) => touches(span, visit))).length },
-    ...{ split, joined, delayMs, mostPersons: ends.map(({ mostPersons }) => mostPersons) },
+    ...{ split, joined, delayMs, footageDelayMs },
+    ...{ mostPersons: ends.map(({ mostPersons }) => mostPersons) },
   };
 }
 

@@ -1,0 +1,123 @@
+import { ManualClock } from "../../src/base/pure/clock.ts";
+import { type Frame, openSlab, type PixelFormat } from "../../src/device/camera/camera.ts";
+import { openDetect, openModel } from "../../src/device/detect/detect.ts";
+
+const size = { width: 1280, height: 720 };
+const quarter = { width: size.width / 4, height: size.height / 4 };
+const fps = 15;
+const pictures = 12;
+const frames = 900;
+
+/**
+ * What a still scene costs: frames of 1280x720 at 15 a second through the detection stage, in which
+ * nothing moves and so nobody looks. Processor time of the whole process a frame, against that of
+ * one inference (raw formats) or, for each picture analysed, of one bare grey decode at a quarter
+ * of the size (MJPEG).
+ */
+export async function* benchStill(): AsyncGenerator<{ bench: string; [field: string]: unknown }> {
+  const folder = new URL("../../../models", import.meta.url).pathname;
+  const model = await openModel({ folder, aspect: size.width / size.height, threads: 1 });
+  const slab = openSlab({ slabBytes: 64 * 2 ** 20 });
+  try {
+    const raw = noisyPictures().map((bytes, sequence) =>
+      slab.put(bytes, { format: "YUYV", ...size, capturedUs: sequence, sequence }),
+    );
+    const jpegs = await Promise.all(raw.map((frame) => frame.jpeg({ quality: 85 })));
+    const [first] = raw;
+    if (!first) return;
+    for (let i = 0; i < 3; i++) await model.find(first, { threshold: 0.4 });
+    const inferenceMs = await cpuMsOf(20, () => model.find(first, { threshold: 0.4 }));
+    for (const [format, kept] of [
+      ["YUYV", raw],
+      ["MJPG", jpegs],
+    ] as const) {
+      const { frameMs, analysedMs, looks } = await showStill(kept, model);
+      const about = { bench: "still", format, frameMs, analysedMs, looks };
+      if (format === "YUYV") {
+        yield { ...about, ratio: frameMs / inferenceMs, aim: 0.02, inferenceMs };
+      } else {
+        const decodeMs = await cpuMsOf(60, (i) => (kept[i % pictures] ?? first).luma(quarter));
+        yield { ...about, ratio: analysedMs / decodeMs, aim: 1.2, decodeMs };
+      }
+    }
+  } finally {
+    await model.close();
+    await slab.close();
+  }
+}
+
+/** One empty scene with the noise of a webcam, several times over, as YUYV. */
+function noisyPictures(): Uint8Array[] {
+  let state = 1;
+  return Array.from({ length: pictures }, () => {
+    const bytes = new Uint8Array(size.width * size.height * 2);
+    for (let i = 0; i < bytes.length; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const x = (i >> 1) % size.width;
+      bytes[i] = i & 1 ? 128 : 60 + (x >> 4) + (i >> 16) + ((state >>> 24) % 7);
+    }
+    return bytes;
+  });
+}
+
+async function cpuMsOf(count: number, work: (i: number) => Promise<unknown>): Promise<number> {
+  const before = process.cpuUsage();
+  for (let i = 0; i < count; i++) await work(i);
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000 / count;
+}
+
+async function showStill(
+  kept: readonly Frame[],
+  model: Awaited<ReturnType<typeof openModel>>,
+): Promise<{ frameMs: number; analysedMs: number; looks: number }> {
+  const clock = new ManualClock();
+  const { signal } = new AbortController();
+  const stage = openDetect({
+    ...{ model, zones: [], threshold: 0.4, crops: true, separateVisitMs: 5_000, clock, signal },
+  });
+  const show = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      const frame = kept[i % kept.length];
+      if (frame) stage.offer(stamped(frame, clock.monotonicUs()));
+      await stage.idle();
+      clock.advance(1000 / fps);
+    }
+  };
+  await show(10 * fps); // learns the scene
+  const { analysed, looks } = stage.counts;
+  const frameMs = await cpuMsOf(1, () => show(frames)).then((ms) => ms / frames);
+  const analysedMs = (frameMs * frames) / (stage.counts.analysed - analysed);
+  const looked = stage.counts.looks - looks;
+  await stage.close();
+  return { frameMs, analysedMs, looks: looked };
+}
+
+/** The same picture, captured at another time. */
+function stamped(frame: Frame, capturedUs: number): Frame {
+  const { sequence, width, height, byteLength, turn } = frame;
+  const format: PixelFormat = frame.format;
+  const again: Frame = {
+    ...{
+      sequence,
+      capturedUs,
+      width,
+      height,
+      format,
+      byteLength,
+      turn,
+      corrupt: false,
+      dropped: 0,
+    },
+    retain() {
+      frame.retain();
+      return again;
+    },
+    release: () => frame.release(),
+    copy: () => frame.copy(),
+    luma: (to) => frame.luma(to),
+    tensor: (spec) => frame.tensor(spec),
+    jpeg: (spec) => frame.jpeg(spec),
+  };
+  return again;
+}
