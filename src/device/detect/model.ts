@@ -100,6 +100,7 @@ export async function openModel(options: ModelOptions): Promise<PersonModel> {
   let lastId = 0;
   const worker = new Worker(new URL("./inference.js", import.meta.url), {
     workerData: setup,
+    resourceLimits: { maxYoungGenerationSizeMb: 4 }, // it makes little, and lives long
     execArgv: [], // what node was told about the main script is not for this one
   });
   const die = (failure: Failure) => {

@@ -1,0 +1,216 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+import { ManualClock } from "../../src/base/pure/clock.ts";
+import { openSlab } from "../../src/device/camera/camera.ts";
+import {
+  type Finder,
+  openDetect,
+  openModel,
+  type Precision,
+} from "../../src/device/detect/detect.ts";
+import { readEntry, type Size, verifyFile } from "../../src/device/detect/manifest.ts";
+
+const run = promisify(execFile);
+const folder = fileURLToPath(new URL("../../../models", import.meta.url));
+const size = { width: 1280, height: 720 };
+const fps = 10;
+const frames = 60;
+const rounds = 3;
+const threads = 2;
+
+type Line = { bench: string; [field: string]: unknown };
+
+/**
+ * The detect stage against its parts. Somebody walks through a picture of 1280 × 720 in MJPEG; the
+ * stage sees it as it comes: motion, the whole frame, closer looks. Against it, in the same run:
+ * the same number of inferences of the same sizes by the runtime alone, and ffmpeg decoding each
+ * analysed picture once. Processor time, because the machine may be shared.
+ */
+export async function* benchDetect(): AsyncGenerator<Line> {
+  const jpegs = await film();
+  const decodeMs = (await decodeCpuMs(jpegs)) / jpegs.length;
+  for (const precision of ["fp32", "int8"] as const) {
+    const stage: Cost[] = [];
+    const bare: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const cost = await wholeStage(precision, jpegs);
+      stage.push(cost);
+      bare.push((await bareRuns(precision, cost.runs)) + cost.analysed * decodeMs);
+    }
+    const [ours, theirs] = [middle(stage.map(({ cpuMs }) => cpuMs)), middle(bare)];
+    const [last] = stage;
+    yield {
+      bench: "detect",
+      what: `${precision}, ${frames / fps} s of 1280x720 MJPEG at ${fps}`,
+      ratio: round2(middle(stage.map(({ cpuMs }, round) => cpuMs / (bare[round] ?? 0)))),
+      aim: 1.15,
+      cpuMs: round2(ours),
+      bareMs: round2(theirs),
+      looks: last?.looks,
+      crops: last?.crops,
+      analysed: last?.analysed,
+      decodeMs: round2(decodeMs),
+    };
+  }
+  for (const precision of ["int8", "fp32"] as const) {
+    const script = fileURLToPath(new URL("./memory.js", import.meta.url));
+    const { stdout } = await run(process.execPath, [script, folder, precision], {
+      env: { ...process.env, MALLOC_ARENA_MAX: "2" },
+    });
+    const { nodeMb, residentMb } = JSON.parse(stdout) as { nodeMb: number; residentMb: number };
+    yield {
+      bench: "detect memory",
+      what: `a process with the ${precision} detector, pictures not counted`,
+      residentMb: round2(residentMb),
+      nodeAloneMb: round2(nodeMb),
+      aimMb: precision === "int8" ? 150 : 170,
+    };
+  }
+}
+
+type Cost = { cpuMs: number; looks: number; crops: number; analysed: number; runs: Size[] };
+
+async function wholeStage(precision: Precision, jpegs: readonly Uint8Array[]): Promise<Cost> {
+  const model = await openModel({ folder, precision, aspect: 16 / 9, threads });
+  const runs: Size[] = [];
+  let underWay = 0;
+  const watched: Finder = {
+    ...model,
+    async find(frame, options) {
+      underWay++;
+      runs.push(options.size ?? (options.crop ? model.crop : model.input));
+      return await model.find(frame, options).finally(() => underWay--);
+    },
+  };
+  const clock = new ManualClock();
+  const slab = openSlab({ slabBytes: 24 * 2 ** 20 });
+  const stop = new AbortController();
+  const stage = openDetect({
+    ...{ model: watched, zones: [], threshold: model.threshold, crops: true, clock },
+    ...{ separateVisitMs: 10_000, signal: stop.signal },
+  });
+  const settle = async () => {
+    for (let calm = 0; calm < 3; calm = underWay === 0 ? calm + 1 : 0)
+      await new Promise((resolve) => setTimeout(resolve, 4));
+  };
+  // What is done once is not what is measured: the first inference makes the runtime's plans.
+  const warm = slab.put(jpegs[0] ?? new Uint8Array(), label(0, 0));
+  await model.find(warm, { threshold: 0.4 });
+  await model.find(warm, { threshold: 0.4, crop: { x: 0, y: 0, width: 400, height: 400 } });
+  warm.release();
+
+  const before = process.cpuUsage();
+  for (const [sequence, bytes] of jpegs.entries()) {
+    const frame = slab.put(bytes, label(sequence, clock.monotonicUs()));
+    stage.offer(frame);
+    frame.release();
+    await settle();
+    clock.advance(1000 / fps);
+  }
+  const { user, system } = process.cpuUsage(before);
+  await stage.close();
+  await model.close();
+  await slab.close();
+  const { looks, crops, analysed } = stage.counts;
+  return { cpuMs: (user + system) / 1000, looks, crops, analysed, runs };
+}
+
+function label(sequence: number, capturedUs: number) {
+  return { format: "MJPG", ...size, capturedUs, sequence } as const;
+}
+
+/** The same inferences by the runtime alone, its room made beforehand. */
+async function bareRuns(precision: Precision, runs: readonly Size[]): Promise<number> {
+  const entry = await readEntry(folder);
+  const session = await InferenceSession.create(await verifyFile(folder, entry, precision), {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
+  });
+  const rooms = new Map<number, { image: Tensor; outputs: Record<string, Tensor> }>();
+  for (const { width, height } of runs) {
+    if (rooms.has(width * height)) continue;
+    const image = new Tensor("float32", new Float32Array(3 * width * height), [
+      1,
+      3,
+      height,
+      width,
+    ]);
+    const outputs = Object.fromEntries(
+      entry.output.heads.map(({ name, stride }) => {
+        const dims = [1, 1 + 4 * entry.output.bins, height / stride, width / stride];
+        const data = new Float32Array(dims.reduce((a, b) => a * b));
+        return [name, new Tensor("float32", data, dims)];
+      }),
+    );
+    rooms.set(width * height, { image, outputs });
+    await session.run({ [entry.input.name]: image }, outputs);
+  }
+  const before = process.cpuUsage();
+  for (const { width, height } of runs) {
+    const room = rooms.get(width * height);
+    if (room) await session.run({ [entry.input.name]: room.image }, room.outputs);
+  }
+  const { user, system } = process.cpuUsage(before);
+  await session.release();
+  return (user + system) / 1000;
+}
+
+/** Somebody walks through a still picture: both are the project's own test pictures. */
+async function film(): Promise<Uint8Array[]> {
+  const [scene, walker] = ["pictures/coffee.jpg", "pictures/astronaut.jpg"].map((name) =>
+    join(folder, name),
+  );
+  const still = ["-loop", "1", "-framerate", String(fps), "-i"];
+  const walk = "[1]scale=-2:240[w];[0]scale=1280:720,setsar=1[s];[s][w]overlay=x=t*150:y=380";
+  const { stdout } = await run(
+    "ffmpeg",
+    [
+      ...["-v", "error", ...still, scene ?? "", ...still, walker ?? "", "-filter_complex", walk],
+      ...["-frames:v", String(frames), "-pix_fmt", "yuvj420p", "-q:v", "4"],
+      ...["-c:v", "mjpeg", "-f", "mjpeg", "pipe:1"],
+    ],
+    { encoding: "buffer", maxBuffer: 2 ** 28 },
+  );
+  const jpegs: Uint8Array[] = [];
+  const end = Buffer.from([0xff, 0xd9, 0xff, 0xd8]);
+  let from = 0;
+  for (let at = stdout.indexOf(end); at >= 0; at = stdout.indexOf(end, at + 2)) {
+    jpegs.push(stdout.subarray(from, at + 2));
+    from = at + 2;
+  }
+  jpegs.push(stdout.subarray(from));
+  return jpegs;
+}
+
+/** Processor time in which ffmpeg decodes all pictures, without what its start costs. */
+async function decodeCpuMs(jpegs: readonly Uint8Array[]): Promise<number> {
+  const cpuOf = (count: number) =>
+    new Promise<number>((resolve, reject) => {
+      const child = execFile(
+        "ffmpeg",
+        [
+          ...["-v", "info", "-benchmark", "-threads", "1", "-f", "mjpeg", "-i", "pipe:0"],
+          ...["-f", "null", "-"],
+        ],
+        (error, _, said) => {
+          const [, user, system] = /utime=([\d.]+)s stime=([\d.]+)s/.exec(said) ?? [];
+          if (error || user === undefined) reject(error ?? new Error("ffmpeg gave no time"));
+          else resolve((Number(user) + Number(system)) * 1000);
+        },
+      );
+      child.stdin?.end(Buffer.concat(jpegs.slice(0, count)));
+    });
+  return ((await cpuOf(jpegs.length)) - (await cpuOf(1))) * (jpegs.length / (jpegs.length - 1));
+}
+
+function middle(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+function round2(value: number): number {
+  return Math.round(value * 100) / 100;
+}
