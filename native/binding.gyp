@@ -42,7 +42,8 @@
       "target_name": "camera_pixels",
       "type": "static_library",
       "sources": ["<@(pixels)"],
-      "conditions": [["sanitize==0", { "cflags": ["-O3"] }]],
+      # Not in cflags: "cflags!" above, which takes Node's -O3 out, would take this one too.
+      "conditions": [["sanitize==0", { "cflags_cc": ["-O3"] }]],
     },
     {
       "target_name": "camera_core",
