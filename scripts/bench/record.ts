@@ -110,7 +110,10 @@ async function record(encoder: Encoder, jpegs: Uint8Array[]): Promise<Recorded> 
   const before = cost();
   const rss = process.memoryUsage.rss();
   const id = "00".repeat(16);
-  stage.incident({ kind: "start", id, firstSeenUs: endUs, atUs: endUs, persons: [], frame: size });
+  stage.incident({
+    ...{ kind: "start", id, firstSeenUs: endUs, atUs: endUs },
+    ...{ persons: [], count: 0, frame: size },
+  });
   stage.incident({ kind: "end", id, atUs: endUs, lastSeenUs: endUs, mostPersons: 0 });
   let firstFragmentMs = 0;
   let frames = 0;

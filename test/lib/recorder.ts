@@ -119,6 +119,7 @@ export function openWorld({ take, ...choice }: Choice = {}): World {
         id,
         firstSeenUs,
         atUs: now(),
+        count: 1,
         persons: [person(1)],
         frame,
       });

@@ -16,9 +16,11 @@ export type Incident =
       /** Capture time of the picture that confirmed it. */
       atUs: number;
       persons: Sighting[];
+      /** How many at once: what two of the last three looks agree on, unsure boxes left out. */
+      count: number;
       frame: { width: number; height: number };
     }
-  | { kind: "update"; id: string; atUs: number; persons: Sighting[] }
+  | { kind: "update"; id: string; atUs: number; persons: Sighting[]; count: number }
   | { kind: "end"; id: string; atUs: number; lastSeenUs: number; mostPersons: number };
 
 export type PresenceOptions = {
@@ -184,8 +186,12 @@ export function createPresence(options: PresenceOptions): Presence {
     return memory.counted && inZone;
   };
 
-  const sureAmong = (persons: readonly Sighting[]) =>
-    persons.filter(({ score }) => score >= threshold).length;
+  /** Of the last three looks, the oldest first: one box too many in one look is nobody. */
+  let recent = [0, 0, 0];
+  const countOf = (persons: readonly Sighting[]): number => {
+    recent = [...recent.slice(1), persons.filter(({ score }) => score >= threshold).length];
+    return recent.toSorted((a, b) => a - b)[1] ?? 0;
+  };
 
   const end = (atUs: number): Incident[] => {
     if (!open) return [];
@@ -228,16 +234,18 @@ export function createPresence(options: PresenceOptions): Presence {
         if (!tracks.some((track) => track.id === id)) memories.delete(id);
       }
 
+      const count = countOf(persons);
       const named = namesOf(persons);
       if (open) {
         if (persons.length > 0) open.lastSeenUs = atUs;
-        open.mostPersons = Math.max(open.mostPersons, sureAmong(persons));
+        open.mostPersons = Math.max(open.mostPersons, count);
         if (persons.length > 0 || names !== named) {
-          events.push({ kind: "update", id: open.id, atUs, persons });
+          events.push({ kind: "update", id: open.id, atUs, persons, count });
         }
       } else if (persons.length > 0) {
-        open = { id: newId(), lastSeenUs: atUs, mostPersons: Math.max(1, sureAmong(persons)) };
-        events.push({ kind: "start", id: open.id, firstSeenUs, atUs, persons, frame });
+        open = { id: newId(), lastSeenUs: atUs, mostPersons: Math.max(1, count) };
+        const { id, mostPersons } = open;
+        events.push({ kind: "start", id, firstSeenUs, atUs, persons, count: mostPersons, frame });
       }
       names = named;
       return events;

@@ -57,6 +57,8 @@ const betterBy = 1.2;
 const thumbnailIntervalUs = 2_000_000;
 const mostThumbnails = 6;
 
+type Seen = Pick<Incident & { kind: "update" }, "atUs" | "persons" | "count">;
+
 type Open = {
   id: string;
   firstSeenUs: number;
@@ -150,7 +152,8 @@ class Stage implements RecordStage {
     }
   }
 
-  #start({ id, firstSeenUs, atUs, persons }: Incident & { kind: "start" }): void {
+  #start(event: Incident & { kind: "start" }): void {
+    const { id, firstSeenUs, persons } = event;
     this.#finish("ended");
     this.#incident = {
       id,
@@ -166,18 +169,18 @@ class Stage implements RecordStage {
       deaths: 0,
     };
     this.#begin(this.#preRoll.since(firstSeenUs - this.#options.preRollMs * 1000));
-    this.#see(this.#incident, atUs, persons);
+    this.#see(this.#incident, event);
   }
 
-  #update({ id, atUs, persons }: Incident & { kind: "update" }): void {
-    if (this.#incident?.id === id) this.#see(this.#incident, atUs, persons);
+  #update(event: Incident & { kind: "update" }): void {
+    if (this.#incident?.id === event.id) this.#see(this.#incident, event);
   }
 
-  #see(incident: Open, atUs: number, persons: readonly Sighting[]): void {
+  #see(incident: Open, { atUs, persons, count }: Seen): void {
     incident.persons = persons;
     const clip = this.#clip;
     if (!clip) return;
-    clip.tracks.add(atUs, persons);
+    clip.tracks.add(atUs, persons, count);
     const best = persons.toSorted((a, b) => worth(b) - worth(a))[0];
     const value = best ? worth(best) : 0;
     if (incident.pictured > 0) {

@@ -15,8 +15,9 @@ export class Tracks {
   #mostPersons = 0;
   #bestScore = 0;
 
-  add(atUs: number, persons: readonly Sighting[]): void {
-    this.#mostPersons = Math.max(this.#mostPersons, persons.length);
+  /** @param count how many of them were sure at once */
+  add(atUs: number, persons: readonly Sighting[], count: number): void {
+    this.#mostPersons = Math.max(this.#mostPersons, count);
     for (const person of persons) {
       this.#bestScore = Math.max(this.#bestScore, person.score);
       this.#sight(atUs, person);

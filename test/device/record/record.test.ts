@@ -173,7 +173,7 @@ suite("device/record/record", (test) => {
     for (let i = 0; i < 30; i++) {
       await world.play(8, 15);
       const persons = [person(1, 0.8, 40 + 6 * i), person(2, 0.5, 30)];
-      world.stage.incident({ kind: "update", id: id(1), atUs: world.now(), persons });
+      world.stage.incident({ kind: "update", id: id(1), atUs: world.now(), persons, count: 2 });
     }
     world.end(id(1));
     await world.play(90, 15);

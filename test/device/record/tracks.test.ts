@@ -14,10 +14,10 @@ const person = (track: number, x: number, score = 0.5) => ({
 suite("device/record/tracks", (test) => {
   test("boxes over time, per track, with the most persons and the best score", () => {
     const tracks = new Tracks();
-    tracks.add(0, [person(1, 0)]);
-    tracks.add(200_000, [person(1, 1, 0.9), person(2, 50)]);
-    tracks.add(400_000, [person(1, 2)]);
-    tracks.add(600_000, []);
+    tracks.add(0, [person(1, 0)], 1);
+    tracks.add(200_000, [person(1, 1, 0.9), person(2, 50)], 2);
+    tracks.add(400_000, [person(1, 2)], 1);
+    tracks.add(600_000, [], 0);
     const summary = tracks.summary();
     assert.equal([summary.mostPersons, summary.bestScore], [2, 0.9]);
     assert.equal(
@@ -33,7 +33,7 @@ suite("device/record/tracks", (test) => {
     const tracks = new Tracks();
     for (let i = 0; i < 5 * 3600; i++) {
       const crowd = Array.from({ length: 80 }, (_, k) => person(k, i % 1000));
-      tracks.add(i * 200_000, crowd);
+      tracks.add(i * 200_000, crowd, crowd.length);
     }
     const summary = tracks.summary();
     assert.is(summary.tracks.length, 64);
