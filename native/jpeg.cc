@@ -172,7 +172,7 @@ static Status readAll(Reading* r, const Picture& picture, bool grey, int eighths
   codec->do_fancy_upsampling = FALSE;
   jpeg_start_decompress(codec);
 
-  const auto scaled = [eighths](int v) { return static_cast<JDIMENSION>(v) * static_cast<JDIMENSION>(eighths); };
+  const auto scaled = [eighths](int v) { return static_cast<JDIMENSION>(v * eighths); };
   r->left = scaled(part.x) / 8;
   r->top = scaled(part.y) / 8;
   r->width = std::min((scaled(part.x + part.width) + 7) / 8, codec->output_width) - r->left;

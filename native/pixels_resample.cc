@@ -93,15 +93,14 @@ void Resampler::line(uint32_t j) {
     if (!weights[k]) continue;
     const uint8_t* line = band_.data + band_.stride * (y_.first(j) + k);
     const size_t from = size_t{from_} * static_cast<size_t>(band_.channels);
-    if (band_.kind == Band::bytes) {
-      add(sums, line + from, samples_, weights[k], fresh, [](uint8_t v) -> uint16_t { return v; });
-    } else {
-      const Pair* pairs = reinterpret_cast<const Pair*>(line) + from;
-      if (band_.kind == Band::low) {
-        add(sums, pairs, samples_, weights[k], fresh, [](Pair v) -> uint16_t { return v.both & 255; });
-      } else {
-        add(sums, pairs, samples_, weights[k], fresh, [](Pair v) -> uint16_t { return v.both >> 8; });
-      }
+    const Pair* pairs = reinterpret_cast<const Pair*>(line) + from;
+    const auto whole = [](uint8_t v) -> uint16_t { return v; };
+    const auto low = [](Pair v) -> uint16_t { return v.both & 255; };
+    const auto high = [](Pair v) -> uint16_t { return v.both >> 8; };
+    switch (band_.kind) {
+      case Band::bytes: add(sums, line + from, samples_, weights[k], fresh, whole); break;
+      case Band::low: add(sums, pairs, samples_, weights[k], fresh, low); break;
+      case Band::high: add(sums, pairs, samples_, weights[k], fresh, high); break;
     }
     fresh = false;
   }
@@ -117,7 +116,7 @@ void Resampler::weigh(Out out) {
     const uint16_t* from = sums + size_t{x_.first(i) - from_} * channels;
     uint32_t sum[channels] = {};
     for (uint32_t k = 0; k < width; k++) {
-      for (int c = 0; c < channels; c++) sum[c] += uint32_t{weights[k]} * from[k * channels + static_cast<uint32_t>(c)];
+      for (uint32_t c = 0; c < channels; c++) sum[c] += uint32_t{weights[k]} * from[k * channels + c];
     }
     for (int c = 0; c < channels; c++) out(i, c, sum[c]);
   }
@@ -142,7 +141,9 @@ void Resampler::bytes(uint8_t* const* out) {
   const uint32_t count = x_.count();
   uint8_t* __restrict first = out[0];
   if (band_.channels == 1) {
-    if (!x_.copies()) return across<1>([first](uint32_t i, int, uint32_t sum) { first[i] = rounded(sum); });
+    if (!x_.copies()) {
+      return across<1>([first](uint32_t i, int, uint32_t sum) { first[i] = rounded(sum); });
+    }
     for (uint32_t i = 0; i < count; i++) first[i] = static_cast<uint8_t>((sums[i] + 128) >> 8);
     return;
   }
@@ -170,10 +171,13 @@ void Resampler::floats(float* const* out) {
 void Resampler::triples(uint8_t* out) {
   if (x_.copies()) {
     const uint16_t* __restrict sums = sums_.as<uint16_t>();
-    for (uint32_t i = 0; i < 3 * x_.count(); i++) out[i] = static_cast<uint8_t>((sums[i] + 128) >> 8);
+    const uint32_t count = 3 * x_.count();
+    for (uint32_t i = 0; i < count; i++) out[i] = static_cast<uint8_t>((sums[i] + 128) >> 8);
     return;
   }
-  across<3>([out](uint32_t i, int c, uint32_t sum) { out[3 * i + static_cast<uint32_t>(c)] = rounded(sum); });
+  across<3>([out](uint32_t i, int c, uint32_t sum) {
+    out[3 * i + static_cast<uint32_t>(c)] = rounded(sum);
+  });
 }
 
 }  // namespace pixels

@@ -107,8 +107,10 @@ Status tensor(const Picture& picture, Turn turn, Box crop, uint32_t width, uint3
   const uint32_t down = axes.swap ? contentWidth : contentHeight;
   for (int b = 0; b < view.bands; b++) {
     const Band& band = view.band[b];
-    const Axis x = axisOf(band.perX, band.left, stored.x, stored.width, step, across, axes.reverseX);
-    const Axis y = axisOf(band.perY, band.top, stored.y, stored.height, step, down, axes.reverseY);
+    const Axis x =
+        axisOf(band.perX, band.left, stored.x, stored.width, step, across, axes.reverseX);
+    const Axis y =
+        axisOf(band.perY, band.top, stored.y, stored.height, step, down, axes.reverseY);
     if (!inside.resamplers[b].start(band, x, y)) return Status::full;
   }
   if (!inside.lines.reserve(size_t{across} * 6 * sizeof(float))) return Status::full;
