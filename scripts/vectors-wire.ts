@@ -7,7 +7,7 @@ import { type DoorList, encodeDoorList } from "../src/protocol/wire/door.ts";
 import { type EntryFields, encodeEntry } from "../src/protocol/wire/entry.ts";
 import { mailboxOf } from "../src/protocol/wire/name.ts";
 import { encodePart, type PartFields } from "../src/protocol/wire/part.ts";
-import { type Kind, kinds, signObject } from "../src/protocol/wire/signature.ts";
+import { type Kind, kinds, type Sign, signObject } from "../src/protocol/wire/signature.ts";
 import { type Vector, writeVectors } from "./vectors.ts";
 import { nameVectors, requestVectors } from "./vectors-text.ts";
 
@@ -23,11 +23,11 @@ const phone = ed25519Signer(phoneSeed);
 const suite = nodeSuite;
 const bytesOf = (value: number, length: number) => new Uint8Array(length).fill(value);
 
-type Edit = (bytes: Uint8Array) => Uint8Array | undefined;
-type Refusal = { name: string; expect: string; kind?: "corrupt" | "refused"; edit: Edit };
+export type Edit = (bytes: Uint8Array) => Uint8Array | undefined;
+export type Refusal = { name: string; expect: string; kind?: "corrupt" | "refused"; edit: Edit };
 
 /** Overwrites bytes at an offset. */
-function put(at: number, ...values: number[]): Edit {
+export function put(at: number, ...values: number[]): Edit {
   return (bytes) => void bytes.set(values, at);
 }
 
@@ -44,11 +44,11 @@ const common: Refusal[] = [
   },
 ];
 
-function refusals(
+export function refusals(
   kind: Kind,
   header: Record<string, string>,
   well: Uint8Array,
-  signer: typeof camera,
+  signer: { sign: Sign },
   list: readonly Refusal[],
 ): Vector[] {
   const make = (refusal: Refusal, sign: (bytes: Uint8Array) => void): Vector => {

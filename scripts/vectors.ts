@@ -29,3 +29,17 @@ export async function writeVectors(folder: string, vectors: readonly Vector[]): 
     await writeFile(join(folder, `${vector.name}.txt`), printVector(vector), { flag: "wx" });
   }
 }
+
+/** A decoded object as lines: bytes in hexadecimal, nested fields with dots, lists by index. */
+export function describe(value: unknown, name = ""): Record<string, string> {
+  if (value instanceof Uint8Array) return { [name]: toHex(value) };
+  if (value instanceof Set) return { [name]: [...value].join(" ") };
+  if (typeof value !== "object" || value === null) {
+    return value === undefined ? {} : { [name]: String(value) };
+  }
+  const lines: Record<string, string> = {};
+  for (const [key, one] of Object.entries(value)) {
+    Object.assign(lines, describe(one, name === "" ? key : `${name}.${key}`));
+  }
+  return lines;
+}

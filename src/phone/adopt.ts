@@ -29,14 +29,21 @@ export type AdoptOptions = {
   onProgress?(made: number, of: number): void;
 };
 
+export type Adoptee = {
+  readonly adoption: Uint8Array;
+  /** What the camera shows when it takes the adoption. */
+  readonly word: string;
+  /** What the camera showed when it wrote its identity. */
+  readonly identityWord: string;
+  readonly camera: CameraKeys;
+  readonly again: boolean;
+};
+
 /**
  * Makes this phone the owner of a camera: keys for it, all of them durable in the vault before the
  * adoption is handed out. Adopting the same identity again makes a further batch of keys.
  */
-export async function adoptCamera(
-  vault: Vault,
-  options: AdoptOptions,
-): Promise<{ adoption: Uint8Array; word: string; camera: CameraKeys; again: boolean }> {
+export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<Adoptee> {
   const { suite } = options;
   const identity = verifyIdentity(options.identity, suite);
   const known = vault.camera(identity.camera);
@@ -73,7 +80,11 @@ export async function adoptCamera(
     { sign: owner, suite },
   );
   await vault.save();
-  return { adoption, word: checkWord(identity.hash, hash), camera, again: known !== undefined };
+  return {
+    ...{ adoption, camera, again: known !== undefined },
+    word: checkWord(identity.hash, hash),
+    identityWord: checkWord(identity.hash),
+  };
 }
 
 function newCamera(vault: Vault, identity: Identity, options: AdoptOptions): CameraKeys {

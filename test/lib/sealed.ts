@@ -1,11 +1,10 @@
-import { createHash } from "node:crypto";
-import sodium from "libsodium-wrappers";
+import { fixedRandom } from "../../scripts/random.ts";
 import { nodeSuite } from "../../src/base/node/crypto.ts";
 import type { OpeningDetails } from "../../src/protocol/sealed/details.ts";
 import { sign, signPair } from "../../src/protocol/sealed/sodium.ts";
 import type { Sign, Suite } from "../../src/protocol/wire/signature.ts";
 
-export { nodeSuite };
+export { fixedRandom, nodeSuite };
 
 /** Somebody who signs. */
 export type Signer = { readonly key: Uint8Array; readonly sign: Sign; readonly suite: Suite };
@@ -13,30 +12,6 @@ export type Signer = { readonly key: Uint8Array; readonly sign: Sign; readonly s
 export function signer(): Signer {
   const { publicKey, secret } = signPair();
   return { key: publicKey, sign: (message) => sign(secret, message), suite: nodeSuite };
-}
-
-/**
- * Everything libsodium draws until it is disposed of comes from `seed`: sealing with chosen
- * randomness, which production code has no way to ask for.
- */
-export function fixedRandom(seed: string): Disposable {
-  const library = (sodium as unknown as { libsodium: { getRandomValue(): number } }).libsodium;
-  const before = library.getRandomValue;
-  let block = Buffer.alloc(0);
-  let count = 0;
-  library.getRandomValue = () => {
-    if (block.length < 4) {
-      block = createHash("sha512").update(`${seed} ${count++}`).digest();
-    }
-    const value = block.readUInt32LE(0);
-    block = block.subarray(4);
-    return value;
-  };
-  return {
-    [Symbol.dispose]: () => {
-      library.getRandomValue = before;
-    },
-  };
 }
 
 export const opening: OpeningDetails = {

@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
-import type { Vector } from "../../scripts/vectors.ts";
+import { describe, type Vector } from "../../scripts/vectors.ts";
 import { Failure, isFailure } from "../../src/base/pure/failure.ts";
 
 /** Where the vectors lie in the source tree, seen from the compiled tests. */
@@ -88,20 +88,6 @@ async function refusal(act: () => unknown, what: string): Promise<Failure> {
     throw error;
   }
   throw new Error(`${what}: taken`);
-}
-
-/** A decoded object as lines: bytes in hexadecimal, nested fields with dots, lists by index. */
-export function describe(value: unknown, name = ""): Record<string, string> {
-  if (value instanceof Uint8Array) return { [name]: hex(value) };
-  if (value instanceof Set) return { [name]: [...value].join(" ") };
-  if (typeof value !== "object" || value === null) {
-    return value === undefined ? {} : { [name]: String(value) };
-  }
-  const lines: Record<string, string> = {};
-  for (const [key, one] of Object.entries(value)) {
-    Object.assign(lines, describe(one, name === "" ? key : `${name}.${key}`));
-  }
-  return lines;
 }
 
 function hex(bytes: Uint8Array): string {

@@ -158,12 +158,16 @@ async function adopt(
       voice.progress(`making keys: ${made} of ${of}`);
     },
   });
-  const { adoption, word, camera } = adopted;
+  const { adoption, word, identityWord, camera } = adopted;
   await writeWhole(given.out, printPairingFile("camera adoption", adoption, word));
   say(
-    `${given.out}: give it to the camera with \`obscura-camera adopt ${given.out}\`\n` +
+    `${path} is of ${camera.name || "a camera"}, check word ${identityWord}\n` +
+      `${given.out}: give it to the camera with \`obscura-camera adopt ${given.out}\`\n` +
       `check word ${word}: the camera shows the same, or somebody changed a file on the way\n`,
-    { ...{ file: given.out, camera: toHex(camera.id), name: camera.name, check: word } },
+    {
+      ...{ file: given.out, camera: toHex(camera.id), name: camera.name },
+      ...{ identityCheck: identityWord, check: word },
+    },
   );
   if (isNew) {
     voice.warn(`the keys lie in ${given.home} and nowhere else: losing the only copy loses every`);
