@@ -94,6 +94,10 @@ export async function openSealer(options: SealerOptions): Promise<Sealer> {
     version: options.version,
     reason: isFirst ? "first start" : "start",
   });
+  if (!isKept) {
+    const text = "the card failed: clips are kept in memory until they are fetched";
+    await journal.append({ kind: "problem", code: "storage-failed", text });
+  }
   const { supply } = adopted;
   const nextIndex = notebook.spent[toHex(supply.phone)] ?? supply.firstIndex;
   await journal.append({

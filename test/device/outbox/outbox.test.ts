@@ -334,6 +334,10 @@ suite("outbox", (test) => {
       body.statement.kind === "incarnation-opened" ? [body.statement] : [],
     );
     assert.is(opened?.head?.sequence, (lines[0]?.sequence ?? 0) - 1);
+    const problems = lines.flatMap(({ body }) =>
+      body.statement.kind === "problem" ? [body.statement.code] : [],
+    );
+    assert.equal(problems, ["storage-failed"]);
     assert.ok(outbox.parts(clips.at(-1) ?? "").length > 0);
     assert.is(outbox.parts(clips[0] ?? "").length, 0);
     await outbox.close();

@@ -1,0 +1,75 @@
+import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
+import { chunkContentBytes } from "../../src/protocol/sealed/chunk.ts";
+import { ClipSealer } from "../../src/protocol/sealed/clip.ts";
+import { encrypt, kemPair, random, ready } from "../../src/protocol/sealed/sodium.ts";
+
+const rounds = 9;
+const chunksARound = 40;
+const camera = ed25519Signer(new Uint8Array(32).fill(1));
+
+/**
+ * Sealing one clip against libsodium's bare AEAD on as many bytes: chunks, parts, digest and
+ * signature, everything up to the write. Processor time; in turn, in one run; the middle of the
+ * rounds. `ratio` is our speed over the bare one.
+ */
+export async function* benchSeal(): AsyncGenerator<{ bench: string } & Record<string, unknown>> {
+  await ready();
+  const { publicKey } = kemPair();
+  for (const [name, bytes] of [
+    ["chunks of 256 KiB", chunkContentBytes],
+    ["fragments of 128 KiB", 128 * 1024 - 5],
+  ] as const) {
+    const content = new Uint8Array(bytes).map((_, i) => i * 7);
+    const bare: number[] = [];
+    const sealed: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      bare.push(cpuMs(() => encryptBare(content)));
+      sealed.push(cpuMs(() => sealClip(content, publicKey)));
+    }
+    const megabytes = (bytes * chunksARound) / 1e6;
+    const speed = (times: number[]) => Math.round((1000 * megabytes) / middle(times));
+    yield {
+      bench: "seal",
+      what: name,
+      ratio: Number((middle(bare) / middle(sealed)).toFixed(3)),
+      aim: 0.6,
+      bareMBps: speed(bare),
+      sealedMBps: speed(sealed),
+    };
+  }
+}
+
+function encryptBare(content: Uint8Array): void {
+  const [key, nonce, none] = [random(32), random(24), new Uint8Array()];
+  for (let i = 0; i < chunksARound; i++) encrypt(key, nonce, content, none);
+}
+
+function sealClip(content: Uint8Array, publicKey: Uint8Array): void {
+  const sealer = new ClipSealer({
+    ...{ camera: camera.publicKey, incarnation: 1, membership: 1, opening },
+    ...{ sign: camera.sign, suite: nodeSuite, recipients: [{ publicKey, shared: false }] },
+  });
+  sealer.init(new Uint8Array(700));
+  for (let i = 0; i < chunksARound; i++) {
+    sealer.fragment(content);
+    if (i % 2 === 1) sealer.flush();
+  }
+  sealer.abandon();
+}
+
+const opening = {
+  ...{ startUs: 1, wallMs: 1, clockTrusted: true, incident: "00".repeat(16) },
+  ...{ width: 1280, height: 720, fps: 15, zones: [], preRollMs: 0 },
+  model: { id: "none", precision: "int8" as const },
+};
+
+function cpuMs(act: () => void): number {
+  const before = process.cpuUsage();
+  act();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
+
+function middle(times: readonly number[]): number {
+  return [...times].sort((a, b) => a - b)[times.length >> 1] ?? Number.NaN;
+}
