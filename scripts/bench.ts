@@ -10,7 +10,9 @@ JSON object a line: {"bench", "ratio", ...}. NAME keeps the groups of that name.
 type Line = { bench: string; [field: string]: unknown };
 type Bench = () => AsyncGenerator<Line>;
 
-const groups: Record<string, () => Promise<Bench>> = {};
+const groups: Record<string, () => Promise<Bench>> = {
+  seal: async () => (await import("./bench/seal.ts")).benchSeal,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
