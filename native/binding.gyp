@@ -27,7 +27,7 @@
     "conditions": [
       ["sanitize==1", {
         "cflags": [
-          "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+          "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
           "-fno-omit-frame-pointer",
         ],
         "ldflags": ["-fsanitize=address,undefined"],
