@@ -1,4 +1,5 @@
 import type { Rect } from "../camera/camera.ts";
+import { createLight } from "./light.ts";
 
 /** Something that moves, in pixels of the plane it was found on. */
 export type Region = Rect & {
@@ -70,9 +71,6 @@ const leastMoving = 4;
 const mostRegions = 32;
 const wholeShare = 0.6;
 const jumpLevel = 10 * ninths;
-const leastContrast = 20 * ninths;
-const bins = 1024;
-const binLevel = 3;
 
 /**
  * A motion gate that knows how much each pixel fluctuates, so that a dim and grainy picture is as
@@ -92,8 +90,7 @@ export function createMotion({ width, height }: { width: number; height: number 
   const moving = new Uint8Array(columns * rows);
   const joined = new Uint8Array(columns * rows);
   const stack = new Int32Array(columns * rows);
-  const dark = new Int32Array(bins);
-  const bright = new Int32Array(bins);
+  const light = createLight({ width, height, unit: ninths });
   const store = Array.from({ length: mostRegions }, emptyRegion);
   const regions: Region[] = [];
   const result = { regions, unsettled: true, front, moving, columns };
@@ -102,11 +99,6 @@ export function createMotion({ width, height }: { width: number; height: number 
   let settledUs = 0;
   let unsettledSinceUs = 0;
   let changedUs = 0;
-  let middle = 128 * ninths; // between the dark and the bright half of the scene
-  let gain = 1;
-  let offset = 0;
-  let level = 0; // what offset and gain make of the middle: steps of it are steps of the light
-  let grain = 0; // deviation of the picture's pixels now
 
   const learn = (atUs: number) => {
     for (let i = 0; i < size; i++) {
@@ -114,9 +106,7 @@ export function createMotion({ width, height }: { width: number; height: number 
       slow[i] = value;
       fast[i] = value;
     }
-    gain = 1;
-    offset = 0;
-    level = 0;
+    light.reset();
     settledUs = atUs + settleMs * 1000;
   };
 
@@ -143,52 +133,6 @@ export function createMotion({ width, height }: { width: number; height: number 
     }
   };
 
-  /** How the light of the whole picture changed, by the medians of its dark and bright half. */
-  const fitLight = () => {
-    dark.fill(0);
-    bright.fill(0);
-    let darkCount = 0;
-    let brightCount = 0;
-    let darkSum = 0;
-    let brightSum = 0;
-    for (let y = 0; y < height; y += 2) {
-      for (let i = y * width; i < (y + 1) * width; i += 2) {
-        const before = slow[i] ?? 0;
-        const bin = Math.floor(((smooth[i] ?? 0) - before) / binLevel) + bins / 2;
-        const kept = Math.max(0, Math.min(bins - 1, bin));
-        if (before < middle) {
-          dark[kept] = (dark[kept] ?? 0) + 1;
-          darkCount++;
-          darkSum += before;
-        } else {
-          bright[kept] = (bright[kept] ?? 0) + 1;
-          brightCount++;
-          brightSum += before;
-        }
-      }
-    }
-    const all = darkCount + brightCount;
-    middle = (darkSum + brightSum) / all;
-    // A camera that raises its gain is grainier at once, before any pixel's own noise is learnt.
-    // Half of all values lie within 0.67 deviations of the middle.
-    grain = Math.max(spreadOf(dark, darkCount), spreadOf(bright, brightCount)) / 0.67;
-    const shift = (histogram: Int32Array, count: number) =>
-      (rankOf(histogram, count / 2) - bins / 2 + 0.5) * binLevel;
-    if (darkCount < all / 8 || brightCount < all / 8) {
-      gain = 1;
-      offset = darkCount > brightCount ? shift(dark, darkCount) : shift(bright, brightCount);
-    } else {
-      const low = darkSum / darkCount;
-      const high = brightSum / brightCount;
-      const lowShift = shift(dark, darkCount);
-      const highShift = shift(bright, brightCount);
-      // Halves that hardly differ say nothing about contrast, and would say it loudly.
-      const slope = high - low < leastContrast ? 0 : (highShift - lowShift) / (high - low);
-      gain = 1 + Math.min(1, Math.max(-0.5, slope));
-      offset = (lowShift + highShift) / 2 - ((gain - 1) * (low + high)) / 2;
-    }
-  };
-
   /** Marks what differs and updates both memories; returns the share of pixels that differ. */
   const compare = (elapsedMs: number, settling: boolean): number => {
     const ease = (ms: number) => 1 - Math.exp(-elapsedMs / ms);
@@ -197,6 +141,7 @@ export function createMotion({ width, height }: { width: number; height: number 
     const fastEase = ease(settling ? 300 : fastMs);
     const noiseEase = ease(settling ? 1_000 : noiseMs);
     const noiseUnder = settling ? noiseEase : ease(noiseUnderMs);
+    const { gain, offset, grain } = light;
     const floor = Math.max(leastLevel, deviations * Math.min(grain, grainCap));
     const scale = 1 / gain;
     front.fill(0);
@@ -293,11 +238,10 @@ export function createMotion({ width, height }: { width: number; height: number 
       const elapsedMs = Math.min(1_000, Math.max(1, (atUs - lastUs) / 1000));
       lastUs = atUs;
       const settling = atUs < settledUs;
-      fitLight();
-      const lastLevel = level;
-      level = offset + (gain - 1) * middle;
+      const lastLevel = light.level;
+      light.fit(smooth, slow);
       const share = compare(elapsedMs, settling);
-      if (share > wholeShare || Math.abs(level - lastLevel) > jumpLevel) {
+      if (share > wholeShare || Math.abs(light.level - lastLevel) > jumpLevel) {
         if (atUs - changedUs > calmMs * 1000) unsettledSinceUs = atUs;
         changedUs = atUs;
         if (atUs - unsettledSinceUs < settleLongestMs * 1000) {
@@ -315,19 +259,4 @@ export function createMotion({ width, height }: { width: number; height: number 
 
 function emptyRegion(): Region {
   return { x: 0, y: 0, width: 0, height: 0, pixels: 0, moving: 0 };
-}
-
-/** The bin that holds the value of a rank. */
-function rankOf(histogram: Int32Array, rank: number): number {
-  let left = rank;
-  for (let bin = 0; bin < histogram.length; bin++) {
-    left -= histogram[bin] ?? 0;
-    if (left <= 0) return bin;
-  }
-  return histogram.length - 1;
-}
-
-/** Half of what lies between the quartiles. */
-function spreadOf(histogram: Int32Array, count: number): number {
-  return ((rankOf(histogram, count * 0.75) - rankOf(histogram, count / 4)) / 2) * binLevel;
 }

@@ -77,6 +77,16 @@ suite("track", (test) => {
     is(tracks.length, 1);
   });
 
+  test("the doubtful echo of a sure box does not carry on somebody else's track", () => {
+    const follow = tracker();
+    follow.step([person(100), person(160)], 0);
+    const tracks = follow.step([person(104), person(118, 100, 0.3)], look);
+    equal(
+      tracks.filter(({ found }) => found).map(({ id }) => id),
+      [1],
+    );
+  });
+
   test("what trembles does not walk, what goes and comes back did", () => {
     const follow = tracker();
     for (let i = 0; i < 50; i++) {
