@@ -11,6 +11,7 @@ type Line = { bench: string; [field: string]: unknown };
 type Bench = () => AsyncGenerator<Line>;
 
 const groups: Record<string, () => Promise<Bench>> = {
+  still: async () => (await import("./bench/still.ts")).benchStill,
   seal: async () => (await import("./bench/seal.ts")).benchSeal,
 };
 
