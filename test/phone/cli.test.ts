@@ -194,7 +194,7 @@ suite("obscura-phone", (test) => {
       await world.run("clips");
       const deleted = await world.run("delete", id);
       assert.is(deleted.code, 0, deleted.err);
-      assert.match(deleted.out, /camera has not deleted its copy yet/);
+      assert.match(deleted.out, /the command to delete it waits in its box/);
 
       const file = (await readdir(outbox)).find((name) => name.startsWith("box.")) ?? "";
       const name = fromFileName(file);
@@ -207,7 +207,9 @@ suite("obscura-phone", (test) => {
 
       const after = await world.run("clips");
       assert.match(after.out, /deleted here, waits for the camera/);
-      assert.is((await world.run("export", id)).code, 1);
+      const gone = await world.run("export", id);
+      assert.is(gone.code, 1);
+      assert.match(gone.err, /its key is destroyed/);
       assert.is((await world.run("export", kept.id, "-o", world.path)).code, 0);
       // Said again it is sent again, with a higher number.
       assert.is((await world.run("delete", id)).code, 0);

@@ -114,7 +114,9 @@ async function act(given: Arguments, world: World, voice: Voice, say: Say): Prom
     const waits = clips.filter(({ confirmed }) => !confirmed).length;
     const text = `${ids.length} deleted here: their keys are destroyed\n`;
     const wait =
-      waits > 0 ? "the camera has not deleted its copy yet: it will when it reads this\n" : "";
+      waits > 0
+        ? "the camera's copy is still there: the command to delete it waits in its box\n"
+        : "";
     say(text + wait, { deleted: ids, waiting: waits });
     return codes.well;
   }

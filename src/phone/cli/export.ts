@@ -74,9 +74,15 @@ async function each(
   return { files, failed };
 }
 
+function refuseGone({ state }: Clip): void {
+  if (state === "deleted") throw new Failure("absent", "it was deleted: its key is destroyed");
+  if (state === "lost") throw new Failure("absent", "the camera had to let it go");
+}
+
 /** Writes each clip as MP4; where its picture changed its size, one file for each size. */
 export function exportClips(options: ExportOptions): Promise<Outcome> {
   return each(options, async (clip) => {
+    refuseGone(clip);
     // Loaded here: it is large, and no other command needs it.
     const { makeFilm } = await import("./film.ts");
     const { pieces, whole, persons, trouble } = await readFilmPieces(clip, options);
@@ -137,6 +143,7 @@ function describe(
 /** Writes the best picture of each clip: the person, or with `frame` the whole view. */
 export function exportThumbnails(options: ExportOptions, frame: boolean): Promise<Outcome> {
   return each(options, async (clip) => {
+    refuseGone(clip);
     const found = await readThumbnail(clip, options, frame);
     if (!found) throw new Failure("absent", "there is no picture in it");
     const file = await place(clip, options, ".jpg", "");
