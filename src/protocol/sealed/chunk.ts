@@ -53,6 +53,8 @@ function nonceOf(type: number, counter: number): Uint8Array {
  */
 export class ChunkSealer {
   readonly #keys: { video: Uint8Array; details: Uint8Array };
+  /** Zero between two chunks: padding is zero, and nothing plain lies about. */
+  readonly #plain = new Uint8Array(longestBytes);
   #counter = 0;
   #closed = false;
 
@@ -72,14 +74,18 @@ export class ChunkSealer {
     for (let at = 0; at < content.length; at += chunkContentBytes) {
       const slice = content.subarray(at, at + chunkContentBytes);
       const steps = stepsFor(slice.length);
-      const plain = new Uint8Array(steps * stepBytes);
+      const plain = this.#plain.subarray(0, steps * stepBytes);
       const ends = at + chunkContentBytes >= content.length;
       new DataView(plain.buffer).setUint32(0, slice.length);
       plain[4] = (ends ? endsFlag : 0) | (init ? initFlag : 0);
       plain.set(slice, headBytes);
-      const sealed = encrypt(key, nonceOf(type, this.#counter), plain, none);
+      let sealed: Uint8Array;
+      try {
+        sealed = encrypt(key, nonceOf(type, this.#counter), plain, none);
+      } finally {
+        plain.fill(0);
+      }
       this.#counter += 1;
-      plain.fill(0);
       const chunk = new Uint8Array(1 + sealed.length);
       chunk[0] = steps;
       chunk.set(sealed, 1);
