@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { type Log, type LogLevel, openLog } from "../base/node/log.ts";
@@ -17,6 +17,7 @@ import {
   openMemoryOutbox,
   openOutbox,
   storageFailures,
+  storageFailuresFile,
 } from "./outbox/outbox.ts";
 import { openRecord, probeEncoder } from "./record/record.ts";
 import { openSealer, type Sealer } from "./seal/seal.ts";
@@ -81,7 +82,13 @@ export async function runService(args: string[]): Promise<number> {
   const emit = (event: ServiceEvent) => {
     if (values.json) process.stdout.write(`${JSON.stringify(event)}\n`);
   };
-  await serve({ config, state: values.state, signal: stopSignal(), logs, emit });
+  try {
+    await serve({ config, state: values.state, signal: stopSignal(), logs, emit });
+  } catch (error) {
+    // Also when it failed before anything ran: the third start is in memory.
+    if (isStorageFailure(error)) countStorageFailure(storageFailuresFile(values.state));
+    throw error;
+  }
   return 0;
 }
 
@@ -120,15 +127,12 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
   const keyring = await openKeyring(state);
   const version = await programVersion();
 
-  const failuresFile = join(process.env.RUNTIME_DIRECTORY ?? state, "storage-failures");
-  const failures = storageFailures(failuresFile);
+  const failures = storageFailures(storageFailuresFile(state));
   const wallMs = () => clock.wallMs();
-  const folder = join(state, "outbox");
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const outbox =
     failures < 2
       ? await openOutbox({
-          folder,
+          folder: join(state, "outbox"),
           limitBytes: config.outbox.limitMiB * 2 ** 20,
           headroomBytes: config.outbox.headroomMiB * 2 ** 20,
           wallMs,
@@ -241,10 +245,7 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
     await closeAll([camera, detect, record, model, sealer, outbox], logs("stop"));
     await trust.ended;
   }
-  if (storage.signal.aborted) {
-    countStorageFailure(failuresFile);
-    throw storage.signal.reason;
-  }
+  if (storage.signal.aborted) throw storage.signal.reason;
 }
 
 /** Stops in reverse; what fails to stop does not keep the others from it. */

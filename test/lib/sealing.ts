@@ -86,7 +86,13 @@ export const closing = {
 /** A recording of made-up fragments, each different and known by its number. */
 export function recording(
   fragments: number,
-  options: { bytes?: number; breakAfter?: number; paceMs?: number; onFragment?(): void } = {},
+  options: {
+    bytes?: number;
+    breakAfter?: number;
+    breakWith?: Error;
+    paceMs?: number;
+    onFragment?(): void;
+  } = {},
 ): Recording {
   const { bytes = 10_000, breakAfter = Number.POSITIVE_INFINITY, paceMs } = options;
   async function* pieces() {
@@ -94,7 +100,7 @@ export function recording(
     const details = { what: "frame" as const, width: 640, height: 360, capturedUs: 5 };
     yield { kind: "thumbnail" as const, bytes: pattern(3000, 3), ...details };
     for (let i = 0; i < fragments; i++) {
-      if (i >= breakAfter) throw new Error("the encoder died");
+      if (i >= breakAfter) throw options.breakWith ?? new Error("the encoder died");
       if (paceMs) await wait(paceMs);
       options.onFragment?.();
       yield { kind: "fragment" as const, bytes: pattern(bytes, 100 + i) };

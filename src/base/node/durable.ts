@@ -28,6 +28,9 @@ export type DurableFolder = {
   close(): Promise<void>;
 };
 
+/** The `stage` of every failure after which nobody knows what lies on the medium. */
+export const storageStage = "storage";
+
 /** Files under this name were being written when the power went; nobody reads them. */
 const unfinished = ".unfinished-";
 
@@ -151,6 +154,7 @@ function failureOf(error: unknown, syscall: string, path: string): Failure {
   }
   return new Failure("gone", `the storage failed at ${syscall} of ${path} (${errno})`, {
     ...options,
+    stage: storageStage,
     hint: "The card may be worn out; the camera starts again and looks what is left",
   });
 }

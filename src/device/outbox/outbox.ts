@@ -17,7 +17,12 @@ import { memoryFolder } from "./memory.ts";
 import { chooseVictims } from "./retention.ts";
 
 export { checkOutbox, type Verdict } from "./check.ts";
-export { countStorageFailure, isStorageFailure, storageFailures } from "./failures.ts";
+export {
+  countStorageFailure,
+  isStorageFailure,
+  storageFailures,
+  storageFailuresFile,
+} from "./failures.ts";
 export { lockFolder } from "./lock.ts";
 
 export type Loss = { clip: string; parts: number };

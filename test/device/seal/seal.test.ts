@@ -96,6 +96,21 @@ suite("seal", (test) => {
     assert.equal(await faultsOf(home.path), []);
   });
 
+  test("a camera that went away is not taken for storage that failed", async () => {
+    await using home = await quickFolder();
+    const camera = await makeCamera(home.path);
+    const { sealer, stop } = await startSealer(home.path);
+    const unplugged = new Failure("gone", "unplugged", {
+      syscall: "VIDIOC_DQBUF",
+      errno: "ENODEV",
+    });
+    const cut = await sealer.clip(recording(9, { breakAfter: 2, breakWith: unplugged }));
+    await stop();
+    assert.is(cut.reason, "cut-off");
+    const lines = await camera.owner.readLog(camera.outbox);
+    assert.is(all(lines, "problem")[0]?.text, "unplugged");
+  });
+
   test("two clips at once keep apart, with a key each", async () => {
     await using home = await quickFolder();
     const camera = await makeCamera(home.path);
