@@ -27,7 +27,10 @@ type Recorded = Cost & {
  * pictures from a file and writes nowhere: processor time of us and the child over the child's.
  * In turn, in one run; the middle of the rounds is given.
  */
-export async function* benchRecord(): AsyncGenerator<Record<string, unknown>, void> {
+export async function* benchRecord(): AsyncGenerator<
+  { bench: string; [field: string]: unknown },
+  void
+> {
   const encoder = await probeEncoder({ ...size, fps });
   const jpegs = makePictures();
   const folder = mkdtempSync(join(tmpdir(), "obscura-bench-"));

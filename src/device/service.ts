@@ -26,7 +26,17 @@ import { watchClock } from "./trust.ts";
 /** What `run --json` prints, a line each: states and counts, never a picture. */
 export type ServiceEvent =
   | { event: "camera"; source: string; width: number; height: number; format: string }
-  | { event: "person"; incident: string; firstSeenUs: number; atUs: number; persons: number }
+  /** The first picture that was looked at; `index` is the footage's own, of replayed footage. */
+  | { event: "pictures"; capturedUs: number; index?: number }
+  | {
+      event: "person";
+      incident: string;
+      firstSeenUs: number;
+      atUs: number;
+      persons: number;
+      /** What one look takes at present. */
+      inferenceMs: number;
+    }
   | { event: "gone"; incident: string; atUs: number; mostPersons: number }
   | { event: "part"; clip: string; number: number; bytes: number; atUs: number }
   | {
@@ -213,7 +223,13 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
   });
 
   const grab = async () => {
+    let isFirst = true;
     for await (const frame of camera.frames) {
+      if (isFirst) {
+        isFirst = false;
+        const { capturedUs, index } = frame;
+        emit({ event: "pictures", capturedUs, ...(index === undefined ? {} : { index }) });
+      }
       record.offer(frame);
       detect.offer(frame);
       frame.release();
@@ -223,7 +239,13 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
   const watch = async () => {
     for await (const incident of detect.incidents) {
       record.incident(incident);
-      tellIncident(incident, logs("detect"), emit, clock.monotonicUs());
+      const inferenceMs = Math.round(model.inferenceMs());
+      tellIncident(incident, {
+        log: logs("detect"),
+        emit,
+        nowUs: clock.monotonicUs(),
+        inferenceMs,
+      });
     }
     await record.close();
   };
@@ -278,15 +300,15 @@ function tellCamera({ kind, failure }: CameraEvent, log: Log): void {
 
 function tellIncident(
   incident: Incident,
-  log: Log,
-  emit: ServeOptions["emit"],
-  nowUs: number,
+  options: { log: Log; emit: ServeOptions["emit"]; nowUs: number; inferenceMs: number },
 ): void {
   const { id } = incident;
+  const { log, emit, nowUs, inferenceMs } = options;
   if (incident.kind === "start") {
-    const { firstSeenUs, persons } = incident;
-    log.info("somebody came", { incident: id.slice(0, 8), persons: persons.length });
-    emit({ event: "person", incident: id, firstSeenUs, atUs: nowUs, persons: persons.length });
+    const { firstSeenUs } = incident;
+    const persons = incident.persons.length;
+    log.info("somebody came", { incident: id.slice(0, 8), persons });
+    emit({ event: "person", incident: id, firstSeenUs, atUs: nowUs, persons, inferenceMs });
   } else if (incident.kind === "end") {
     log.info("nobody is left", { incident: id.slice(0, 8), most: incident.mostPersons });
     emit({ event: "gone", incident: id, atUs: nowUs, mostPersons: incident.mostPersons });
