@@ -20,6 +20,7 @@ const groups: Record<string, () => Promise<Bench>> = {
   seal: async () => (await import("./bench/seal.ts")).benchSeal,
   outbox: async () => (await import("./bench/outbox.ts")).benchOutbox,
   detect: async () => (await import("./bench/detect.ts")).benchDetect,
+  memory: async () => (await import("./bench/resident.ts")).benchMemory,
   latency: async () => (await import("./bench/latency.ts")).benchLatency,
 };
 

@@ -34,6 +34,7 @@ suite("bench", (test) => {
   const groups: Record<string, { lines: number; needsModel?: true }> = {
     capture: { lines: 2 },
     outbox: { lines: 4 },
+    memory: { lines: 4, needsModel: true },
     latency: { lines: 4, needsModel: true },
   };
   for (const [name, { lines, needsModel }] of Object.entries(groups)) {

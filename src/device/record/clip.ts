@@ -14,7 +14,7 @@ import { type Thumbnail, takeThumbnails } from "./thumbnail.ts";
 import { Tracks } from "./tracks.ts";
 
 export type Piece =
-  /** First of all: ftyp and moov. `timescale` counts the ticks a second of the fragments' own times. */
+  /** Before all fragments: ftyp and moov. `timescale` counts the ticks a second of the fragments' own times. */
   | {
       kind: "init";
       bytes: Uint8Array;
@@ -25,7 +25,7 @@ export type Piece =
     }
   /** moof and mdat of half a second at most; each second begins with one whose first picture is a key frame. */
   | { kind: "fragment"; bytes: Uint8Array; startUs: number; durationUs: number; key: boolean }
-  /** A JPEG. The first ones follow the init segment; later ones are better. */
+  /** A JPEG. The first ones come as soon as they are taken, before the first fragment; later ones are better. */
   | ({ kind: "thumbnail"; bytes: Uint8Array } & ThumbnailDetails)
   | { kind: "closing"; closing: ClosingDetails };
 
@@ -220,20 +220,23 @@ export class Clip {
     let begun = false;
     try {
       for (;;) {
-        const thumbnail = begun ? this.#thumbnails.shift() : undefined;
+        // Pictures do not wait for the encoder: its start takes longer than they do.
+        const thumbnail = this.#thumbnails.shift();
         if (thumbnail) {
           yield thumbnail;
           continue;
         }
         next ??= quiet(segments.next());
-        const result = await (begun ? Promise.race([next, this.#pictured.wait()]) : next);
+        const result = await Promise.race([next, this.#pictured.wait()]);
         if (!result) continue;
         next = undefined;
         if (result.done) break;
+        if (!begun && result.value.kind === "fragment") {
+          begun = true;
+          await this.#firstPicture();
+          yield* this.#thumbnails.splice(0);
+        }
         yield this.#toPiece(result.value);
-        if (begun) continue;
-        begun = true;
-        await this.#firstPicture();
       }
       await this.#picturing;
       yield* this.#thumbnails.splice(0);

@@ -50,7 +50,10 @@ export type SealClipOptions = {
   onProblem?: ((failure: Failure) => void) | undefined;
 };
 
-/** From the second fragment on a part takes two: half as many fsyncs, a second behind at most. */
+/**
+ * The first picture and the first fragment are a part each, as soon as they are there. From then on
+ * a part takes two fragments: half as many fsyncs, a second behind at most.
+ */
 const fragmentsAPart = 2;
 /** A write that finds no room costs the oldest clip; when that many do not help, this one ends. */
 const mostTries = 4;
@@ -103,6 +106,7 @@ type Kept = {
   parts: number;
   bytes: number;
 };
+type PieceOf<R> = R extends { pieces: AsyncIterable<infer P> } ? P : never;
 type Begun = { sealer: ClipSealer; chosen: readonly Chosen[] };
 
 function begin(opening: OpeningDetails, options: SealClipOptions): Begun {
@@ -137,6 +141,7 @@ async function start(
   if (!first) throw new Failure("misuse", "a clip without a first part");
   const { headerHash, keyIds } = sealer;
   const others = () => journal.notebook.open.filter((one) => one.clip !== clip);
+  let isCounted = false;
   const act = () =>
     journal.inTurn(async (append) => {
       await journal.prepare();
@@ -144,6 +149,8 @@ async function start(
       journal.notebook.open = [...others(), { clip, at, phase: "starting" }];
       await journal.save();
       await outbox.put(first);
+      if (!isCounted) count(first);
+      isCounted = true;
       await append({ kind: "clip-started", clip: sealer.clip, headerHash, keyIds: [...keyIds] });
     });
   try {
@@ -152,7 +159,6 @@ async function start(
     journal.notebook.open = others();
     throw error;
   }
-  count(first);
   for (const key of chosen) {
     if (key.from !== "one-time") await journal.append(fallbackOf(key, sealer.clip));
   }
@@ -176,9 +182,16 @@ async function pour(
     }
   };
   let waiting = fragmentsAPart - 1;
+  let pictured: "not yet" | "waits" | "sealed" = "not yet";
   try {
-    for await (const piece of recording.pieces) {
+    for await (const piece of withPauses(recording.pieces)) {
       switch (piece.kind) {
+        case "pause":
+          // Somebody waits for the first picture; the encoder has only just been started.
+          if (pictured !== "waits") break;
+          pictured = "sealed";
+          await keep([sealer.flush()]);
+          break;
         case "init":
           await keep(sealer.init(piece.bytes));
           break;
@@ -192,6 +205,7 @@ async function pour(
         case "thumbnail": {
           const { bytes, what, width, height, capturedUs } = piece;
           await keep(sealer.thumbnail({ what, width, height, capturedUs }, bytes));
+          if (pictured === "not yet") pictured = "waits";
           break;
         }
         case "closing":
@@ -213,6 +227,32 @@ async function pour(
     const text = failure.message.slice(0, 500);
     await journal.append({ kind: "problem", code: "clip-cut-off", text });
     return "cut-off";
+  }
+}
+
+/** The pieces, and a pause before each that is not there yet. */
+async function* withPauses(
+  pieces: Recording["pieces"],
+): AsyncGenerator<PieceOf<Recording> | { kind: "pause" }, void> {
+  const source = pieces[Symbol.asyncIterator]();
+  let isWaiting = false;
+  try {
+    for (;;) {
+      const next = source.next();
+      isWaiting = true;
+      next.catch(() => {});
+      const pause = new Promise<undefined>((resolve) => setImmediate(resolve, undefined));
+      if (!(await Promise.race([next, pause]))) yield { kind: "pause" };
+      const result = await next;
+      isWaiting = false;
+      if (result.done) return;
+      yield result.value;
+    }
+  } finally {
+    // A source that is being waited for ends after its next piece, and nobody waits for that.
+    const ended = source.return?.();
+    if (isWaiting) ended?.catch(() => {});
+    else await ended;
   }
 }
 

@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
@@ -19,6 +20,12 @@ function all<K extends Line["body"]["statement"]["kind"]>(lines: readonly Line[]
       ? [body.statement as Extract<Line["body"]["statement"], { kind: K }>]
       : [],
   );
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
 }
 
 suite("seal", (test) => {
@@ -62,7 +69,8 @@ suite("seal", (test) => {
     const source = recording(5);
     async function* watched() {
       for await (const piece of source.pieces) {
-        const files = (await readdir(camera.outbox)).filter((file) => file.startsWith("part."));
+        // At once: a piece that lets itself be waited for is another case (the next test).
+        const files = readdirSync(camera.outbox).filter((file) => file.startsWith("part."));
         seen.push(files.length);
         yield piece;
       }
@@ -71,6 +79,39 @@ suite("seal", (test) => {
     await stop();
     // init, thumbnail, then fragments 1 to 5 and the end: how many parts there were before each.
     assert.equal(seen, [1, 1, 1, 2, 2, 3, 3, 4]);
+  });
+
+  test("the first picture is durable while the encoder is still starting", async () => {
+    await using home = await quickFolder();
+    const camera = await makeCamera(home.path);
+    let tell = () => {};
+    const isKept = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+    const { sealer, parts, stop } = await startSealer(home.path, {
+      onPart: ({ number }) => number === 1 && tell(),
+    });
+    const source = recording(3);
+    async function* slow() {
+      const [init, thumbnail, ...rest] = await collect(source.pieces);
+      if (thumbnail) yield thumbnail;
+      await isKept;
+      if (init) yield init;
+      yield* rest;
+    }
+    const sealed = await sealer.clip({ ...source, pieces: slow() });
+    await stop();
+    const { events, whole } = await camera.owner.openClip(camera.outbox, sealed.clip);
+    assert.is(whole, true);
+    const kinds = events.map(({ kind }) => kind);
+    assert.equal(kinds.filter((kind) => kind === "fragment").length, 3);
+    assert.ok(kinds.indexOf("thumbnail") < kinds.indexOf("init"));
+    // Opening; picture; first fragment; two; the closing piece.
+    assert.equal(
+      parts.map(({ number }) => number),
+      [0, 1, 2, 3, 4],
+    );
+    assert.equal(await faultsOf(home.path), []);
   });
 
   test("an encoder that dies leaves a clip cut off, and the next one works", async () => {
