@@ -62,7 +62,9 @@ export async function checkOutbox(options: CheckOptions): Promise<Verdict[]> {
   }
   const bytes = countBytes(contents);
   if (bytes > limitBytes) fault(7, `${bytes} bytes of at most ${limitBytes}`);
-  for (const clip of notebook?.open ?? []) if (!isRunning) fault(10, clip);
+  for (const clip of notebook?.open ?? []) {
+    if (!isRunning) fault(10, `${clip}: the next start ends it`);
+  }
   return texts.map((text, i) => {
     const found = faults[i] ?? [];
     return { number: i + 1, holds: found.length === 0, text, faults: found };

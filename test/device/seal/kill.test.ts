@@ -1,16 +1,26 @@
 import { spawn } from "node:child_process";
-import { cp, readdir } from "node:fs/promises";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
-import { toHex } from "../../../src/base/pure/bytes.ts";
-import { fromFileName } from "../../../src/protocol/wire/name.ts";
+import { checkSealed } from "../../lib/aftermath.ts";
 import type { ChildTask, KillPoint } from "../../lib/killed.ts";
 import type { Owner } from "../../lib/owner.ts";
-import { faultsOf, makeCamera, startSealer } from "../../lib/sealing.ts";
+import { makeCamera, startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
 
 const child = new URL("../../lib/killed.js", import.meta.url).pathname;
+/** Starts once more, as after a power cut, and looks at what lies there. */
+async function checkAfter(
+  world: { state: string; outbox: string; owner: Owner },
+  durable: readonly string[],
+  limitBytes: number,
+) {
+  const { stop } = await startSealer(world.state, { limitBytes });
+  await stop();
+  return await checkSealed(world, durable, limitBytes);
+}
+
 const rounds = Number(process.env.OBSCURA_KILL_ROUNDS ?? 50);
 
 type Killed = { durable: string[]; fragments: number; firstFragmentMs: number; killedMs: number };
@@ -50,51 +60,6 @@ async function runChild(task: ChildTask, afterMs?: number): Promise<Killed> {
   );
   if (signal !== "SIGKILL") throw new Error(`the child was not killed: ${complaint}`);
   return result;
-}
-
-type World = { state: string; outbox: string; owner: Owner };
-
-/** What must hold after a kill and a start, by the owner's own eyes. */
-async function checkAfter(world: World, durable: readonly string[], limitBytes: number) {
-  const { state, outbox, owner } = world;
-  const { stop } = await startSealer(state, { limitBytes });
-  await stop();
-  assert.equal(await faultsOf(state, { limitBytes }), []);
-  const lines = (await owner.readLog(outbox)).map(({ body }) => body.statement);
-  const named = <K extends string>(kind: K) => lines.filter((line) => line.kind === kind);
-  const idOf = (line: object) => toHex((line as { clip: Uint8Array }).clip);
-  const started = named("clip-started").map(idOf);
-  const ended = named("clip-ended").map(idOf);
-  const lost = lines.flatMap((line) => (line.kind === "lost" ? line.clips.map(idOf) : []));
-  assert.is(new Set(started).size, started.length, "a clip was started twice");
-  assert.equal([...ended].sort(), [...started].sort(), "each clip that was started has one end");
-
-  const kept = new Map<string, number[]>();
-  for (const file of await readdir(outbox)) {
-    const name = fromFileName(file);
-    if (name.kind !== "part") continue;
-    const clip = toHex(name.clip);
-    kept.set(clip, [...(kept.get(clip) ?? []), name.number]);
-  }
-  for (const line of durable) {
-    const [clip = "", number] = line.split(" ");
-    const isThere = kept.get(clip)?.includes(Number(number)) ?? false;
-    assert.ok(isThere || lost.includes(clip), `part ${line} was durable and is gone`);
-  }
-  const keys = new Set<string>();
-  for (const clip of kept.keys()) {
-    const opened = await owner.openClip(outbox, clip);
-    const end = lines.find((line) => line.kind === "clip-ended" && idOf(line) === clip);
-    if (end?.kind !== "clip-ended") throw new Error(`clip ${clip} has no end in the log`);
-    assert.is(opened.last, end.last.number, "the last part is the one that the log names");
-    if (end.reason !== "cut-off") assert.is(opened.whole, true);
-    assert.not.ok(keys.has(opened.keyId), "a key was used twice");
-    keys.add(opened.keyId);
-  }
-  return {
-    clips: kept.size,
-    cutOff: lines.filter((l) => l.kind === "clip-ended" && l.reason === "cut-off").length,
-  };
 }
 
 const files = ["notebook", "part.", "entry."];
@@ -189,17 +154,20 @@ suite("kill", (test) => {
       const { owner, outbox } = await makeCamera(home.path, { oneTime: 40 });
       const limitBytes = 6 * 1024 * 1024;
       const durable: string[] = [];
-      let result = { clips: 0, cutOff: 0 };
+      let kept = 0;
+      let cutOff = 0;
       for (let round = 0; round < rounds; round++) {
         const task = { clips: 1000, fragments: 5, fragmentBytes: 40_000, paceMs: 3 };
         const afterMs = Math.round(Math.random() * 250);
         const killed = await runChild({ ...task, state: home.path, limitBytes }, afterMs);
         durable.push(...killed.durable);
-        result = await checkAfter({ state: home.path, outbox, owner }, durable, limitBytes);
+        const after = await checkAfter({ state: home.path, outbox, owner }, durable, limitBytes);
+        kept = after.clips.size;
+        cutOff = after.cutOff;
       }
       console.log(
         `\nmeasured: kill: ${rounds} rounds at random, ${durable.length} parts were durable, ` +
-          `${result.clips} clips kept, ${result.cutOff} cut off`,
+          `${kept} clips kept, ${cutOff} cut off`,
       );
     },
     { deadlineMs: 500_000 },
