@@ -74,8 +74,13 @@ async function serve(): Promise<void> {
     }
   };
   let turn = Promise.resolve();
-  port.on("message", (question: Question) => {
+  port.on("message", (question: Question | "close") => {
     turn = turn.then(async () => {
+      if (question === "close") {
+        await session.release();
+        port.close();
+        return;
+      }
       const reply = await answer(question);
       port.postMessage(reply, [question.data.buffer as ArrayBuffer]);
     });

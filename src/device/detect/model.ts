@@ -103,6 +103,7 @@ export async function openModel(options: ModelOptions): Promise<PersonModel> {
     resourceLimits: { maxYoungGenerationSizeMb: 4 }, // it makes little, and lives long
     execArgv: [], // what node was told about the main script is not for this one
   });
+  const left = new Promise((resolve) => worker.once("exit", resolve));
   const die = (failure: Failure) => {
     death ??= failure;
     for (const one of waiting.values()) one.reject(death);
@@ -206,7 +207,9 @@ export async function openModel(options: ModelOptions): Promise<PersonModel> {
     },
     async close() {
       die(new Failure("gone", "the person detector is closed"));
-      await worker.terminate();
+      // Not terminated: the runtime aborts the process when its thread goes in the midst of a run.
+      worker.postMessage("close");
+      await left;
     },
   };
 }

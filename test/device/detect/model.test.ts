@@ -58,6 +58,18 @@ suite("model", (test) => {
     assert.ok(near(one.box.height, 28, 1));
   });
 
+  test("closed in the midst of a look it waits for it; the process lives", async () => {
+    for (let round = 0; round < 5; round++) {
+      const eyes = await world(256, 128, []);
+      const looks = [1, 2, 3].map(() => eyes.model.find(eyes.frame, { threshold: 0.4 }));
+      const ends = Promise.allSettled(looks);
+      await eyes[Symbol.asyncDispose]();
+      for (const end of await ends) {
+        if (end.status === "rejected") assert.is((end.reason as Failure).kind, "gone");
+      }
+    }
+  });
+
   test("a crop is looked at closer and answers in pixels of the whole frame", async () => {
     await using far = await world(512, 256, [{ x: 304, y: 144, width: 8, height: 8 }]);
     assert.equal(await far.model.find(far.frame, { threshold: 0.4 }), []); // a quarter of a cell
