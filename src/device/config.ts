@@ -95,11 +95,12 @@ export const schema = {
     masks,
     controls,
     slabMiB: number({
-      default: 48,
+      default: 64,
       min: 8,
       max: 512,
       whole: true,
-      about: "locked memory for pictures: pre-roll and those under way",
+      about:
+        "locked memory for pictures: at most half for the pre-roll, the rest for those under way",
     }),
   },
   detect: {
@@ -138,7 +139,12 @@ export const schema = {
       max: 3600,
       about: "seconds after which a clip ends and the next follows without a gap",
     }),
-    preRollMiB: number({ default: 24, min: 1, max: 256, about: "memory for the pre-roll" }),
+    preRollMiB: number({
+      default: 24,
+      min: 1,
+      max: 256,
+      about: "memory for the pre-roll; half the slab at most",
+    }),
   },
   outbox: {
     limitMiB: number({

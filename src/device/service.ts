@@ -130,10 +130,27 @@ type ServeOptions = {
  * The way of a frame, from the lens to the outbox. Resolves when the signal aborted or the footage
  * ended and everything was sealed; throws when a stage could not start, or the storage failed.
  */
-export async function serve({ config, state, signal, logs, emit }: ServeOptions): Promise<void> {
+export async function serve(options: ServeOptions): Promise<void> {
+  const end = new AbortController();
+  const stages: Stage[] = [];
+  try {
+    await runStages(options, end.signal, stages);
+  } finally {
+    end.abort(new Failure("gone", "the service ends"));
+    await closeAll(stages, options.logs("stop"));
+  }
+}
+
+type Stage = { close(): Promise<void> };
+
+/** Fills `stages` in the order in which they opened, so that they are closed also from half-way. */
+async function runStages(
+  { config, state, signal, logs, emit }: ServeOptions,
+  end: AbortSignal,
+  stages: Stage[],
+): Promise<void> {
   const clock = systemClock;
   const log = logs("camera");
-  const end = new AbortController();
   const keyring = await openKeyring(state);
   const version = await programVersion();
 
@@ -148,6 +165,7 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
           wallMs,
         })
       : openMemoryOutbox({ limitBytes: memoryOutboxBytes, wallMs });
+  stages.push(outbox);
   if (outbox.kind === "memory") logs("outbox").error("the card failed twice: clips stay in memory");
 
   // A storage that failed ends the program as a signal does: what is in memory is sealed or lost.
@@ -159,7 +177,7 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
   let sealer: Sealer | undefined;
   const trust = await watchClock({
     clock,
-    signal: end.signal,
+    signal: end,
     onSynchronised: (beforeMs) => {
       sealer?.note({ kind: "clock-synchronised", beforeMs }).catch((error) => fail(error));
     },
@@ -176,12 +194,18 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
     onProblem: (failure) => logs("seal").error(explain(failure), { kind: failure.kind }),
   });
 
+  stages.push(sealer);
+  const tasks: Promise<void>[] = [];
+  // Between the sealer and what it is fed by: what was recorded is sealed before the log ends.
+  stages.push({ close: async () => void (await Promise.allSettled(tasks)) });
+
   const camera = await openCamera({
     ...cameraOptions(config),
     clock,
     signal: AbortSignal.any([signal, storage.signal]),
     onEvent: (event) => tellCamera(event, log),
   });
+  stages.push(camera);
   const { source, width, height, format } = camera;
   log.info("watching", { source, width, height, format, fps: camera.fps });
   emit({ event: "camera", source, width, height, format });
@@ -194,6 +218,7 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
     ...(config.detect.input === "auto" ? {} : { size: parseSize(config.detect.input) }),
     choiceFile: join(state, "precision.json"),
   });
+  stages.push(model);
   logs("detect").info("model ready", { model: model.id, precision: model.precision });
   const detect = openDetect({
     model,
@@ -202,25 +227,31 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
     crops: config.detect.crops,
     separateVisitMs: config.detect.separateVisitS * 1000,
     clock,
-    signal: end.signal,
+    signal: end,
     onEvent: (event) => {
       if (event.kind === "problem") logs("detect").error(explain(event.failure));
       else logs("detect").info("the model works again");
     },
   });
+  stages.push(detect);
+  const slabBytes = config.camera.slabMiB * 2 ** 20;
   const record = openRecord({
     encoder: await probeEncoder({ width, height, fps: config.record.fps }),
     fps: config.record.fps,
     preRollMs: config.record.preRollS * 1000,
     postRollMs: config.record.postRollS * 1000,
     longestMs: config.record.longestS * 1000,
-    preRollBytes: config.record.preRollMiB * 2 ** 20,
+    // A quarter of the slab is left to pictures under way.
+    preRollBytes: Math.min(config.record.preRollMiB * 2 ** 20, slabBytes / 2),
+    queueBytes: slabBytes / 4,
     model: { id: model.id, precision: model.precision },
     camera: config.name,
     clockTrusted: trust.trusted,
     clock,
-    signal: end.signal,
+    signal: end,
   });
+
+  stages.push(record);
 
   const grab = async () => {
     let isFirst = true;
@@ -260,19 +291,15 @@ export async function serve({ config, state, signal, logs, emit }: ServeOptions)
     }
     await Promise.all(running);
   };
-  try {
-    await Promise.all([grab(), watch(), seal()]);
-  } finally {
-    end.abort(new Failure("gone", "the service ends"));
-    await closeAll([camera, detect, record, model, sealer, outbox], logs("stop"));
-    await trust.ended;
-  }
+  tasks.push(grab(), watch(), seal());
+  await Promise.all(tasks);
   if (storage.signal.aborted) throw storage.signal.reason;
 }
 
 /** Stops in reverse; what fails to stop does not keep the others from it. */
-async function closeAll(stages: { close(): Promise<void> }[], log: Log): Promise<void> {
-  for (const stage of stages) await stage.close().catch((error) => log.error(explain(error)));
+async function closeAll(stages: readonly Stage[], log: Log): Promise<void> {
+  for (const stage of stages.toReversed())
+    await stage.close().catch((error) => log.error(explain(error)));
 }
 
 function cameraOptions({
