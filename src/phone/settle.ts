@@ -7,15 +7,16 @@ import type { CameraKeys } from "./vault.ts";
 
 // What is put into the vault after a look at the log, and what may then be destroyed.
 
-/** Takes over new epoch keys and the newest head; true when the vault is to be saved. */
+/** Takes over new epoch keys and the newest head; true when something was new. */
 export function keep({ found, records, faults }: Journal, camera: CameraKeys): boolean {
   camera.epochs.push(...found.map(({ opening, key }) => ({ opening, key })));
   const newest = records.at(-1)?.entry;
   const isFork = faults.some(({ kind, severity }) => kind === "fork" && severity === "lie");
-  if (newest && !isFork && newest.sequence >= (camera.head?.sequence ?? 0)) {
-    const { incarnation, sequence, hash } = newest;
-    camera.head = { incarnation, sequence, hash };
-  }
+  const { head } = camera;
+  const isNewer = !head || (newest !== undefined && newest.sequence > head.sequence);
+  if (!newest || isFork || !isNewer) return found.length > 0;
+  const { incarnation, sequence, hash } = newest;
+  camera.head = { incarnation, sequence, hash };
   return true;
 }
 

@@ -65,6 +65,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const newest = newestStart(journal);
   // What cannot be read might name a clip that otherwise nothing names.
   const isBlind = journal.records.some(({ body }) => !body);
+  const before = marks(camera);
   const clips: Clip[] = [];
   for (const [done, id] of ids.entries()) {
     options.onProgress?.(done, ids.length);
@@ -75,11 +76,18 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   }
   options.onProgress?.(ids.length, ids.length);
   // In this order: a secret goes only when what it opened is durable.
-  if (keep(journal, camera)) await vault.save();
+  const isNew = keep(journal, camera);
+  if (isNew || marks(camera) !== before) vault.touch();
+  await vault.saveIfTouched();
   if (settle(journal, told, camera)) await vault.save();
   clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
   const well = faults.every(({ severity }) => severity === "note");
   return { journal, clips, faults, well };
+}
+
+/** Changes with every clip key and every summary that is put into the vault. */
+function marks({ clips }: CameraKeys): string {
+  return clips.map(({ summary }) => (summary ? toHex(summary.last) : "-")).join();
 }
 
 function groupParts(names: readonly Name[]): Map<string, PartName[]> {

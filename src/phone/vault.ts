@@ -108,6 +108,7 @@ const none = new Uint8Array();
 export class Vault {
   readonly content: VaultContent;
   readonly #store: VaultStore;
+  #isChanged = false;
 
   private constructor(content: VaultContent, store: VaultStore) {
     this.content = content;
@@ -135,9 +136,20 @@ export class Vault {
     return new Vault(content, store);
   }
 
+  /** Says that `content` is not what is at rest; stays so until a save has succeeded. */
+  touch(): void {
+    this.#isChanged = true;
+  }
+
+  async saveIfTouched(): Promise<void> {
+    if (this.#isChanged) await this.save();
+  }
+
   /** Durable when it resolves, under a new wrapping key; what is no longer in it is gone. */
   async save(): Promise<void> {
+    this.touch();
     await this.#store.replace(wrapVault(print(this.content, longestVaultBytes, "vault", check)));
+    this.#isChanged = false;
   }
 
   camera(id: Uint8Array): CameraKeys | undefined {

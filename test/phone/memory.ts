@@ -4,10 +4,12 @@ import type { Link } from "../../src/phone/link.ts";
 import { survey } from "../../src/phone/survey.ts";
 import { Vault, type VaultStore, type Wrapped } from "../../src/phone/vault.ts";
 import { printPairingFile } from "../../src/protocol/sealed/pairing.ts";
-import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
-import { printName } from "../../src/protocol/wire/name.ts";
+import { type Name, printName } from "../../src/protocol/wire/name.ts";
 import { FakeRecorder } from "../fakes/recorder.ts";
 import { pattern } from "../lib/sealed.ts";
+
+/** What lies behind a link: whoever keeps it can put there what they like. */
+export type Kept = { readonly name: Name; readonly bytes: Uint8Array };
 
 export const film = { init: pattern(700), fragments: [pattern(5000), pattern(6000)] };
 
@@ -26,7 +28,7 @@ export class MemoryStore implements VaultStore {
 
 /** A recorder whose objects stay in memory, its owner's vault, and the link between them. */
 export async function memoryWorld() {
-  const objects = new Map<string, Sealed>();
+  const objects = new Map<string, Kept>();
   const link: Link = {
     list: async () => [...objects.values()].map(({ name }) => name),
     get: async (name) => objects.get(printName(name))?.bytes,

@@ -1,12 +1,11 @@
 import * as assert from "uvu/assert";
 import { equal, toHex } from "../../src/base/pure/bytes.ts";
 import { unwrapVault, Vault } from "../../src/phone/vault.ts";
-import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
 import { printName } from "../../src/protocol/wire/name.ts";
 import { fuzz } from "../lib/fuzz.ts";
 import { suite } from "../lib/suite.ts";
-import { film, MemoryStore, memoryWorld } from "./memory.ts";
+import { film, type Kept, MemoryStore, memoryWorld } from "./memory.ts";
 
 await ready();
 
@@ -82,11 +81,11 @@ suite("survey", (test) => {
 });
 
 /** One thing that a hostile or failing keeper does; says which. */
-function spoil(objects: Map<string, Sealed>, random: (below: number) => number): string {
+function spoil(objects: Map<string, Kept>, random: (below: number) => number): string {
   const names = [...objects.keys()];
   const pick = () => names[random(names.length)] as string;
   const change = (name: string, edit: (bytes: Uint8Array) => Uint8Array) => {
-    const object = objects.get(name) as Sealed;
+    const object = objects.get(name) as Kept;
     objects.set(name, { ...object, bytes: edit(Uint8Array.from(object.bytes)) });
   };
   // The beacon may be missing: it only bounds how long something goes unseen.
@@ -125,7 +124,7 @@ function spoil(objects: Map<string, Sealed>, random: (below: number) => number):
       const name = victim();
       let other = victim();
       while (other === name) other = victim();
-      const bytes = (objects.get(other) as Sealed).bytes;
+      const bytes = (objects.get(other) as Kept).bytes;
       change(name, () => bytes);
       return `${name} replaced by ${other}`;
     }
@@ -133,7 +132,7 @@ function spoil(objects: Map<string, Sealed>, random: (below: number) => number):
       const entries = names.filter((name) => name.startsWith("entry")).sort();
       const from = 1 + random(entries.length - 1);
       for (const name of entries.slice(from)) objects.delete(name);
-      return `log ends before ${printName((objects.get(entries[0] as string) as Sealed).name)} + ${from}`;
+      return `log ends before ${printName((objects.get(entries[0] as string) as Kept).name)} + ${from}`;
     }
   }
 }
