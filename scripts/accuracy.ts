@@ -7,12 +7,15 @@ import { openModel, type PersonModel, type Size } from "../src/device/detect/mod
 import { readPictures } from "../src/device/detect/pictures.ts";
 import { findInTiles } from "../src/device/detect/tiles.ts";
 import { type Judged, judge, readTruth, type Score } from "./accuracy/score.ts";
+import { lookAsService } from "./accuracy/stage.ts";
 import { cacheFolder, findSource } from "./footage/source.ts";
 
 const help = `usage: node dist/scripts/accuracy.js [options]
 
-Measures the installed person detector on a film whose persons are known, every analysed frame by
-itself, and prints one JSON object a line: fp32 and int8, without and with closer looks (--crops).
+Measures the installed person detector on a film whose persons are known and prints one JSON object
+a line. First every analysed frame by itself, as \`obscura-camera detect\` does: fp32 and int8, without
+and with closer looks at tiles. Then the frames that the service looks at, without and with its closer
+looks at what moves.
 
   --film FILE       default: vtest.avi of Debian's opencv-doc
   --truth FILE      lines of frame,person,x,y,width,height (default: vtest-persons.csv in the folder
@@ -20,11 +23,14 @@ itself, and prints one JSON object a line: fp32 and int8, without and with close
   --fps N           frames analysed for each second of film (default 5)
   --input WxH       the network's picture (default: by the film's shape)
   --precision P     fp32 or int8 only
+  --service         only the second part; --single: only the first
   --models DIR      default models
 `;
 
 /** As low as the command goes: the precision curve needs the doubtful boxes too. */
 const least = 0.01;
+/** Of vtest.avi; what the service sees depends on it. */
+const filmFps = 10;
 const edges = [0, 60, 75, 90, 110];
 
 export type MeasureOptions = {
@@ -67,6 +73,8 @@ async function main(): Promise<number> {
       fps: { type: "string", default: "5" },
       input: { type: "string" },
       precision: { type: "string" },
+      service: { type: "boolean", default: false },
+      single: { type: "boolean", default: false },
       models: { type: "string", default: "models" },
       help: { type: "boolean", default: false },
     },
@@ -81,13 +89,20 @@ async function main(): Promise<number> {
   for (const precision of ["fp32", "int8"] as const) {
     if (values.precision !== undefined && values.precision !== precision) continue;
     const model = await openModel({ folder: values.models, precision, aspect: 4 / 3, ...size });
-    for (const crops of [false, true]) {
+    const { width, height } = model.input;
+    const about = { model: model.id, precision, input: `${width}x${height}` };
+    for (const crops of values.service ? [] : [false, true]) {
       const score = await measure({
         ...{ film, truth: values.truth, fps: Number(values.fps), model, crops },
       });
-      const { width, height } = model.input;
-      const input = `${width}x${height}`;
-      console.log(JSON.stringify({ model: model.id, precision, input, crops, ...score }));
+      console.log(JSON.stringify({ ...about, look: crops ? "tiles" : "whole", ...score }));
+    }
+    const truth = readTruth(await readFile(values.truth, "utf8"));
+    for (const crops of values.single ? [] : [false, true]) {
+      const seen = await lookAsService({ film, truth, filmFps, model, crops });
+      const score = judge(seen.judged, model.threshold, edges);
+      const look = crops ? "service, motion crops" : "service";
+      console.log(JSON.stringify({ ...about, look, ...score, crops: seen.crops }));
     }
     await model.close();
   }
