@@ -202,8 +202,8 @@ async function tunnel(address: URL, proxy: URL): Promise<RequestOptions> {
       .on("error", reject)
       .end();
   });
+  // No agent beside it: one would make its own connection, past the proxy.
   return {
-    agent: false,
     createConnection: (options) =>
       tlsConnect({ ...(options as object), socket, servername: address.hostname }),
   };

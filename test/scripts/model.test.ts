@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, get } from "node:http";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
@@ -277,6 +277,53 @@ suite("model installer", (test) => {
     );
     const model = { id: "m", files } as unknown as Installable;
     assert.equal(await findMissing(folder.path, model), ["b"]);
+  });
+
+  test("the package comes from npm's registry and by npm's proxy, whole or not at all", async () => {
+    await using folder = await temporaryFolder();
+    const { archive, source } = await packed(folder.path);
+    const seen: string[] = [];
+    const registry = createServer((request, response) => {
+      const dist = { tarball: `http://registry.test/a.tgz`, integrity: source.integrity };
+      const versions = { "1.0.0": { name: "a", version: "1.0.0", dist } };
+      const about = { name: "a", "dist-tags": { latest: "1.0.0" }, versions };
+      seen.push(request.url ?? "");
+      if (request.url?.endsWith("a.tgz")) response.end(archive);
+      else response.setHeader("content-type", "application/json").end(JSON.stringify(about));
+    });
+    await new Promise<void>((resolve) => registry.listen(0, "127.0.0.1", resolve));
+    const { port } = registry.address() as { port: number };
+    // registry.test is nowhere: whatever does not go through the proxy fails.
+    const proxy = createServer((request, response) => {
+      const path = new URL(request.url ?? "", "http://registry.test").pathname;
+      get(`http://127.0.0.1:${port}${path}`, (inner) => {
+        response.writeHead(inner.statusCode ?? 500, inner.headers);
+        inner.pipe(response);
+      });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const address = proxy.address() as { port: number };
+    const module = new URL("../../scripts/model/source.js", import.meta.url).href;
+    const program = `import { fetchFiles } from ${JSON.stringify(module)};
+      const files = await fetchFiles(JSON.parse(process.argv[1]), () => {});
+      console.log([...files.keys()].join());`;
+    const { stdout } = await run(
+      process.execPath,
+      ["--input-type=module", "-e", program, "--", JSON.stringify(source)],
+      {
+        env: {
+          ...process.env,
+          npm_config_registry: "http://registry.test/",
+          npm_config_proxy: `http://127.0.0.1:${address.port}`,
+          npm_config_noproxy: "",
+          npm_config_cache: join(folder.path, "cache"),
+        },
+      },
+    );
+    proxy.close();
+    registry.close();
+    assert.is(stdout.trim().split(",").length, 2);
+    assert.is(seen.filter((url) => url.endsWith("a.tgz")).length, 1);
   });
 
   test("without a registry it says so, with a way out, and leaves nothing", async () => {
