@@ -1,3 +1,4 @@
+import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { type Footage, type FootageFormat, probeFootage, readFootage } from "./footage.ts";
 import type { Camera, CameraOptions, Frame, PixelFormat, Slab } from "./frame.ts";
@@ -32,11 +33,7 @@ export async function openReplay(
   if (signal.aborted) abort();
   else signal.addEventListener("abort", abort, { once: true });
 
-  const pictures = scheduled(source, footage, format, {
-    loop,
-    speed,
-    startUs: clock.monotonicUs(),
-  });
+  const pictures = scheduled(source, footage, format, { loop, speed, clock });
   let sequence = 0;
   const put = (picture: Scheduled): Countable =>
     slab.put(picture.bytes, {
@@ -52,8 +49,11 @@ export async function openReplay(
   async function pump(): Promise<void> {
     try {
       for await (const picture of pictures) {
-        const aheadUs = picture.dueUs - clock.monotonicUs();
-        if (aheadUs > 0) await clock.sleep(Math.ceil(aheadUs / 1000), stop.signal);
+        // A timer may fire a fraction of a millisecond early.
+        for (let us = 1; us > 0 && !stop.signal.aborted; ) {
+          us = picture.dueUs - clock.monotonicUs();
+          if (us > 0) await clock.sleep(Math.ceil(us / 1000), stop.signal);
+        }
         if (stop.signal.aborted) break;
         try {
           queue.push(put(picture));
@@ -96,7 +96,12 @@ export async function openReplay(
   }
 
   const asFast = speed === Number.POSITIVE_INFINITY;
-  const pumping = asFast ? undefined : pump();
+  let pumping: Promise<void> | undefined;
+  // Footage begins when somebody looks, so that nothing of it is over before a slow start is.
+  async function* paced(): AsyncGenerator<Frame, void> {
+    pumping ??= pump();
+    yield* queue;
+  }
   options.onEvent?.({ kind: "opened" });
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
@@ -113,7 +118,7 @@ export async function openReplay(
     width: lying ? footage.height : footage.width,
     height: lying ? footage.width : footage.height,
     fps: footage.fps,
-    frames: asFast ? pulled() : queue,
+    frames: asFast ? pulled() : paced(),
     slab: () => slab.usage(),
     close: () => (closing ??= close()),
   };
@@ -133,8 +138,9 @@ async function* scheduled(
   source: string,
   footage: Footage,
   format: FootageFormat,
-  { loop, speed, startUs }: { loop: boolean; speed: number; startUs: number },
+  { loop, speed, clock }: { loop: boolean; speed: number; clock: Clock },
 ): AsyncGenerator<Scheduled, void> {
+  const startUs = clock.monotonicUs();
   const pace = speed === Number.POSITIVE_INFINITY ? 1 : speed;
   // A single picture, shown again and again, comes once a second.
   const stepUs = 1e6 / (footage.fps || 1);

@@ -142,16 +142,17 @@ suite("device/camera/replay", (test) => {
     await using folder = await temporaryFolder();
     const clock = new ManualClock();
     const camera = await open(await makeFootage(folder.path, 30), { clock });
-    for (let i = 0; i < 40; i++) {
-      clock.advance(100);
-      await systemClock.sleep(20);
-    }
     const seen: [number, number][] = [];
-    await readAll(camera, (frame) => {
+    for await (const frame of camera.frames) {
       seen.push([frame.index ?? -1, frame.dropped]);
-    });
+      frame.release();
+      for (let i = 0; i < 40; i++) {
+        clock.advance(100);
+        await systemClock.sleep(20);
+      }
+    }
     assert.is(seen.at(-1)?.[0], 29);
-    assert.ok(seen.length <= 5, JSON.stringify(seen));
+    assert.ok(seen.length <= 6, JSON.stringify(seen));
     assert.is(
       seen.reduce((sum, [, dropped]) => sum + dropped, seen.length),
       30,
