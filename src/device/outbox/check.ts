@@ -54,6 +54,7 @@ export async function checkOutbox(options: CheckOptions): Promise<Verdict[]> {
   const sequences = await checkLog(contents, options, fault);
   await checkOthers(contents, options, fault);
 
+  if (!notebook && contents.entries.length > 0) fault(6, "the notebook is missing or damaged");
   if (notebook?.head) {
     const { sequence, hash } = notebook.head;
     const found = sequences.get(sequence);
@@ -83,7 +84,7 @@ async function checkModes(folder: string, files: readonly string[], fault: Fault
 /** The bytes of a file if they are its own, checked against its name. */
 async function readWhole(
   { name, file }: { name: Name; file: string },
-  { folder, suite }: CheckOptions,
+  { folder, suite, isRunning }: CheckOptions,
   fault: Fault,
 ): Promise<Uint8Array | undefined> {
   try {
@@ -91,6 +92,8 @@ async function readWhole(
     checkName(name, bytes, suite);
     return bytes;
   } catch (error) {
+    // A running camera may have made room since the folder was listed.
+    if (isRunning && (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     fault(2, `${file}: ${explain(error)}`);
     return undefined;
   }

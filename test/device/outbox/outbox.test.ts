@@ -98,6 +98,7 @@ const breakages: [string, number[], (camera: Camera & { clips: string[] }) => Pr
     [6],
     async (camera) => rm(join(camera.outbox, (await filesOf(camera, "entry.")).at(-1) ?? "")),
   ],
+  ["a damaged notebook", [6], ({ state }) => writeFile(join(state, "journal/notebook.json"), "{}")],
   [
     "a file that others may read",
     [8],
