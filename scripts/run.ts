@@ -94,7 +94,11 @@ async function follow(options: {
   tell: Tell;
 }): Promise<{ summary?: Summary; exit: number }> {
   const { owner, tell } = options;
-  const service = spawn(process.execPath, options.args, { stdio: ["ignore", "pipe", "inherit"] });
+  const service = spawn(process.execPath, options.args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    // Threads that each keep their own heap would cost a small board tens of megabytes.
+    env: { ...process.env, MALLOC_ARENA_MAX: "2" },
+  });
   const stop = () => void service.kill("SIGTERM");
   process.on("SIGINT", stop).on("SIGTERM", stop);
   const incidents = new Map<string, Progress>();
