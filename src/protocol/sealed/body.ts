@@ -1,4 +1,4 @@
-import { Reader, Writer } from "../../base/pure/bytes.ts";
+import { isZero, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { bodyBytes } from "../wire/entry.ts";
 import {
@@ -139,7 +139,7 @@ export function decodeBody(plain: Uint8Array, critical: boolean): Body {
   const json = reader.bytes32(plainBytes);
   const padding = reader.take(reader.remaining);
   const isPadded = plain.length % stepBytes === 0 && padding.length < stepBytes;
-  if (!isPadded || padding.some((byte) => byte !== 0)) {
+  if (!isPadded || !isZero(padding)) {
     throw reader.refuse("padding", "a log entry that is not padded as it must be");
   }
   const found = Object.entries(kinds).find(([, one]) => one.number === number);

@@ -1,4 +1,4 @@
-import { Reader, Writer } from "../../base/pure/bytes.ts";
+import { isZero, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { decrypt, encrypt, longestBytes, sizes } from "./sodium.ts";
 
@@ -211,7 +211,7 @@ export class ChunkOpener {
     }
     if ((flags & ~(endsFlag | initFlag)) !== 0) throw this.#refuse("flags", `flags ${flags}`);
     const content = reader.take(length);
-    if (plain.subarray(reader.offset).some((byte) => byte !== 0)) {
+    if (!isZero(plain.subarray(reader.offset))) {
       throw this.#refuse("padding", "padding that is not zero");
     }
     return { content, ends, init: (flags & initFlag) !== 0 };

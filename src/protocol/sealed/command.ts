@@ -1,4 +1,4 @@
-import { equal, Reader, Writer } from "../../base/pure/bytes.ts";
+import { equal, isZero, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import type { BoxName } from "../wire/name.ts";
 import {
@@ -170,7 +170,7 @@ function unpad(padded: Uint8Array | null, last: boolean): Uint8Array {
   const fits = last ? length >= 1 && length <= sliceBytes : length === sliceBytes;
   if (!fits) throw refuse("padding", `a slot with ${length} bytes`);
   const slice = reader.take(length);
-  if (reader.take(reader.remaining).some((byte) => byte !== 0)) {
+  if (!isZero(reader.take(reader.remaining))) {
     throw refuse("padding", "padding that is not zero");
   }
   return slice;
