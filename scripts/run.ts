@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { parseArgs, promisify } from "node:util";
 import { explain, Failure } from "../src/base/pure/failure.ts";
 import type { ServiceEvent } from "../src/device/service.ts";
+import { serviceEnvironment } from "./environment.ts";
 import { composeFootage } from "./footage.ts";
 import { type Owner, openOwner } from "./owner.ts";
 
@@ -96,8 +97,7 @@ async function follow(options: {
   const { owner, tell } = options;
   const service = spawn(process.execPath, options.args, {
     stdio: ["ignore", "pipe", "inherit"],
-    // Threads that each keep their own heap would cost a small board tens of megabytes.
-    env: { ...process.env, MALLOC_ARENA_MAX: "2" },
+    env: { ...serviceEnvironment, ...process.env },
   });
   const stop = () => void service.kill("SIGTERM");
   process.on("SIGINT", stop).on("SIGTERM", stop);

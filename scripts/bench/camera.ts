@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import type { ServiceEvent } from "../../src/device/service.ts";
+import { serviceEnvironment } from "../environment.ts";
 
 const execute = promisify(execFile);
 const root = new URL("../../src/", import.meta.url).pathname;
@@ -22,6 +23,8 @@ export async function adopt(folder: string): Promise<string> {
   await call(cameraProgram, "adopt", "--state", state, owner);
   return state;
 }
+
+const limitMs = 300_000;
 
 export type Service = {
   readonly pid: number;
@@ -42,7 +45,10 @@ export function startService(options: {
   const args = [cameraProgram, "run", "--json", "--state", state, "--source", source];
   const child = spawn(process.execPath, [...args, ...(config ? ["--config", config] : [])], {
     stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...serviceEnvironment },
   });
+  // A camera that hangs must not hang the measurement.
+  setTimeout(() => child.kill("SIGKILL"), limitMs).unref();
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(-2000);

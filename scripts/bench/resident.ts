@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import type { Precision } from "../../src/device/detect/detect.ts";
+import { serviceEnvironment } from "../environment.ts";
 import { composeFootage, type Footage } from "../footage.ts";
 import { adopt, memoryOfTree, type ProcessMemory, residentOfSlab, startService } from "./camera.ts";
 import { type BenchOptions, type Line, median, rounded } from "./measure.ts";
@@ -155,6 +156,7 @@ async function countIncidents(
   ]);
   const child = spawn(process.execPath, [incidentsProgram, state, film, String(count)], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...serviceEnvironment },
   });
   const samples: Sample[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => samples.push(JSON.parse(line)));

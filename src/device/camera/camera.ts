@@ -36,11 +36,12 @@ export async function openCamera(options: CameraOptions, addon = loadAddon()): P
   return await openReplay(options, addon);
 }
 
-/** What lies under /dev is a device even while it is unplugged. */
+/** What would lie under /dev is a device while it is unplugged; a file in /dev/shm is a file. */
 async function isDevice(source: string): Promise<boolean> {
-  if (source === "auto" || source.startsWith("/dev/")) return true;
+  if (source === "auto") return true;
   const found = await stat(source).catch((cause: unknown) => {
+    if (source.startsWith("/dev/")) return undefined;
     throw new Failure("absent", `there is no camera and no file ${source}`, { cause });
   });
-  return found.isCharacterDevice();
+  return found?.isCharacterDevice() ?? true;
 }
