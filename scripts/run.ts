@@ -167,6 +167,7 @@ from first sight to   the event ${summary.eventMs} ms, the first durable part ${
 }
 
 async function main(): Promise<number> {
+  process.umask(0o077);
   const { values } = parseArgs({
     options: {
       once: { type: "boolean", default: false },

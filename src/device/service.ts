@@ -88,6 +88,7 @@ export async function runService(args: string[]): Promise<number> {
   if (values.source !== undefined) config.camera.source = values.source;
   const logs = (stage: string) => openLog(stage, config.log as LogLevel);
   for (const line of notices) logs("config").warn(line);
+  process.umask(0o077);
   await keepPicturesInMemory(logs("memory"));
   const emit = (event: ServiceEvent) => {
     if (values.json) process.stdout.write(`${JSON.stringify(event)}\n`);

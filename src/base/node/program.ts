@@ -2,14 +2,18 @@ import { readFile } from "node:fs/promises";
 import { Failure } from "../pure/failure.ts";
 
 /**
- * The stop signal of a program: aborts at the first SIGTERM or SIGINT; a second one leaves at once
- * with 130, for whoever does not want to wait until what is open has been sealed.
+ * The stop signal of a program: aborts at the first SIGTERM or SIGINT; a second one kills as if
+ * nobody had listened, for whoever does not want to wait until what is open has been sealed.
  */
 export function stopSignal(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) {
     process.on(name, () => {
-      if (controller.signal.aborted) process.exit(130);
+      if (controller.signal.aborted) {
+        // Not process.exit: the detector's runtime aborts when its thread is torn down in a run.
+        process.removeAllListeners(name);
+        process.kill(process.pid, name);
+      }
       controller.abort(new Failure("gone", `stopped by ${name}`));
     });
   }
