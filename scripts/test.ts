@@ -12,7 +12,7 @@ files themselves report. PATTERN keeps the files whose path contains it. Exit co
 least one file ran, each ran at least one test, none failed and none ended otherwise.
 
   --root DIR   where the compiled tests lie (default dist/test)
-  --jobs N     files at a time (default: half the processors; files in test/system run alone)
+  --jobs N     files at a time (default: as many as processors; files in test/system run alone)
 `;
 
 const compiled = "dist/test";
@@ -80,7 +80,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       root: { type: "string", default: compiled },
-      jobs: { type: "string", default: String(Math.max(1, availableParallelism() >> 1)) },
+      jobs: { type: "string", default: String(availableParallelism()) },
       help: { type: "boolean", default: false },
     },
   });
