@@ -45,6 +45,9 @@ async function show(round: number, index: number, shot: Shot, dueMs: number): Pr
   const aheadMs = (startUs - nowUs()) / 1000 + dueMs;
   if (aheadMs > 0) await wait(aheadMs);
   const atUs = nowUs();
+  // A camera that was held up does not hurry afterwards: what follows is as much later.
+  const lateUs = atUs - startUs - dueMs * 1000;
+  if (lateUs > 5000) startUs += lateUs;
   const written = writeSync(device, picture, 0, shot.length);
   if (written !== shot.length) throw new Error(`${written} of ${shot.length} B taken`);
   const line: Played = { round, index, atUs, doneUs: nowUs() };
