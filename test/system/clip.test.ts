@@ -65,8 +65,6 @@ function missing(pictures: Picture[]): number[] {
  */
 const startMs = 1200;
 
-
-
 suite("from a real V4L2 device to a decrypted clip", (test) => {
   if (machine.kind !== "guest") {
     test.skip("everything", machine.kind === "none" ? machine.why : "needs a guest of 416 MB");
