@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { nodeSuite } from "../base/node/crypto.ts";
-import { isFailure } from "../base/pure/failure.ts";
+import { Failure, isFailure } from "../base/pure/failure.ts";
 import { openKeyring } from "./keyring.ts";
 import { checkOutbox, lockFolder, type Verdict } from "./outbox/outbox.ts";
 import { notebookOf } from "./seal/seal.ts";
@@ -17,7 +17,10 @@ export async function checkState(
   { limitBytes }: { limitBytes: number },
 ): Promise<readonly Verdict[]> {
   const { identity } = await openKeyring(state);
-  const folder = await realpath(join(state, "outbox"));
+  const folder = await realpath(join(state, "outbox")).catch((cause) => {
+    const hint = "It makes its outbox when it runs for the first time";
+    throw new Failure("absent", `the camera in ${state} has never run`, { cause, hint });
+  });
   const isRunning = await isLocked(folder);
   // Read before the entries: what the service appends meanwhile makes the log longer, not shorter.
   const notebook = await notebookOf(join(state, "journal"));

@@ -35,7 +35,7 @@ export function startChild(program: string, args: readonly string[]): Child {
   const path = process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin";
   const file = findProgram(program, path);
   // Both are of util-linux, which Debian calls essential; each becomes the next by exec.
-  const line = ["--core=0:0", "setpriv", "--pdeathsig", "KILL", file, ...args];
+  const line = ["--core=1:1", "setpriv", "--pdeathsig", "KILL", file, ...args];
   const process_ = spawn("prlimit", line, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: path, LC_ALL: "C" },

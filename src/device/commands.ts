@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { adoptFrom, writeIdentity } from "./adoption.ts";
@@ -169,6 +170,7 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
           precision,
           threads,
           aspect: 16 / 9,
+          choiceFile: join(values.state, "precision.json"),
         });
         const { width, height } = model.input;
         const text = `${model.id}, ${model.precision}, ${width}x${height}`;

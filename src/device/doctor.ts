@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
-import { readdir, readFile, statfs } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, stat, statfs } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
+import { isClockSynchronised } from "./trust.ts";
 
 export type Finding = {
   about: string;
@@ -48,9 +49,8 @@ export function printFindings(findings: readonly Finding[]): string {
 export const checkSwap: Check = {
   about: "swap",
   async look() {
-    const swaps = parseSwaps((await read("/proc/swaps")) ?? "");
-    const disks = swaps.filter((name) => !name.startsWith("/dev/zram"));
-    if (disks.length === 0) return { state: "good", text: swaps[0] ? "zram only" : "none" };
+    const disks = diskSwaps((await read("/proc/swaps")) ?? "");
+    if (disks.length === 0) return { state: "good", text: "none on a disk" };
     return {
       state: "bad",
       text: `pictures could be swapped out to ${disks.join(", ")}`,
@@ -59,22 +59,19 @@ export const checkSwap: Check = {
   },
 };
 
-/** The devices and files in use, of the text of /proc/swaps. */
-export function parseSwaps(text: string): string[] {
+/** The devices and files in use that outlive a power cut, of the text of /proc/swaps. */
+export function diskSwaps(text: string): string[] {
   return text
     .split("\n")
     .slice(1)
     .map((line) => line.split(/\s+/)[0] ?? "")
-    .filter((name) => name !== "");
+    .filter((name) => name !== "" && !name.startsWith("/dev/zram"));
 }
 
 export const checkClock: Check = {
   about: "clock",
   async look() {
-    const answer = await run("timedatectl", ["show", "-p", "NTPSynchronized", "--value"]).catch(
-      () => undefined,
-    );
-    if (answer?.stdout.trim() === "yes") return { state: "good", text: "synchronised" };
+    if (await isClockSynchronised()) return { state: "good", text: "synchronised" };
     return {
       state: "warning",
       text: "not known to be synchronised; clips say so until it is",
@@ -88,7 +85,7 @@ export function checkCard(folder: string, neededMiB: number): Check {
   return {
     about: "card",
     async look() {
-      const { bavail, bsize } = await statfs(folder);
+      const { bavail, bsize } = await statfs(await nearestFolder(folder));
       const freeMiB = Math.floor((bavail * bsize) / 2 ** 20);
       if (freeMiB >= neededMiB) return { state: "good", text: `${freeMiB} MiB free in ${folder}` };
       return {
@@ -98,6 +95,12 @@ export function checkCard(folder: string, neededMiB: number): Check {
       };
     },
   };
+}
+
+/** The folder, or what there is of the way to it before the first start. */
+async function nearestFolder(folder: string): Promise<string> {
+  const found = await stat(folder).catch(() => undefined);
+  return found ? folder : await nearestFolder(dirname(resolve(folder)));
 }
 
 /** Raspberry Pi firmware's own word on under-voltage and heat; elsewhere the kernel's zones. */

@@ -9,7 +9,7 @@ import { explain, Failure } from "../base/pure/failure.ts";
 import { type CameraEvent, openCamera } from "./camera/camera.ts";
 import { type Config, readConfig, stateFolder } from "./config.ts";
 import { type Incident, installedModels, openDetect, openModel } from "./detect/detect.ts";
-import { parseSwaps } from "./doctor.ts";
+import { diskSwaps } from "./doctor.ts";
 import { openKeyring } from "./keyring.ts";
 import {
   countStorageFailure,
@@ -105,17 +105,17 @@ export async function runService(args: string[]): Promise<number> {
 
 /** No core dump holds a picture, and none is swapped to a disk: refused as a service, told on a desk. */
 async function keepPicturesInMemory(log: Log): Promise<void> {
-  const limit = ["--pid", String(process.pid), "--core=0:0"];
+  // 1, not 0: a core handler behind a pipe is stopped by 1 alone (core(5)).
+  const limit = ["--pid", String(process.pid), "--core=1:1"];
   await promisify(execFile)("prlimit", limit).catch((error) => {
     log.warn("core dumps could not be switched off", { why: explain(error) });
   });
-  const swaps = parseSwaps(await readFile("/proc/swaps", "utf8").catch(() => ""));
-  const disks = swaps.filter((name) => !name.startsWith("/dev/zram"));
+  const disks = diskSwaps(await readFile("/proc/swaps", "utf8").catch(() => ""));
   if (disks.length === 0) return;
   const failure = new Failure("denied", `pictures could be swapped out to ${disks.join(", ")}`, {
     hint: `sudo swapoff ${disks.join(" ")}`,
   });
-  if (process.env.INVOCATION_ID !== undefined) throw failure;
+  if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) throw failure;
   log.warn(explain(failure));
 }
 
@@ -192,7 +192,7 @@ async function runStages(
     clockTrusted: trust.trusted,
     storageFailures: failures,
     onPart: (part) => emit({ event: "part", ...part }),
-    onProblem: (failure) => logs("seal").error(explain(failure), { kind: failure.kind }),
+    onProblem: fail,
   });
 
   stages.push(sealer);
@@ -282,13 +282,14 @@ async function runStages(
     await record.close();
   };
   const seal = async () => {
-    const running: Promise<void>[] = [];
+    const running = new Set<Promise<void>>();
     for await (const recording of record.recordings) {
       const clip = sealer.clip(recording).then((sealed) => {
         logs("seal").info("clip sealed", { clip: sealed.clip.slice(0, 12), reason: sealed.reason });
         emit({ event: "clip", ...sealed, atUs: clock.monotonicUs() });
       });
-      running.push(clip.catch((error) => fail(error)));
+      const task = clip.catch(fail).finally(() => running.delete(task));
+      running.add(task);
     }
     await Promise.all(running);
   };

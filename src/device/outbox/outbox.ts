@@ -131,13 +131,22 @@ function serve(
         ...clip,
         isOpen: open.has(clip.clip),
       }));
-      const { victims, enough } = chooseVictims(candidates, {
+      const room = {
         incomingBytes: roundToBlock(Math.max(bytes, 1)),
         usedBytes: countBytes(contents),
         limitBytes,
         // A write that found no room knows better than what the file system says.
         spareBytes: force ? 0 : await spareBytes(),
-      });
+      };
+      let { victims, enough } = chooseVictims(candidates, room);
+      if (!enough && !force) {
+        // Somebody else fills the card: giving up every clip would not bring the headroom back. So
+        // it is written into, and when nothing at all is left a forced call gives clip by clip.
+        ({ victims, enough } = chooseVictims(candidates, {
+          ...room,
+          spareBytes: Number.POSITIVE_INFINITY,
+        }));
+      }
       if (!enough && victims.length === 0) throw noRoom(disk.path);
       return victims.map((clip) => ({
         clip,

@@ -305,6 +305,16 @@ suite("outbox", (test) => {
     assert.is(storageFailures(file), 0);
   });
 
+  test("a card that somebody else fills costs no clip until nothing at all is left", async () => {
+    await using home = await quickFolder();
+    const camera = await filled(home.path);
+    const headroomBytes = Number.MAX_SAFE_INTEGER;
+    const outbox = await openOutbox({ ...options(camera), headroomBytes });
+    assert.equal(await outbox.victims(100_000), []);
+    assert.is((await outbox.victims(1, { force: true })).length, 1);
+    await outbox.close();
+  });
+
   test("in memory: bounded, oldest first, in an incarnation of its own, nothing on the card", async () => {
     await using home = await quickFolder();
     const camera = await filled(home.path);
