@@ -1,16 +1,18 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../src/base/node/crypto.ts";
 import { toHex } from "../../src/base/pure/bytes.ts";
 import { isFailure } from "../../src/base/pure/failure.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
+import { openHome } from "../../src/phone/cli/store.ts";
 import { deleteClips } from "../../src/phone/delete.ts";
 import { unwrapVault, Vault, type Wrapped } from "../../src/phone/vault.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
 import { printName } from "../../src/protocol/wire/name.ts";
 import { pattern } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
+import { temporaryFolder } from "../lib/world.ts";
 import { film, MemoryStore, memoryWorld as world } from "./memory.ts";
 import { pairedWorld, phone } from "./world.ts";
 
@@ -163,6 +165,26 @@ suite("vault", (test) => {
     },
     { deadlineMs: 120_000 },
   );
+
+  test("a folder that holds other things keeps its modes, and theirs", async () => {
+    await using folder = await temporaryFolder();
+    const at = (name: string) => join(folder.path, name);
+    const modeOf = async (path: string) => (await stat(path)).mode & 0o777;
+    await chmod(folder.path, 0o755);
+    await mkdir(at("ssh"));
+    await chmod(at("ssh"), 0o755);
+    await writeFile(at("notes"), "");
+    await chmod(at("notes"), 0o644);
+    const warned: string[] = [];
+    await (await openHome(folder.path, (text) => warned.push(text)))[Symbol.asyncDispose]();
+    assert.equal(warned, []);
+    await writeFile(at("key"), new Uint8Array(36));
+    await chmod(at("key"), 0o644);
+    await (await openHome(folder.path, (text) => warned.push(text)))[Symbol.asyncDispose]();
+    assert.is(warned.length, 2);
+    const modes = await Promise.all(["ssh", "notes", "key", "."].map((one) => modeOf(at(one))));
+    assert.equal(modes, [0o755, 0o644, 0o600, 0o700]);
+  });
 
   test("adopting again makes further keys under further indexes", async () => {
     const { vault, keys, camera } = await world();

@@ -1,4 +1,5 @@
-import { chmod, open, readFile, rm, stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { chmod, lstat, open, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
 import { Reader, Writer } from "../../base/pure/bytes.ts";
@@ -73,15 +74,23 @@ async function replace(folder: DurableFolder, { key, sealed }: Wrapped): Promise
   await folder.remove(others.filter((name) => name !== current));
 }
 
+/** Only what is ours: the folder may be one that holds other things, and a link leads elsewhere. */
 async function tighten(path: string, names: string[], warn: (text: string) => void): Promise<void> {
-  for (const [file, mode] of [
-    [path, 0o700],
-    ...names.map((name) => [join(path, name), 0o600] as const),
-  ] as const) {
-    const found = await stat(file);
-    if ((found.mode & 0o077) === 0) continue;
+  const shut = async (file: string, found: Stats, mode: number) => {
+    if ((found.mode & 0o077) === 0) return;
     warn(`${file} was open to other users of this machine; it no longer is`);
     await chmod(file, mode);
+  };
+  for (const name of names) {
+    if (name !== keyFile && name !== lockFile && !/^vault\.\d+$/.test(name)) continue;
+    const file = join(path, name);
+    const found = await lstat(file);
+    if (!found.isFile()) continue;
+    const isKey = name === keyFile && found.size === 4 + sizes.key;
+    if (name === keyFile && !isKey) continue;
+    // A folder that was made here is 0700 from its first moment.
+    if (isKey) await shut(path, await stat(path), 0o700);
+    await shut(file, found, 0o600);
   }
 }
 
