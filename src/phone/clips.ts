@@ -13,6 +13,8 @@ import type { CameraKeys, Summary } from "./vault.ts";
 
 /** Where a clip's key came from; a one-time secret has to go when the key is safe. */
 export type Opened = {
+  /** As the header says, which a name in a listing need not. */
+  readonly clip: Uint8Array;
   readonly key: Uint8Array;
   readonly headerHash: Uint8Array;
   readonly from: "vault" | { readonly oneTime: Uint8Array } | "day" | "restart";
@@ -27,7 +29,7 @@ export function findClipKey(start: ClipStart, camera: CameraKeys): Opened | null
   const known = camera.clips.find(({ clip }) => equal(clip, header.clip));
   if (known) {
     checkClipKey(start, known.key);
-    return { key: known.key, headerHash, from: "vault" };
+    return { clip: header.clip, key: known.key, headerHash, from: "vault" };
   }
   const open = (id: Uint8Array, secret: Uint8Array) => {
     for (const stanza of stanzas) {
@@ -41,7 +43,7 @@ export function findClipKey(start: ClipStart, camera: CameraKeys): Opened | null
   for (const { id } of stanzas) {
     const mine = camera.oneTime.find((one) => equal(one.id, id));
     const key = mine && open(mine.id, mine.secret);
-    if (key) return { key, headerHash, from: { oneTime: mine.id } };
+    if (key) return { clip: header.clip, key, headerHash, from: { oneTime: mine.id } };
   }
   for (const [from, keys] of [
     ["day", camera.days],
@@ -49,7 +51,7 @@ export function findClipKey(start: ClipStart, camera: CameraKeys): Opened | null
   ] as const) {
     for (const { fingerprint, secret } of keys) {
       const key = open(keyIdOf(fingerprint, header.clip), secret);
-      if (key) return { key, headerHash, from };
+      if (key) return { clip: header.clip, key, headerHash, from };
     }
   }
   return null;

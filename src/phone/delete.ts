@@ -1,8 +1,11 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
+import { isFailure } from "../base/pure/failure.ts";
 import { sealCommand } from "../protocol/sealed/command.ts";
 import { verifyIdentity } from "../protocol/sealed/pairing.ts";
 import { sign, wipe } from "../protocol/sealed/sodium.ts";
+import type { PartName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
+import { openStart } from "./clips.ts";
 import { statements } from "./journal.ts";
 import type { Link } from "./link.ts";
 import type { Clip, Survey } from "./survey.ts";
@@ -28,7 +31,7 @@ export async function deleteClips(clips: readonly Clip[], options: DeleteOptions
   const { phone, phoneKey } = vault.content;
   const announced = statements(survey.journal, "receiving-key").at(-1)?.statement.publicKey;
   const receiving = announced ?? verifyIdentity(camera.identity, suite).receiving;
-  for (const { id, confirmed } of clips) {
+  for (const { id, confirmed, parts } of clips) {
     const keyIds = told.get(toHex(id))?.started?.keyIds ?? [];
     if (!confirmed) {
       // Of the time, so that a vault put back from a backup goes on above what it had sent.
@@ -44,7 +47,7 @@ export async function deleteClips(clips: readonly Clip[], options: DeleteOptions
       );
       await link.put(command);
     }
-    forget(camera, id, keyIds);
+    forget(camera, id, await oneTimeOf(id, parts, options));
     if (!camera.deleted.some(({ clip }) => equal(clip, id))) {
       camera.deleted.push({ clip: id, atMs: nowMs, number: camera.commandNumber });
     }
@@ -52,7 +55,29 @@ export async function deleteClips(clips: readonly Clip[], options: DeleteOptions
   await vault.save();
 }
 
-/** The clip's key, and the one-time secrets that were never used for it. */
+/** The one-time secrets that open this clip, by the clip itself: the log may name others'. */
+async function oneTimeOf(
+  id: Uint8Array,
+  parts: readonly PartName[],
+  { link, camera, suite }: DeleteOptions,
+): Promise<Uint8Array[]> {
+  const found: Uint8Array[] = [];
+  const kept = camera.clips.find(({ clip }) => equal(clip, id));
+  if (kept?.oneTime) found.push(kept.oneTime);
+  if (kept) return found;
+  for (const first of parts.filter(({ number }) => number === 0)) {
+    const opened = await openStart(link, first, camera, suite).catch((error) => {
+      if (isFailure(error, "corrupt", "refused", "absent")) return null;
+      throw error;
+    });
+    if (opened && equal(opened.clip, id) && typeof opened.from === "object") {
+      found.push(opened.from.oneTime);
+    }
+  }
+  return found;
+}
+
+/** The clip's key, and the one-time secrets that open it. */
 function forget(camera: CameraKeys, id: Uint8Array, keyIds: readonly Uint8Array[]): void {
   for (const { clip, key } of camera.clips) if (equal(clip, id)) wipe(key);
   camera.clips = camera.clips.filter(({ clip }) => !equal(clip, id));

@@ -21,8 +21,8 @@ export function keep({ found, records, faults }: Journal, camera: CameraKeys): b
 }
 
 /**
- * Destroys secrets that have done their work: a one-time secret when the log names its id with the
- * very header whose clip key is in the vault, a day's secret when the log says that the day is
+ * Destroys secrets that have done their work: a one-time secret when it opened a clip whose key is
+ * in the vault and the log names its id with that very header, a day's secret when the log says that the day is
  * closed and every clip that was sealed to it is in the vault. True when something went.
  */
 export function settle(
@@ -37,9 +37,13 @@ export function settle(
       headerHash !== undefined && started !== undefined && equal(headerHash, started.headerHash)
     );
   };
+  // What opened the clip, and the log names it too: neither alone is enough.
   const used = new Set<string>();
-  for (const [id, about] of told) {
-    if (isKept(id, about)) for (const keyId of about.started?.keyIds ?? []) used.add(toHex(keyId));
+  for (const { clip, oneTime } of camera.clips) {
+    const id = toHex(clip);
+    const about = told.get(id);
+    if (!oneTime || !about || !isKept(id, about)) continue;
+    if (about.started?.keyIds.some((one) => equal(one, oneTime))) used.add(toHex(oneTime));
   }
   const spent = camera.oneTime.filter(({ id }) => used.has(toHex(id)));
   camera.oneTime = camera.oneTime.filter(({ id }) => !used.has(toHex(id)));

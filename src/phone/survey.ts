@@ -194,8 +194,10 @@ async function readSummary(
   const reading = readClip(link, parts, camera, suite);
   const { summary, failure } = await summarise(reading);
   const opened = reading.opened();
-  if (opened && opened.from !== "vault") {
-    camera.clips.push({ clip: id, headerHash: opened.headerHash, key: opened.key });
+  if (opened && opened.from !== "vault" && equal(opened.clip, id)) {
+    const { headerHash, key, from } = opened;
+    const oneTime = typeof from === "object" ? from : {};
+    camera.clips.push({ clip: id, headerHash, key, ...oneTime });
   }
   const entry = camera.clips.find(({ clip }) => equal(clip, id));
   if (entry && summary && !failure) entry.summary = summary;

@@ -66,7 +66,11 @@ const camera = object({
   restarts: list(object({ fingerprint: hash, secret }), 1024),
   epochs: list(object({ opening: hash, key: bytes(32) }), 100_000),
   clips: list(
-    object({ clip: clipId, headerHash: hash, key: bytes(32), summary: optional(summary) }),
+    object({
+      ...{ clip: clipId, headerHash: hash, key: bytes(32), summary: optional(summary) },
+      /** The one-time secret that opened it. */
+      oneTime: optional(keyId),
+    }),
     1_000_000,
   ),
   deleted: list(object({ clip: clipId, atMs: integer(), number: integer() }), 1_000_000),
