@@ -28,6 +28,8 @@ export function keep({ found, records, faults }: Journal, camera: CameraKeys): b
 export function settle(
   journal: Journal,
   told: ReadonlyMap<string, Told>,
+  /** The clips of which parts are there, by id: what is there is neither lost nor gone. */
+  there: ReadonlySet<string>,
   camera: CameraKeys,
 ): boolean {
   const kept = new Map(camera.clips.map((one) => [toHex(one.clip), one.headerHash]));
@@ -37,6 +39,7 @@ export function settle(
       headerHash !== undefined && started !== undefined && equal(headerHash, started.headerHash)
     );
   };
+  const isDeleted = (id: string) => camera.deleted.some(({ clip }) => toHex(clip) === id);
   // What opened the clip, and the log names it too: neither alone is enough.
   const used = new Set<string>();
   for (const { clip, oneTime } of camera.clips) {
@@ -54,8 +57,9 @@ export function settle(
   const lastClosed = isWhole ? Math.max(-1, ...closed) : -1;
   const mustStay = (fingerprint: Uint8Array) =>
     [...told].some(([id, about]) => {
-      if (!about.started || about.gone || about.lost !== undefined || isKept(id, about))
-        return false;
+      if (!about.started || isKept(id, about)) return false;
+      if (about.lost !== undefined && !there.has(id)) return false;
+      if (about.gone && isDeleted(id)) return false;
       const keyId = keyIdOf(fingerprint, about.started.clip);
       return about.started.keyIds.some((one) => equal(one, keyId));
     });

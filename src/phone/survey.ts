@@ -16,7 +16,7 @@ export type ClipState =
   | "unfinished" // no end in the log: still being recorded, or withheld
   | "incomplete" // parts that the log names are not there
   | "lost" // the camera had to let it go
-  | "deleted" // by this phone, or by another that may
+  | "deleted" // by this phone
   | "not for this phone"
   | "broken"; // verified and does not open, or damaged
 
@@ -79,7 +79,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const isNew = keep(journal, camera);
   if (isNew || marks(camera) !== before) vault.touch();
   await vault.saveIfTouched();
-  if (settle(journal, told, camera)) await vault.save();
+  if (settle(journal, told, new Set(parts.keys()), camera)) await vault.save();
   clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
   const well = faults.every(({ severity }) => severity === "note");
   return { journal, clips, faults, well };
@@ -122,9 +122,11 @@ async function surveyClip(
   const startMs = told.started?.record.wallMs;
   const clockTrusted = told.started?.record.clockTrusted === true;
   const bare = { ...{ id, parts: [], startMs, clockTrusted, summary: undefined } };
-  const confirmed = told.gone === true;
   const isDeleted = options.camera.deleted.some(({ clip }) => equal(clip, id));
-  if (isDeleted || confirmed) return { ...bare, parts: listed, state: "deleted", confirmed };
+  const confirmed = isDeleted && told.gone === true;
+  if (told.gone && !isDeleted)
+    add("lie", "forged", "deleted by the camera, which nobody here asked");
+  if (isDeleted) return { ...bare, parts: listed, state: "deleted", confirmed };
   if (told.lost !== undefined && listed.length === 0) {
     add("loss", "lost", `the camera had to let it go, ${told.lost} parts (${told.lostWhy})`);
     return { ...bare, state: "lost", confirmed };
@@ -223,7 +225,11 @@ type Seen = {
 
 function judgeClip({ told, mayBeOpen, parts, summary, trouble }: Seen, add: Add): ClipState {
   const { ended } = told;
-  if (told.lost !== undefined) {
+  const there = new Set(parts.map(({ number }) => number));
+  const count = ended ? ended.number + 1 : Math.max(-1, ...there) + 1;
+  const missing = missingFrom(there, count);
+  // A copy may hold what the camera let go: the word alone decides nothing.
+  if (told.lost !== undefined && (missing.length > 0 || !ended)) {
     add("loss", "lost", `the camera had to let ${told.lost} parts of it go (${told.lostWhy})`);
     return "lost";
   }
@@ -234,8 +240,6 @@ function judgeClip({ told, mayBeOpen, parts, summary, trouble }: Seen, add: Add)
     else if (told.started) add("loss", "unfinished", why);
     return trouble === "denied" ? "not for this phone" : "unfinished";
   }
-  const there = new Set(parts.map(({ number }) => number));
-  const missing = missingFrom(there, ended.number + 1);
   if (missing.length > 0) {
     const list = missing.length > 5 ? `${missing.length} parts` : `part ${missing.join(", ")}`;
     add("loss", "withheld", `${list} of ${ended.number + 1} not there: lost or withheld`);

@@ -5,6 +5,7 @@ import { nodeSuite } from "../../src/base/node/crypto.ts";
 import { toHex } from "../../src/base/pure/bytes.ts";
 import { isFailure } from "../../src/base/pure/failure.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
+import { choose } from "../../src/phone/cli/export.ts";
 import { openHome } from "../../src/phone/cli/store.ts";
 import { deleteClips } from "../../src/phone/delete.ts";
 import { unwrapVault, Vault, type Wrapped } from "../../src/phone/vault.ts";
@@ -90,6 +91,34 @@ suite("vault", (test) => {
       [1, 2],
     );
     assert.is((await look()).clips[0]?.state, "whole");
+  });
+
+  test("a deletion or a loss that the log only claims hides no clip and frees no day", async () => {
+    const { camera, keys, look, objects } = await world();
+    const { id, parts } = await camera.record({ film, key: "day" });
+    const clip = Buffer.from(id, "hex");
+    const [first] = parts;
+    assert.ok(first);
+    objects.delete(printName(first.name));
+    await camera.say({ kind: "tombstone-done", clip, keyIds: [] });
+    await camera.say({ kind: "lost", reason: "full", clips: [{ clip, parts: 1 }] });
+    await camera.say({ kind: "day-closed", day: 0 });
+    const partly = await look();
+    assert.is(partly.clips[0]?.state, "lost");
+    assert.is(keys.days.length, 3);
+    await camera.put(first);
+    const { clips, faults } = await look();
+    assert.is(clips[0]?.state, "whole");
+    assert.not.ok(clips[0]?.confirmed);
+    assert.equal(
+      faults.map(({ severity, kind }) => `${severity} ${kind}`),
+      ["lie forged"],
+    );
+    // What is left of a clip that lost its end is exported all the same.
+    objects.delete(printName((parts.at(-1) ?? first).name));
+    const left = await look();
+    assert.is(left.clips[0]?.state, "lost");
+    assert.is(choose(left, [], true).length, 1);
   });
 
   test("nothing of a closed day goes while the log has a hole", async () => {

@@ -43,7 +43,9 @@ export function choose(survey: Survey, operands: readonly string[], all: boolean
     });
   }
   if (!all) return operands.map((prefix) => pick(survey.clips, prefix));
-  const there = survey.clips.filter(({ state }) => state !== "deleted" && state !== "lost");
+  const there = survey.clips.filter(
+    ({ state, parts }) => state !== "deleted" && (state !== "lost" || parts.length > 0),
+  );
   const open = there.filter(({ summary }) => summary);
   if (there.length > 0 && open.length === 0) {
     throw new Failure("denied", `none of the ${there.length} clips opens with the keys here`);
@@ -74,9 +76,11 @@ async function each(
   return { files, failed };
 }
 
-function refuseGone({ state }: Clip): void {
+function refuseGone({ state, parts }: Clip): void {
   if (state === "deleted") throw new Failure("absent", "it was deleted: its key is destroyed");
-  if (state === "lost") throw new Failure("absent", "the camera had to let it go");
+  if (state === "lost" && parts.length === 0) {
+    throw new Failure("absent", "the camera had to let it go");
+  }
 }
 
 /** Writes each clip as MP4; where its picture changed its size, one file for each size. */
