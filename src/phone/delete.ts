@@ -3,11 +3,13 @@ import { isFailure } from "../base/pure/failure.ts";
 import { sealCommand } from "../protocol/sealed/command.ts";
 import { verifyIdentity } from "../protocol/sealed/pairing.ts";
 import { sign, wipe } from "../protocol/sealed/sodium.ts";
+import { keyIdOf } from "../protocol/sealed/stanza.ts";
 import type { PartName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { openStart } from "./clips.ts";
 import { statements } from "./journal.ts";
 import type { Link } from "./link.ts";
+import { settle } from "./settle.ts";
 import type { Clip, Survey } from "./survey.ts";
 import { readTold } from "./told.ts";
 import type { CameraKeys, Vault } from "./vault.ts";
@@ -24,8 +26,13 @@ export type DeleteOptions = {
 /**
  * Deletes clips: a signed tombstone for the camera first, then the keys here, under a new wrapping
  * key. Deleting again sends the tombstone again. Final when every recipient has confirmed it.
+ * Returns the clips that a key which is still here, of a day, a restart or one that was never used,
+ * may open yet.
  */
-export async function deleteClips(clips: readonly Clip[], options: DeleteOptions): Promise<void> {
+export async function deleteClips(
+  clips: readonly Clip[],
+  options: DeleteOptions,
+): Promise<readonly Clip[]> {
   const { link, vault, camera, survey, suite, nowMs } = options;
   const told = readTold(survey.journal);
   const { phone, phoneKey } = vault.content;
@@ -52,7 +59,18 @@ export async function deleteClips(clips: readonly Clip[], options: DeleteOptions
       camera.deleted.push({ clip: id, atMs: nowMs, number: camera.commandNumber });
     }
   }
+  const there = survey.clips.filter(({ parts }) => parts.length > 0).map(({ id }) => toHex(id));
+  settle(survey.journal, told, new Set(there), camera);
   await vault.save();
+  return clips.filter(({ id }) => {
+    const keyIds = told.get(toHex(id))?.started?.keyIds;
+    const here = [
+      ...camera.oneTime.map((one) => one.id),
+      ...[...camera.days, ...camera.restarts].map((one) => keyIdOf(one.fingerprint, id)),
+    ];
+    // Of a clip that the log does not name nobody knows.
+    return !keyIds || keyIds.some((keyId) => here.some((one) => equal(one, keyId)));
+  });
 }
 
 /** The one-time secrets that open this clip, by the clip itself: the log may name others'. */

@@ -57,9 +57,8 @@ export function settle(
   const lastClosed = isWhole ? Math.max(-1, ...closed) : -1;
   const mustStay = (fingerprint: Uint8Array) =>
     [...told].some(([id, about]) => {
-      if (!about.started || isKept(id, about)) return false;
+      if (!about.started || isDeleted(id) || isKept(id, about)) return false;
       if (about.lost !== undefined && !there.has(id)) return false;
-      if (about.gone && isDeleted(id)) return false;
       const keyId = keyIdOf(fingerprint, about.started.clip);
       return about.started.keyIds.some((one) => equal(one, keyId));
     });

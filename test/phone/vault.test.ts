@@ -121,6 +121,28 @@ suite("vault", (test) => {
     assert.is(choose(left, [], true).length, 1);
   });
 
+  test("deleting a clip lets its closed day go, and names what a shared key still opens", async () => {
+    const { camera, keys, look, link, vault, objects } = await world();
+    const { parts } = await camera.record({ film, key: "day" });
+    const [first] = parts;
+    objects.delete(printName((first as NonNullable<typeof first>).name));
+    const remove = async () => {
+      const found = await look();
+      const options = { link, vault, camera: keys, survey: found, suite: nodeSuite, nowMs: 5 };
+      return (await deleteClips(found.clips, options)).length;
+    };
+    assert.is(await remove(), 1);
+    assert.is(keys.days.length, 3);
+    await camera.say({ kind: "day-closed", day: 0 });
+    keys.deleted = [];
+    await look();
+    assert.is(keys.days.length, 3);
+    assert.is(await remove(), 0);
+    assert.is(keys.days.length, 2);
+    await camera.record({ film, key: "restart" });
+    assert.is(await remove(), 1);
+  });
+
   test("nothing of a closed day goes while the log has a hole", async () => {
     const { camera, keys, look, objects } = await world();
     const said = await camera.say({ kind: "problem", code: "x", text: "x" });

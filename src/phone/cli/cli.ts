@@ -106,18 +106,25 @@ async function act(given: Arguments, world: World, voice: Voice, say: Say): Prom
   const clips = choose(found, given.operands, given.all);
   if (given.command === "delete") {
     const nowMs = Date.now();
-    await deleteClips(clips, {
+    const openable = await deleteClips(clips, {
       ...{ link, vault, camera, survey: found, nowMs },
       suite: nodeSuite,
     });
     const ids = clips.map(({ id }) => toHex(id));
     const waits = clips.filter(({ confirmed }) => !confirmed).length;
-    const text = `${ids.length} deleted here: their keys are destroyed\n`;
+    const text =
+      openable.length === 0
+        ? `${ids.length} deleted here: their keys are destroyed\n`
+        : `${ids.length} deleted here. A key that is still here, shared with other clips or not yet ` +
+          `used, could open ${openable.length} of them: ${openable.map(({ id }) => shortId(id)).join(", ")}\n`;
     const wait =
       waits > 0
         ? "the camera's copy is still there: the command to delete it waits in its box\n"
         : "";
-    say(text + wait, { deleted: ids, waiting: waits });
+    say(text + wait, {
+      ...{ deleted: ids, waiting: waits },
+      openable: openable.map(({ id }) => toHex(id)),
+    });
     return codes.well;
   }
   const options = { clips, link, camera, suite: nodeSuite, out: given.out, voice };
