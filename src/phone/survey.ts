@@ -7,7 +7,7 @@ import { type Fault, faultOf } from "./fault.ts";
 import { type Journal, readJournal } from "./journal.ts";
 import type { Link } from "./link.ts";
 import { keep, settle } from "./settle.ts";
-import { newestStart, readTold, type Told } from "./told.ts";
+import { openClips, readTold, type Told } from "./told.ts";
 import type { CameraKeys, Summary, Vault } from "./vault.ts";
 
 export type ClipState =
@@ -62,7 +62,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const told = readTold(journal);
   const parts = groupParts(names);
   const ids = [...new Set([...told.keys(), ...parts.keys()])];
-  const newest = newestStart(journal);
+  const open = openClips(journal);
   // What cannot be read might name a clip that otherwise nothing names.
   const isBlind = journal.records.some(({ body }) => !body);
   const before = marks(camera);
@@ -71,7 +71,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
     options.onProgress?.(done, ids.length);
     const about = told.get(id) ?? {};
     const listed = parts.get(id) ?? [];
-    const known = { told: about, mayBeOpen: id === newest, isBlind, listed };
+    const known = { told: about, mayBeOpen: open.has(id), isBlind, listed };
     clips.push(await surveyClip(id, known, options, faults));
   }
   options.onProgress?.(ids.length, ids.length);

@@ -44,12 +44,14 @@ export function readTold(journal: Journal): Map<string, Told> {
   return clips;
 }
 
-/** The clip that may still be open: the last one begun, when nothing was started after it. */
-export function newestStart({ records }: Journal): string | undefined {
-  for (const { body } of [...records].reverse()) {
+/** The clips that may still be open: begun since the camera's last start, and not ended. */
+export function openClips({ records }: Journal): Set<string> {
+  const open = new Set<string>();
+  for (const { body } of records) {
     const statement = body?.statement;
-    if (statement?.kind === "clip-started") return toHex(statement.clip);
-    if (statement?.kind === "started") return undefined;
+    if (statement?.kind === "started") open.clear();
+    else if (statement?.kind === "clip-started") open.add(toHex(statement.clip));
+    else if (statement?.kind === "clip-ended") open.delete(toHex(statement.clip));
   }
-  return undefined;
+  return open;
 }

@@ -64,6 +64,15 @@ suite("survey", (test) => {
     { deadlineMs: 300_000 },
   );
 
+  test("two clips may be open at once, until the camera starts anew", async () => {
+    const { camera, look } = await memoryWorld();
+    await camera.record({ film, end: "open" });
+    await camera.record({ film, end: "open" });
+    assert.ok((await look()).well);
+    await camera.start();
+    assert.is((await look()).faults.filter(({ severity }) => severity === "loss").length, 2);
+  });
+
   test("fuzz of the vault's file", async () => {
     const store = new MemoryStore();
     const vault = Vault.create(store, "Ada");
