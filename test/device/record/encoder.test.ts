@@ -261,7 +261,7 @@ suite("device/record/encoder", (test) => {
     const run = encoder.start(plain);
     await wait(100);
     const limits = await readFile(`/proc/${run.pid}/limits`, "utf8");
-    assert.match(limits, /Max core file size\s+0\s+0/);
+    assert.match(limits, /Max core file size\s+1\s+1/);
     const environment = (await readFile(`/proc/${run.pid}/environ`, "latin1")).split("\0");
     assert.equal(
       environment
