@@ -1,9 +1,10 @@
 import { realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { nodeSuite } from "../base/node/crypto.ts";
+import { lockFolder } from "../base/node/lock.ts";
 import { Failure, isFailure } from "../base/pure/failure.ts";
 import { openKeyring } from "./keyring.ts";
-import { checkOutbox, lockFolder, type Verdict } from "./outbox/outbox.ts";
+import { checkOutbox, type Verdict } from "./outbox/outbox.ts";
 import { notebookOf } from "./seal/seal.ts";
 
 const mostFaultsPrinted = 5;

@@ -223,13 +223,13 @@ suite("vault", (test) => {
       assert.match(files[1] ?? "", /^vault\.\d+$/);
       const sealed = await readFile(join(home, files[1] ?? ""));
       assert.not.ok(sealed.includes("oneTime") || sealed.includes("Ada"));
-      // Nobody else at work: a lock left behind by a program that died is taken over.
-      await writeFile(join(home, "lock"), "999999999");
-      assert.is((await phone(home, "phones")).code, 0);
-      await writeFile(join(home, "lock"), String(process.pid));
+      // One program at a time; who holds it and dies gives it back.
+      const held = await openHome(home, () => {});
       const busy = await phone(home, "phones");
       assert.is(busy.code, 1);
-      assert.match(busy.err, new RegExp(`process ${process.pid}`));
+      assert.match(busy.err, /another program works in/);
+      await held[Symbol.asyncDispose]();
+      assert.is((await phone(home, "phones")).code, 0);
     },
     { deadlineMs: 120_000 },
   );

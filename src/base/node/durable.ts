@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Failure } from "../pure/failure.ts";
+import { lockFolder } from "./lock.ts";
 
 export type Step = "create" | "write" | "fsync" | "rename" | "unlink" | "fsync-folder";
 /**
@@ -35,7 +36,9 @@ export const storageStage = "storage";
 const unfinished = ".unfinished-";
 
 /**
- * Opens a folder, made with mode 0700 if it is not there, and clears away unfinished files.
+ * Opens a folder, made with mode 0700 if it is not there, locks it until it is closed, and clears
+ * away unfinished files: whose they were is certain only behind the lock. Throws Failure "busy" when
+ * somebody else has it open.
  *
  * The system calls of one write, in this order and no other:
  *
@@ -56,9 +59,12 @@ export async function openDurable(
   const made = await mkdir(path, { recursive: true, mode: 0o700 });
   // A new folder's name lies in its parent.
   for (let at = path; made && at.startsWith(made); at = dirname(at)) await syncFolder(dirname(at));
-  const folder = await open(path, "r").catch((error) => {
+  const unlock = await lockFolder(path);
+  const folder = await open(path, "r").catch(async (error) => {
+    await unlock();
     throw failureOf(error, "open", path);
   });
+  const close = () => folder.close().finally(unlock);
   let broken: Failure | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -115,8 +121,13 @@ export async function openDurable(
     if (names.length > 0) await step(names[0] ?? "", "fsync-folder", () => folder.sync());
   };
 
-  const everything = await readdir(path);
-  await remove(everything.filter((name) => name.startsWith(unfinished)));
+  try {
+    const everything = await readdir(path);
+    await remove(everything.filter((name) => name.startsWith(unfinished)));
+  } catch (error) {
+    await close();
+    throw failureOf(error, "read", path);
+  }
   return {
     path,
     write: (name, bytes, options) => inTurn(() => write(name, bytes, options)),
@@ -131,7 +142,7 @@ export async function openDurable(
       }
     },
     list: async () => (await readdir(path)).filter((name) => !name.startsWith(unfinished)).sort(),
-    close: () => inTurn(() => folder.close()),
+    close: () => inTurn(close),
   };
 }
 

@@ -12,7 +12,6 @@ import {
   readContents,
   roundToBlock,
 } from "./contents.ts";
-import { lockFolder } from "./lock.ts";
 import { memoryFolder } from "./memory.ts";
 import { chooseVictims } from "./retention.ts";
 
@@ -23,7 +22,6 @@ export {
   storageFailures,
   storageFailuresFile,
 } from "./failures.ts";
-export { lockFolder } from "./lock.ts";
 
 export type Loss = { clip: string; parts: number };
 
@@ -76,20 +74,17 @@ export type OutboxOptions = {
 export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
   const { folder, headroomBytes } = options;
   const disk = await openDurable(folder, { fault: options.fault });
-  const unlock = await lockFolder(folder).catch(async (error) => {
+  try {
+    const contents = await readContents(folder, await disk.list());
+    await clearRemnants(disk, contents);
+    return serve("folder", disk, contents, options, async () => {
+      const { bavail, bsize } = await statfs(folder);
+      return bavail * bsize - headroomBytes;
+    });
+  } catch (error) {
     await disk.close();
     throw error;
-  });
-  const contents = await readContents(folder, await disk.list());
-  await clearRemnants(disk, contents);
-  const close = async () => {
-    await disk.close();
-    await unlock();
-  };
-  return serve("folder", { ...disk, close }, contents, options, async () => {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize - headroomBytes;
-  });
+  }
 }
 
 /** An outbox in memory for when the storage cannot be trusted: bounded by `limitBytes` alone. */

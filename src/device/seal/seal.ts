@@ -6,13 +6,14 @@ import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Statement } from "../../protocol/sealed/body.ts";
+import type { Adopted } from "../../protocol/sealed/pairing.ts";
 import { ready } from "../../protocol/sealed/sodium.ts";
 import { decodeBeacon } from "../../protocol/wire/beacon.ts";
 import type { Keyring } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { type Recording, type SealedClip, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
-import { type Notebook, readNotebook } from "./notebook.ts";
+import { type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
 import { findHead, finishOpenClips } from "./recovery.ts";
 
 export type { Recording, SealedClip };
@@ -54,8 +55,8 @@ export type SealerOptions = {
 const beaconIntervalMs = 15 * 60_000;
 /** Throws Failure "absent" when nobody has adopted the camera: then there is nobody to seal to. */
 export async function openSealer(options: SealerOptions): Promise<Sealer> {
-  const { keyring, outbox, clock, onProblem, fault } = options;
-  const { identity, adopted, sign } = keyring;
+  const { keyring, outbox, fault } = options;
+  const { adopted } = keyring;
   if (!adopted) {
     throw new Failure("absent", "this camera has no owner yet", {
       hint: "Make one: obscura-camera identity -o camera.json, obscura-phone adopt camera.json -o owner.json, obscura-camera adopt owner.json",
@@ -64,6 +65,22 @@ export async function openSealer(options: SealerOptions): Promise<Sealer> {
   await ready();
   const isKept = outbox.kind === "folder";
   const folder = isKept ? await openDurable(options.folder, { fault }) : readOnly(options.folder);
+  try {
+    return await openIn(folder, adopted, options);
+  } catch (error) {
+    await folder.close().catch(() => {});
+    throw error;
+  }
+}
+
+async function openIn(
+  folder: NotebookFolder & Pick<DurableFolder, "close">,
+  adopted: Adopted,
+  options: SealerOptions,
+): Promise<Sealer> {
+  const { keyring, outbox, clock, onProblem } = options;
+  const { identity, sign } = keyring;
+  const isKept = outbox.kind === "folder";
   const where = { camera: identity.camera, suite: nodeSuite, outbox };
   const { notebook, reopened } = await findHead(where, folder, identity.incarnation);
   // Nothing of such a run will be remembered: the next must not open the same incarnation again.
@@ -137,8 +154,7 @@ export async function openSealer(options: SealerOptions): Promise<Sealer> {
       }
       closed ??= (async () => {
         clearInterval(timer);
-        await journal.close();
-        await folder.close();
+        await journal.close().finally(() => folder.close());
       })();
       return closed;
     },
@@ -151,7 +167,7 @@ export function notebookOf(folder: string): Promise<Notebook | undefined> {
 }
 
 /** A folder that is read and never written: a failing card, or somebody else's to write. */
-function readOnly(folder: string): Pick<DurableFolder, "read" | "write" | "close"> {
+function readOnly(folder: string): NotebookFolder & Pick<DurableFolder, "close"> {
   return {
     read: (name) =>
       readFile(join(folder, name)).catch((cause) => {

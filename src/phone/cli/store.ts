@@ -1,5 +1,5 @@
 import type { Stats } from "node:fs";
-import { chmod, lstat, open, readFile, rm, stat } from "node:fs/promises";
+import { chmod, lstat, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
 import { Reader, Writer } from "../../base/pure/bytes.ts";
@@ -8,7 +8,6 @@ import { random, sizes } from "../../protocol/sealed/sodium.ts";
 import type { VaultStore, Wrapped } from "../vault.ts";
 
 const keyFile = "key";
-const lockFile = "lock";
 const vaultFile = (generation: number) => `vault.${generation}`;
 
 export type Home = VaultStore & AsyncDisposable;
@@ -17,19 +16,21 @@ export type Home = VaultStore & AsyncDisposable;
  * The vault as two files of one folder (0700, files 0600): `vault.N`, sealed, and `key`, which holds
  * N and the wrapping key. A save writes vault.N+1, then replaces `key`: that rename is the one step
  * that counts. Then the old key's bytes are overwritten where they lay (as far as the medium does
- * that: flash may keep a copy that only its controller can reach) and vault.N goes.
+ * that: flash may keep a copy that only its controller can reach) and vault.N goes. One program at a
+ * time: two that save at once would lose the keys of one. Throws Failure "busy".
  */
 export async function openHome(path: string, warn: (text: string) => void): Promise<Home> {
   const folder = await openDurable(path);
-  await tighten(path, await folder.list(), warn);
-  await lock(path);
+  try {
+    await tighten(path, await folder.list(), warn);
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
   return {
     load: () => load(folder),
     replace: (wrapped) => replace(folder, wrapped),
-    [Symbol.asyncDispose]: async () => {
-      await rm(join(path, lockFile), { force: true });
-      await folder.close();
-    },
+    [Symbol.asyncDispose]: () => folder.close(),
   };
 }
 
@@ -82,7 +83,7 @@ async function tighten(path: string, names: string[], warn: (text: string) => vo
     await chmod(file, mode);
   };
   for (const name of names) {
-    if (name !== keyFile && name !== lockFile && !/^vault\.\d+$/.test(name)) continue;
+    if (name !== keyFile && !/^vault\.\d+$/.test(name)) continue;
     const file = join(path, name);
     const found = await lstat(file);
     if (!found.isFile()) continue;
@@ -91,37 +92,5 @@ async function tighten(path: string, names: string[], warn: (text: string) => vo
     // A folder that was made here is 0700 from its first moment.
     if (isKey) await shut(path, await stat(path), 0o700);
     await shut(file, found, 0o600);
-  }
-}
-
-/** One program at a time: two that save at once would lose the keys of one. */
-async function lock(path: string): Promise<void> {
-  const file = join(path, lockFile);
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      const handle = await open(file, "wx", 0o600);
-      await handle.writeFile(String(process.pid));
-      await handle.close();
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
-    const holder = Number(await readFile(file, "utf8").catch(() => ""));
-    if (holder > 0 && isAlive(holder)) {
-      throw new Failure("busy", `another obscura-phone (process ${holder}) is using ${path}`, {
-        hint: "Try again when it is done",
-      });
-    }
-    await rm(file, { force: true });
-  }
-  throw new Failure("busy", `${file} cannot be taken`);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

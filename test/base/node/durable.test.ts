@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
@@ -126,6 +127,47 @@ suite("durable", (test) => {
     assert.equal(await folder.list(), ["y"]);
     assert.equal(await readdir(home.path), ["y"]);
     await folder.close();
+  });
+
+  test("a second one is refused before it touches a draft of the first", async () => {
+    await using home = await temporaryFolder();
+    const seen: unknown[] = [];
+    const folder = await openDurable(home.path);
+    await writeFile(join(home.path, ".unfinished-x"), "being written");
+    seen.push(await failureOf(openDurable(home.path)));
+    const link = `${home.path}/../${home.path.split("/").at(-1)}`;
+    seen.push(await failureOf(openDurable(link)));
+    for (const failure of seen) assert.ok(isFailure(failure, "busy"));
+    assert.equal(await readdir(home.path), [".unfinished-x"]);
+    await folder.close();
+    await (await openDurable(home.path)).close();
+    assert.equal(await readdir(home.path), []);
+  });
+
+  test("the lock goes with whoever held it, however it ended", async () => {
+    await using home = await temporaryFolder();
+    const module = new URL("../../../src/base/node/durable.js", import.meta.url).href;
+    const script = `
+      const { openDurable } = await import(${JSON.stringify(module)});
+      await openDurable(${JSON.stringify(home.path)});
+      console.log("held");
+      setInterval(() => {}, 1000);`;
+    const holder = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await new Promise((resolve) => holder.stdout.once("data", resolve));
+    assert.ok(isFailure(await failureOf(openDurable(home.path)), "busy"));
+    holder.kill("SIGKILL");
+    await new Promise((resolve) => holder.once("close", resolve));
+    await (await openDurable(home.path)).close();
+  });
+
+  test("a folder that cannot be opened keeps no lock", async () => {
+    await using home = await temporaryFolder();
+    await writeFile(join(home.path, ".unfinished-x"), "");
+    const path = home.path;
+    assert.ok(isFailure(await failureOf(openDurable(path, { fault: failAt("unlink", false) }))));
+    await (await openDurable(path)).close();
   });
 
   test("a time that is asked for is the file's", async () => {

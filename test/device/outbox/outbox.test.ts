@@ -272,6 +272,7 @@ suite("outbox", (test) => {
           const { sealer, outbox } = await startSealer(home.path, { outboxFault: fault });
           const failure = await sealer.clip(recording(4)).catch((error: unknown) => error);
           assert.ok(isStorageFailure(failure), String(failure));
+          assert.ok(isStorageFailure(await sealer.close().catch((error: unknown) => error)));
           await outbox.close();
           const again = await startSealer(home.path);
           const { clip } = await again.sealer.clip(recording(1));
