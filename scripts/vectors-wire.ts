@@ -9,6 +9,7 @@ import { mailboxOf } from "../src/protocol/wire/name.ts";
 import { encodePart, type PartFields } from "../src/protocol/wire/part.ts";
 import { type Kind, kinds, type Sign, signObject } from "../src/protocol/wire/signature.ts";
 import { type Vector, writeVectors } from "./vectors.ts";
+import { askVectors, listingVectors } from "./vectors-mailbox.ts";
 import { nameVectors, requestVectors } from "./vectors-text.ts";
 
 // Makes the vectors of the wire formats: node dist/scripts/vectors-wire.js
@@ -300,6 +301,8 @@ export function wireVectors(): Record<string, Vector[]> {
     door: doorVectors(),
     name: nameVectors(),
     request: requestVectors(),
+    ask: askVectors(),
+    listing: listingVectors(),
   };
 }
 

@@ -20,6 +20,8 @@ export type FailureOptions = {
   errno?: string;
   /** For decoders: which check said no ("length", "version", "signature", ...). Vectors name it. */
   stage?: string;
+  /** When the other side said how long to wait before asking again. */
+  retryAfterMs?: number;
 };
 
 /** The one error class of Obscura. */
@@ -30,6 +32,7 @@ export class Failure extends Error {
   readonly syscall: string | undefined;
   readonly errno: string | undefined;
   readonly stage: string | undefined;
+  readonly retryAfterMs: number | undefined;
 
   constructor(kind: FailureKind, message: string, options: FailureOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -38,6 +41,7 @@ export class Failure extends Error {
     this.syscall = options.syscall;
     this.errno = options.errno;
     this.stage = options.stage;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 
