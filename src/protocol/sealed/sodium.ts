@@ -1,5 +1,5 @@
 import sodium from "libsodium-wrappers";
-import { fromText, Writer } from "../../base/pure/bytes.ts";
+import { concat, fromText, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 
 /**
@@ -23,6 +23,8 @@ export const sizes = {
   signPublicKey: 32,
   signSecret: 32,
   signature: 64,
+  exchangeKey: 32,
+  blake: 64,
 } as const;
 
 /** The longest plain text of one AEAD call, with room for a chunk's own head. */
@@ -159,6 +161,62 @@ export function verify(key: Uint8Array, message: Uint8Array, signature: Uint8Arr
     return sodium.crypto_sign_verify_detached(signature, message, key);
   } catch {
     return false;
+  }
+}
+
+/** A fresh X25519 key pair. */
+export function exchangePair(): Pair {
+  const { publicKey, privateKey } = sodium.crypto_box_keypair();
+  return { publicKey, secret: privateKey };
+}
+
+/** The X25519 public key of a secret. */
+export function exchangePublicKey(secret: Uint8Array): Uint8Array {
+  demand(secret, sizes.exchangeKey, "X25519 secret");
+  return sodium.crypto_scalarmult_base(secret);
+}
+
+/** X25519; a public key of small order, whose result is zero for every secret, is refused. */
+export function exchange(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
+  demand(secret, sizes.exchangeKey, "X25519 secret");
+  demand(publicKey, sizes.exchangeKey, "X25519 public key");
+  try {
+    return sodium.crypto_scalarmult(secret, publicKey);
+  } catch (cause) {
+    throw new Failure("corrupt", "an X25519 key of small order", { stage: "key", cause });
+  }
+}
+
+/** BLAKE2b-512 over the pieces in order, without key or salt. */
+export function blake2b(...pieces: readonly Uint8Array[]): Uint8Array {
+  return sodium.crypto_generichash(sizes.blake, concat(pieces), null);
+}
+
+/** ChaCha20-Poly1305 of RFC 8439; a key seals with each 12-byte nonce once. */
+export function encryptChaCha(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plain: Uint8Array,
+  additional: Uint8Array,
+): Uint8Array {
+  demand(key, sizes.key, "key");
+  if (plain.length > longestBytes) throw new Failure("misuse", "more than one AEAD call may take");
+  return sodium.crypto_aead_chacha20poly1305_ietf_encrypt(plain, additional, null, nonce, key);
+}
+
+/** The plain text, or null when anything is not as it was sealed. */
+export function decryptChaCha(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  sealed: Uint8Array,
+  additional: Uint8Array,
+): Uint8Array | null {
+  demand(key, sizes.key, "key");
+  if (sealed.length < sizes.tag || sealed.length > longestBytes + sizes.tag) return null;
+  try {
+    return sodium.crypto_aead_chacha20poly1305_ietf_decrypt(null, sealed, additional, nonce, key);
+  } catch {
+    return null;
   }
 }
 
