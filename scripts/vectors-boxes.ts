@@ -125,6 +125,7 @@ const statements: readonly Statement[] = [
   { kind: "setting", name: "detect.threshold", value: "0.5", version: 2 },
   { kind: "day-closed", day: 12 },
   { kind: "watched", phone: hash, how: "live", state: "started" },
+  { kind: "nonce", phone: hash, number: 7, nonce: bytesOf(5, 16) },
 ];
 const bodyOf = (statement: Statement) => ({
   ...{ wallMs: 1_700_000_000_000, clockTrusted: true, statement },
@@ -303,10 +304,12 @@ export function commandVectors(): Vector[] {
     sealCommand(one, publicKey(), by).bytes;
   const erase: Action = { kind: "erase", replaces: 2 };
   const live = command({ kind: "live", nonce: bytesOf(6, 16), viewer: publicKey() });
+  const ask = command({ kind: "ask", replaces: 0 });
   const bytes = seal(tombstone);
   return [
     well("well-tombstone", bytes, tombstone),
     well("well-live", seal(live), live),
+    well("well-ask", seal(ask), ask),
     refused("box-flipped", "box", put(bytes, 3000, 1, 2)),
     refused("slots-0", "slots", put(bytes, 1143, 0), "corrupt"),
     refused("length-slot-missing", "length", put(bytes, 1143, 2)),

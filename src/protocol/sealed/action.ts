@@ -30,7 +30,9 @@ export type Action =
   /** More keys (supply.md); `replaces` is the batch before. */
   | ({ kind: "supply"; supply: Uint8Array } & Lasting)
   /** Forgets everything and returns to the state of a new board; `replaces` the member list. */
-  | ({ kind: "erase" } & Lasting);
+  | ({ kind: "erase" } & Lasting)
+  /** Asks for the nonce that a fleeting command has to quote; the log answers. `replaces` is 0. */
+  | ({ kind: "ask" } & Lasting);
 
 /** Numbers from 128 on may be skipped by a camera that does not know them. */
 const numbers = {
@@ -42,6 +44,7 @@ const numbers = {
   tombstone: 6,
   supply: 7,
   erase: 8,
+  ask: 9,
 } as const satisfies Record<Action["kind"], number>;
 
 export function encodeAction(action: Action): { kind: number; bytes: Uint8Array } {
@@ -55,6 +58,7 @@ export function encodeAction(action: Action): { kind: number; bytes: Uint8Array 
       break;
     case "snapshot":
     case "erase":
+    case "ask":
       break;
     case "setting":
       writer.bytes16(fromText(action.name)).bytes16(fromText(action.value));
@@ -106,6 +110,8 @@ function readAction(number: number, reader: Reader): Action {
       return { kind: "supply", ...lasting(), supply: rest() };
     case numbers.erase:
       return { kind: "erase", ...lasting() };
+    case numbers.ask:
+      return { kind: "ask", ...lasting() };
     default:
       throw new Failure("refused", `a command of kind ${number}`, {
         stage: number < 128 ? "action" : "skipped",

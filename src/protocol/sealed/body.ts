@@ -80,12 +80,15 @@ const kinds = {
   setting: define(14, { name: text(64), value: text(4096), version: u32 }),
   /** Nothing will be sealed to keys of this day any more. */
   "day-closed": define(15, { day: u32 }),
-  /** Somebody looks, or has stopped. */
+  /** Somebody looks, or has stopped; `clip` holds what a snapshot showed. */
   watched: define(16, {
     phone: key,
     how: oneOf("live", "talk", "snapshot"),
     state: oneOf("started", "ended"),
+    clip: optional(clip),
   }),
+  /** The answer to `ask`: what a fleeting command has to quote within 30 s. */
+  nonce: define(17, { phone: key, number: integer(), nonce: bytes(16) }),
 } as const;
 
 function define<F extends Parameters<typeof object>[0]>(number: number, fields: F) {

@@ -215,7 +215,7 @@ export type Gate = {
 export function admit(command: Command, gate: Gate): "do" | "done" {
   const { action, phone, number } = command;
   const role = gate.role(phone);
-  const viewersMay = action.kind === "live" || action.kind === "snapshot";
+  const viewersMay = ["live", "snapshot", "ask"].includes(action.kind);
   if (role !== "owner" && !(role === "viewer" && viewersMay)) {
     throw new Failure("denied", `a ${action.kind} command from a phone that may not`, {
       stage: "role",

@@ -48,6 +48,8 @@ const statements: Statement[] = [
   { kind: "setting", name: "detect.threshold", value: "0.5", version: 2 },
   { kind: "day-closed", day: 12 },
   { kind: "watched", phone: key, how: "live", state: "started" },
+  { kind: "watched", phone: key, how: "snapshot", state: "ended", clip },
+  { kind: "nonce", phone: key, number: 7, nonce: pattern(16) },
 ];
 
 function body(statement: Statement): Body & { statement: Statement } {

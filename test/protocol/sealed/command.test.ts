@@ -54,6 +54,7 @@ const actions: Action[] = [
   { kind: "tombstone", replaces: 0, clip, keyIds: [pattern(16, 5), pattern(16, 7)] },
   { kind: "supply", replaces: 2, supply: pattern(500_000) },
   { kind: "erase", replaces: 3 },
+  { kind: "ask", replaces: 0 },
 ];
 
 function command(action: Action, change: Partial<Command> = {}): Command {
@@ -144,7 +145,7 @@ suite("command", (test) => {
       role: (phone) => (phone[0] === 1 ? "owner" : phone[0] === 2 ? "viewer" : undefined),
       highest: (phone) => (phone[1] === 1 ? 4 : undefined),
       nonceAgeMs: (given) => (given[0] === 9 ? undefined : (given[0] ?? 0) * 10_000),
-      version: (action) => (action.kind === "tombstone" ? 0 : 3),
+      version: ({ kind }) => (kind === "tombstone" || kind === "ask" ? 0 : 3),
     };
     const from = (role: number, seen: number) => Uint8Array.of(role, seen, ...pattern(30));
     const with9 = (age: number) => Uint8Array.of(age, ...pattern(15));
@@ -158,6 +159,8 @@ suite("command", (test) => {
     refused("role", () => ask(erase, from(3, 0)));
     refused("role", () => ask({ kind: "talk", nonce: with9(1), viewer }, from(2, 0)));
     assert.is(ask({ kind: "live", nonce: with9(1), viewer }, from(2, 0)), "do");
+    assert.is(ask({ kind: "ask", replaces: 0 }, from(2, 0)), "do");
+    refused("role", () => ask({ kind: "ask", replaces: 0 }, from(3, 0)));
     assert.is(ask({ kind: "snapshot", nonce: with9(2) }), "do");
     assert.is(nonceLifeMs, 30_000);
     refused("nonce", () => ask({ kind: "snapshot", nonce: with9(3) }));
@@ -176,7 +179,7 @@ suite("command", (test) => {
       const boxes = [actions[3], actions[5]].map((action) =>
         sealCommand(command(action as Action, { phone: key }), receiving.publicKey, quick),
       );
-      const plains = [1, 3, 4, 5, 6, 7, 8].map((kind) => plainOf(kind, key, true));
+      const plains = [1, 3, 4, 5, 6, 7, 8, 9].map((kind) => plainOf(kind, key, true));
       fuzz({
         name: "command",
         seeds: [...boxes.map(({ bytes }) => bytes), ...plains],
