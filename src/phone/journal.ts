@@ -4,9 +4,10 @@ import type { Body, Statement } from "../protocol/sealed/body.ts";
 import { EpochReader, openEpoch } from "../protocol/sealed/epoch.ts";
 import { MembershipHistory, verifyFirst } from "../protocol/sealed/membership.ts";
 import { type Beacon, verifyBeacon } from "../protocol/wire/beacon.ts";
-import { checkLink, type Entry, verifyEntry } from "../protocol/wire/entry.ts";
-import { type EntryName, type Name, printName } from "../protocol/wire/name.ts";
+import { type Entry, verifyEntry } from "../protocol/wire/entry.ts";
+import { type Name, printName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
+import { findChain, type Verified } from "./chain.ts";
 import { type Fault, faultOf, judge } from "./fault.ts";
 import type { Link } from "./link.ts";
 import type { CameraKeys } from "./vault.ts";
@@ -29,8 +30,6 @@ export type Journal = {
   /** Epoch keys that were not in the vault yet. */
   readonly found: readonly { opening: Uint8Array; key: Uint8Array }[];
 };
-
-type Verified = Entry & { hash: Uint8Array; name: EntryName };
 
 /** Fetches, verifies and reads a camera's whole log. */
 export async function readJournal(
@@ -80,47 +79,6 @@ function take<T>(act: () => T, name: Name, faults: Fault[]): T | undefined {
     faults.push(faultOf(error, printName(name)));
     return undefined;
   }
-}
-
-/** The branch with the newest entry, or of two the one that the vault knows; names the rest. */
-function findChain(entries: readonly Verified[], faults: Fault[]): Verified[] {
-  const byHash = new Map(entries.map((entry) => [toHex(entry.hash), entry]));
-  const newest = (list: Verified[]) =>
-    list.reduce<Verified | undefined>(
-      (best, one) => (!best || one.sequence > best.sequence ? one : best),
-      undefined,
-    );
-  const chain: Verified[] = [];
-  let at = newest([...byHash.values()]);
-  while (at) {
-    chain.unshift(at);
-    const parent = byHash.get(toHex(at.previous));
-    if (at.sequence === 0) break;
-    if (!parent) {
-      const { sequence } = at;
-      const below = newest([...byHash.values()].filter((one) => one.sequence < sequence));
-      const from = below ? below.sequence + 1 : 0;
-      if (from < sequence) {
-        const text = `log entries ${from} to ${sequence - 1} are missing`;
-        faults.push({ severity: "loss", kind: "gap", text, sequence: from });
-      }
-      at = below;
-    } else {
-      try {
-        checkLink(at, parent);
-      } catch (error) {
-        faults.push({ ...faultOf(error, printName(at.name)), sequence: at.sequence });
-      }
-      at = parent;
-    }
-  }
-  const taken = new Set(chain.map(({ hash }) => toHex(hash)));
-  for (const [hash, { sequence, name }] of byHash) {
-    if (taken.has(hash)) continue;
-    const text = `log entry ${sequence} has a second version: the log was forked`;
-    faults.push({ severity: "lie", kind: "fork", text, sequence, name: printName(name) });
-  }
-  return chain;
 }
 
 /** Holds the chain against the newest entry ever seen, and against the camera's beacon. */
@@ -210,10 +168,10 @@ function date(chain: readonly Verified[], bodies: readonly (Body | undefined)[])
     const mends = body && !body.clockTrusted && anchor && entry.uptimeMs <= anchor.uptimeMs;
     const wallMs =
       mends && anchor ? anchor.wallMs - (anchor.uptimeMs - entry.uptimeMs) : body?.wallMs;
-    records.unshift({ entry, body, wallMs, clockTrusted: body?.clockTrusted === true || !!mends });
+    records.push({ entry, body, wallMs, clockTrusted: body?.clockTrusted === true || !!mends });
     if (body?.statement.kind === "started") anchor = undefined;
   }
-  return records;
+  return records.reverse();
 }
 
 /** Every readable statement of one kind, with its record. */

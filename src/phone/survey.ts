@@ -95,7 +95,9 @@ function groupParts(names: readonly Name[]): Map<string, PartName[]> {
   for (const name of names) {
     if (name.kind !== "part") continue;
     const id = toHex(name.clip);
-    groups.set(id, [...(groups.get(id) ?? []), name]);
+    const group = groups.get(id);
+    if (group) group.push(name);
+    else groups.set(id, [name]);
   }
   for (const group of groups.values()) group.sort((a, b) => a.number - b.number);
   return groups;
@@ -153,7 +155,11 @@ async function choose(
   add: Add,
 ): Promise<PartName[]> {
   const rivals = new Map<number, PartName[]>();
-  for (const part of listed) rivals.set(part.number, [...(rivals.get(part.number) ?? []), part]);
+  for (const part of listed) {
+    const here = rivals.get(part.number);
+    if (here) here.push(part);
+    else rivals.set(part.number, [part]);
+  }
   const chosen: PartName[] = [];
   let wanted: Uint8Array | undefined;
   for (const number of [...rivals.keys()].sort((a, b) => b - a)) {
@@ -162,12 +168,12 @@ async function choose(
     const one = here.find(({ hash }) => wanted && equal(hash, wanted)) ?? here[0];
     if (!one) continue;
     if (here.length > 1) add("lie", "fork", `part ${number} is there in ${here.length} versions`);
-    chosen.unshift(one);
+    chosen.push(one);
     // Fetched for its previous hash only where there is a choice to make.
     const choice = (rivals.get(number - 1)?.length ?? 0) > 1;
     wanted = choice ? await previousOf(one, link) : undefined;
   }
-  return chosen;
+  return chosen.reverse();
 }
 
 async function previousOf(name: PartName, link: Link): Promise<Uint8Array | undefined> {

@@ -1,5 +1,15 @@
 import { execFile } from "node:child_process";
-import { chmod, cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  cp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import * as assert from "uvu/assert";
@@ -276,8 +286,49 @@ suite("obscura-phone", (test) => {
       await cp(world.outbox, copy, { recursive: true });
       await writeFile(join(copy, ".unfinished-entry"), "");
       await writeFile(join(copy, "journal.json"), "{}");
+      // A pipe that nobody writes to, under a name that is asked for though it is not listed.
+      await run("mkfifo", [join(copy, "beacon")]);
       const verified = await phone(world.home, "verify", "--from", copy);
       assert.is(verified.code, 0, verified.out);
+    },
+    slow,
+  );
+
+  test(
+    "pipes, links and endless files in the place of objects stall nothing and pass for nothing",
+    async () => {
+      await using world = await pairedWorld();
+      await world.camera.record({ film });
+      const copy = join(world.path, "copy");
+      await cp(world.outbox, copy, { recursive: true });
+      await symlink(copy, join(world.path, "link"));
+      const [part = "", other = ""] = (await readdir(copy)).filter((one) =>
+        one.startsWith("part."),
+      );
+      const at = join(copy, part);
+      const bytes = await readFile(at);
+      const faults = async () => {
+        const { code, out, err } = await phone(
+          world.home,
+          "verify",
+          "--from",
+          join(world.path, "link"),
+          "--json",
+        );
+        assert.ok(out.startsWith("{"), err);
+        return [code, ...JSON.parse(out).faults.map((one: { kind: string }) => one.kind)];
+      };
+      assert.equal(await faults(), [0]);
+      await rm(at);
+      await run("mkfifo", [at]);
+      assert.equal((await faults()).slice(0, 2), [3, "withheld"]);
+      await rm(at);
+      await symlink(join(copy, other), at);
+      assert.equal((await faults()).slice(0, 2), [3, "withheld"]);
+      await rm(at);
+      await writeFile(at, bytes);
+      await truncate(at, 2 ** 40);
+      assert.is((await faults())[0], 3);
     },
     slow,
   );

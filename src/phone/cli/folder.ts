@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { chown, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../../base/pure/failure.ts";
@@ -7,7 +8,14 @@ import type { Link } from "../link.ts";
 /** No object is longer than a part of 1 MiB; more is cut off, and is refused for its hash. */
 const mostBytes = 1024 * 1024 + 1;
 
-/** An outbox, or a copy of one, as a phone sees it. */
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+/** A camera that starts in the meantime clears unfinished files away; once may be. */
+const mostTries = 3;
+
+/**
+ * An outbox, or a copy of one, as a phone sees it. Plain files only: what else lies there (a link, a
+ * pipe that nobody writes to) is as good as not there.
+ */
 export async function openFolder(path: string): Promise<Link> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) {
@@ -18,9 +26,9 @@ export async function openFolder(path: string): Promise<Link> {
   return {
     list: async () => {
       const names: Name[] = [];
-      for (const file of await readdir(path)) {
+      for (const file of await readdir(path, { withFileTypes: true })) {
         try {
-          names.push(fromFileName(file));
+          if (file.isFile()) names.push(fromFileName(file.name));
         } catch {
           // Files that are nobody's: `obscura-camera check` names them.
         }
@@ -29,20 +37,30 @@ export async function openFolder(path: string): Promise<Link> {
     },
     get: (name) => read(join(path, toFileName(name))),
     put: async ({ name, bytes }) => {
-      await write(path, toFileName(name), bytes, found);
+      for (let tries = 1; ; tries++) {
+        try {
+          return await write(path, toFileName(name), bytes, found);
+        } catch (error) {
+          const isCleared = (error as NodeJS.ErrnoException).code === "ENOENT";
+          if (!isCleared || tries === mostTries) throw error;
+        }
+      }
     },
   };
 }
 
 async function read(file: string): Promise<Uint8Array | undefined> {
-  const handle = await open(file, "r").catch((error) => {
-    if (error.code === "ENOENT") return undefined;
+  // Without O_NONBLOCK a pipe would be waited for before anybody could see that it is one.
+  const handle = await open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch((error) => {
+    if (["ENOENT", "ELOOP", "ENXIO"].includes(error.code)) return undefined;
     const hint = "Run it as the user that the folder belongs to";
     throw new Failure("denied", `${file} cannot be read`, { cause: error, hint });
   });
   if (!handle) return undefined;
   try {
-    const { size } = await handle.stat();
+    const found = await handle.stat();
+    if (!found.isFile()) return undefined;
+    const { size } = found;
     const bytes = new Uint8Array(Math.min(size, mostBytes));
     let at = 0;
     while (at < bytes.length) {
@@ -68,7 +86,9 @@ async function write(
   { uid, gid }: { uid: number; gid: number },
 ): Promise<void> {
   const draft = join(path, `.unfinished-${name}`);
-  const handle = await open(draft, "w", 0o600).catch((cause) => {
+  // Of a phone that was killed; somebody else's link there must not be written through.
+  await rm(draft, { force: true });
+  const handle = await open(draft, "wx", 0o600).catch((cause) => {
     const hint = "Run it as the user that the folder belongs to";
     throw new Failure("denied", `nothing can be written to ${path}`, { cause, hint });
   });
