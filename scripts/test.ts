@@ -41,6 +41,11 @@ export function readCount(output: string): Count | undefined {
   return { passed, failed: total - passed, skipped };
 }
 
+/** The lines for people: uvu prints its dots without a line's end, so they may begin in its midst. */
+export function readNotes(output: string): string[] {
+  return output.match(/(?:^skipped|measured): .*$/gm) ?? [];
+}
+
 /** What is wrong with a file that ended so, or undefined when it is well. */
 export function findFault(exit: string, count: Count | undefined): string | undefined {
   if (exit !== "exit 0") return exit;
@@ -106,8 +111,7 @@ async function main(): Promise<number> {
     const name = relative(values.root, outcome.file);
     const rest = skipped > 0 ? `, ${skipped} skipped` : "";
     console.log(`${outcome.fault ? "FAILED" : "ok"} ${name}: ${passed} passed${rest}`);
-    for (const line of outcome.output.match(/^(skipped|measured): .*$/gm) ?? [])
-      console.log(`  ${line}`);
+    for (const line of readNotes(outcome.output)) console.log(`  ${line}`);
     if (outcome.fault) console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
   };
   const worker = async (files: string[]) => {

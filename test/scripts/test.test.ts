@@ -69,6 +69,14 @@ suite("scripts/test", (test) => {
     assert.match(output, /^0 passed, 0 failed, 1 skipped$/m);
   });
 
+  test("shows what was measured, also behind the dots of the tests before", async () => {
+    const body = `test("a", () => {}); test("b", () => { console.log("measured: b 2 ms"); });
+      test("c", () => { console.log("\\nmeasured: c 3 ms"); });`;
+    const { code, output } = await run({ measuring: wrapped(body) });
+    assert.is(code, 0, output);
+    assert.match(output, /^ {2}measured: b 2 ms\n {2}measured: c 3 ms$/m);
+  });
+
   test("counts what passed and what was skipped, and says why", async () => {
     const { code, output } = await run({
       good,

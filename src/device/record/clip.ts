@@ -301,7 +301,7 @@ function encoderInput(first: Shape, { fps, halfSize }: ClipOptions) {
 }
 
 function describe(
-  { incident, fps, firstSeenUs, about, clock }: ClipOptions,
+  { incident, fps, firstSeenUs, about, clock, encoder }: ClipOptions,
   startUs: number,
   size: { width: number; height: number },
 ): OpeningDetails {
@@ -312,6 +312,7 @@ function describe(
     incident,
     ...size,
     fps,
+    codec: encoder.codec,
     preRollMs: Math.max(0, Math.round((firstSeenUs - startUs) / 1000)),
   };
 }

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { nodeSuite } from "../../base/node/crypto.ts";
+import { programVersion } from "../../base/node/program.ts";
 import { equal, toHex } from "../../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import {
@@ -34,7 +35,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     const given = readArguments(argv);
     if (given === "help") voice.print(help);
-    else if (given === "version") voice.print(`${await readVersion()}\n`);
+    else if (given === "version") voice.print(`${await programVersion()}\n`);
     else return await run(given, voice);
     return codes.well;
   } catch (error) {
@@ -43,11 +44,6 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (!isFailure(error) && error instanceof Error) voice.warn(error.stack ?? "");
     return isFailure(error, "misuse") ? codes.misuse : codes.failed;
   }
-}
-
-async function readVersion(): Promise<string> {
-  const file = new URL("../../../../package.json", import.meta.url);
-  return JSON.parse(await readFile(file, "utf8")).version;
 }
 
 async function run(given: Arguments, voice: Voice): Promise<number> {

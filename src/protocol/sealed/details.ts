@@ -40,7 +40,7 @@ const opening = object({
   width: side,
   height: side,
   fps: number(0.01, 1000),
-  /** RFC 6381 codec string, where the encoder's answer was already known. */
+  /** RFC 6381 codec string, as the encoder was when it was tried; the clip's own init is what counts. */
   codec: optional(text(64)),
   camera: optional(text(64)),
   model: object({ id: text(64), precision: oneOf("fp32", "int8") }),

@@ -78,6 +78,7 @@ suite("device/record/record", (test) => {
         "wall time",
       );
       assert.equal(opening?.zones, ["door"]);
+      assert.is(opening?.codec, realEncoder.codec);
       const kinds = pieces.map((p) => p.kind);
       assert.equal(kinds.slice(0, 3).toSorted(), ["init", "thumbnail", "thumbnail"]);
       assert.is(kinds[3], "fragment");
