@@ -162,12 +162,15 @@ function pairingVectors(): Record<string, Vector[]> {
     ...{ membership: membership.bytes, supply: encodeSupply(supply, owner).bytes },
     ...{ mailbox: mailboxOf(root.publicKey, nodeSuite) },
     doors: encodeDoorList(door, root).bytes,
+    relays: ["https://relay.example", "http://[fd00::2]:8470/cams"],
   };
   const { bytes } = encodeAdoption(adoption, owner);
+  const alone = { ...adoption, relays: [] };
   const input = { expectedIdentity: toHex(known.bytes) };
   const list = 4 + 96 + 4;
   const supplyAt = list + adoption.membership.length + 4;
   const mailboxAt = supplyAt + adoption.supply.length;
+  const relayAt = mailboxAt + 32 + 4 + adoption.doors.length + 1;
   const refused = { kind: "refused" } as const;
   return {
     identity: [
@@ -181,6 +184,7 @@ function pairingVectors(): Record<string, Vector[]> {
     ],
     adoption: [
       well("well", adoptionKind, bytes, input, adoption),
+      well("well-without-relay", adoptionKind, encodeAdoption(alone, owner).bytes, input, alone),
       ...refusals(adoptionKind, input, bytes, owner, [
         { name: "camera-another", expect: "camera", ...refused, edit: (b) => void b.set(other, 4) },
         { name: "identity-another", expect: "identity", ...refused, edit: put(36, 1, 2, 3) },
@@ -189,6 +193,12 @@ function pairingVectors(): Record<string, Vector[]> {
         { name: "incarnation-of-supply", expect: "incarnation", edit: put(supplyAt + 71, 1) },
         { name: "mailbox-another", expect: "mailbox", edit: put(mailboxAt, 1, 2) },
         { name: "length-of-list", expect: "length", edit: put(list - 4, 0, 0, 0x20, 1) },
+        { name: "count-of-relays", expect: "count", edit: put(relayAt - 1, 9) },
+        { name: "length-of-relay", expect: "length", edit: put(relayAt, 2, 1) },
+        { name: "relay-of-another-scheme", expect: "relay", edit: put(relayAt + 2, 72) },
+        { name: "relay-with-a-slash-at-its-end", expect: "relay", edit: put(relayAt + 22, 47) },
+        { name: "relay-with-a-control-character", expect: "relay", edit: put(relayAt + 22, 10) },
+        { name: "text-of-relay", expect: "text", edit: put(relayAt + 22, 0xff) },
         { name: "length-of-supply", expect: "length", edit: put(supplyAt - 4, 255) },
       ]),
     ],

@@ -23,6 +23,8 @@ export type AdoptOptions = {
   /** What the owner calls the camera; its own name unless given. */
   readonly name: string | undefined;
   readonly nowMs: number;
+  /** Addresses of the relays that hold the mailbox (pairing.md), the preferred one first. */
+  readonly relays?: readonly string[];
   readonly suite: Suite;
   readonly supply?: { readonly oneTime: number; readonly days: number };
   /** Called as keys are made: two thousand of them take a second or more. */
@@ -54,6 +56,7 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
     });
   }
   const camera = known ?? newCamera(vault, identity, options);
+  if (options.relays) camera.relays = [...options.relays];
   const owner: Sign = (message) => sign(vault.content.phone, message);
   const phone = vault.content.phoneKey;
   const supply = makeKeys(camera, options);
@@ -76,6 +79,7 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
       ...{ camera: camera.id, identity: identity.hash, owner: phone },
       ...{ membership: camera.membership, supply: encoded.bytes },
       ...{ mailbox: mailboxOf(root, suite), doors: encodeDoorList(list, byRoot).bytes },
+      relays: camera.relays ?? [],
     },
     { sign: owner, suite },
   );

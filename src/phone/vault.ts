@@ -55,6 +55,8 @@ const camera = object({
   /** The mailbox is named after this key, made for it alone; so is the key that signs requests. */
   root: seed,
   request: seed,
+  /** Where the mailbox is, as the newest adoption says. */
+  relays: optional(list(text(512), 8)),
   membership: bytes(1, 8192),
   batch: u32,
   nextIndex: u32,

@@ -65,6 +65,7 @@ export async function makeOwner(
       membership: encodeMembership(found(camera, phone.publicKey, "owner"), by).bytes,
       mailbox: mailboxOf(root.publicKey, nodeSuite),
       doors: doors.bytes,
+      relays: ["http://127.0.0.1:8470"],
     },
     by,
   );

@@ -2,6 +2,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Failure } from "../../base/pure/failure.ts";
+import { mostRelays, relayOf } from "../../protocol/sealed/pairing.ts";
 import { mostOneTime } from "../../protocol/sealed/supply.ts";
 
 export const help = `usage: obscura-phone [--home DIR] COMMAND ...
@@ -25,6 +26,8 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   -o PATH        file to write; of several clips the folder to write them into
   --name NAME    what to call the camera (adopt)
   --phone NAME   what to call this phone (adopt, the first time)
+  --relay URL    where the sealed clips go, such as https://relay.example (adopt; up to eight
+                 of them, the preferred one first)
   --keys N       one-time keys to hand out (adopt; default 2000, one is spent with each clip)
   --all          every clip that opens (export, thumbnail)
   --json         one JSON document on standard output
@@ -61,6 +64,7 @@ export type Arguments = {
   name: string | undefined;
   phone: string | undefined;
   keys: number | undefined;
+  relays: string[] | undefined;
   all: boolean;
   frame: boolean;
   force: boolean;
@@ -83,6 +87,7 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
+    relays: values.relay === undefined ? undefined : readRelays(values.relay),
     ...{ all, frame, force, json },
   };
 }
@@ -100,6 +105,7 @@ function parse(argv: readonly string[]) {
         name: { type: "string" },
         phone: { type: "string" },
         keys: { type: "string" },
+        relay: { type: "string", multiple: true },
         all: { type: "boolean", default: false },
         frame: { type: "boolean", default: false },
         force: { type: "boolean", default: false },
@@ -120,6 +126,22 @@ function readKeys(text: string): number {
     throw new Failure("misuse", `--keys ${text}: a number from 1 to ${mostOneTime} was expected`);
   }
   return keys;
+}
+
+function readRelays(texts: readonly string[]): string[] {
+  const relays = texts.map((text) => {
+    const relay = relayOf(text);
+    if (relay === undefined) {
+      throw new Failure("misuse", `--relay ${text}: this is not the address of a relay`, {
+        hint: "Write it as https://relay.example:8443 or http://192.168.1.2:8470",
+      });
+    }
+    return relay;
+  });
+  if (relays.length > mostRelays || new Set(relays).size < relays.length) {
+    throw new Failure("misuse", `--relay: up to ${mostRelays} different addresses`);
+  }
+  return relays;
 }
 
 function isCommand(text: string | undefined): text is Command {

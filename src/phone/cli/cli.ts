@@ -156,6 +156,7 @@ async function adopt(
   let shownAt = 0;
   const adopted = await adoptCamera(vault, {
     ...{ identity, name: given.name, nowMs: Date.now(), suite: nodeSuite },
+    ...(given.relays ? { relays: given.relays } : {}),
     supply: { ...firstSupply, ...(given.keys === undefined ? {} : { oneTime: given.keys }) },
     onProgress: (made, of) => {
       if (made - shownAt < 50) return;

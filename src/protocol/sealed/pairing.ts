@@ -1,5 +1,6 @@
 import { equal, fromText, Reader, toText } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
+import { parseRelay } from "../wire/client.ts";
 import { type DoorList, verifyDoorList } from "../wire/door.ts";
 import {
   hashBytes,
@@ -43,11 +44,17 @@ export type Adoption = {
   supply: Uint8Array;
   mailbox: Uint8Array; // 32 bytes
   doors: Uint8Array; // its door list
+  relays: readonly string[]; // where the mailbox is, the first that answers; may be none
 };
 
 const nameBytes = 64;
 const doorsBytes = 64 * 1024;
 const membershipBytes = 8192;
+export const mostRelays = 8;
+const relayBytes = 512;
+/** The longest adoption: what a camera makes room for before it reads one. */
+export const longestAdoptionBytes: number =
+  longestSupplyBytes + membershipBytes + doorsBytes + mostRelays * (2 + relayBytes) + 512;
 
 export function encodeIdentity(identity: Identity, { sign, suite }: { sign: Sign; suite: Suite }) {
   const bytes = writeEnvelope(identityKind)
@@ -84,7 +91,7 @@ export function verifyIdentity(bytes: Uint8Array, suite: Suite): Identity & { ha
 }
 
 export function encodeAdoption(adoption: Adoption, { sign, suite }: { sign: Sign; suite: Suite }) {
-  const bytes = writeEnvelope(adoptionKind)
+  const writer = writeEnvelope(adoptionKind)
     .raw(adoption.camera)
     .raw(adoption.identity)
     .raw(adoption.owner)
@@ -92,8 +99,9 @@ export function encodeAdoption(adoption: Adoption, { sign, suite }: { sign: Sign
     .bytes32(adoption.supply)
     .raw(adoption.mailbox)
     .bytes32(adoption.doors)
-    .raw(new Uint8Array(signatureBytes))
-    .done();
+    .u8(adoption.relays.length);
+  for (const relay of adoption.relays) writer.bytes16(fromText(relay));
+  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
   decodeAdoption(bytes);
   return { bytes, hash: signObject(adoptionKind, bytes, sign, suite) };
 }
@@ -108,9 +116,32 @@ export function decodeAdoption(bytes: Uint8Array): Adoption {
   const supply = reader.bytes32(longestSupplyBytes);
   const mailbox = reader.take(hashBytes);
   const doors = reader.bytes32(doorsBytes);
+  const count = reader.u8();
+  if (count > mostRelays) throw reader.refuse("count", `${count} relays, at most ${mostRelays}`);
+  const relays: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const relay = toText(reader.bytes16(relayBytes));
+    if (relays.includes(relay) || relay !== relayOf(relay)) {
+      throw reader.refuse("relay", "an adoption with something else than the address of a relay");
+    }
+    relays.push(relay);
+  }
   reader.take(signatureBytes);
   reader.end();
-  return { camera, identity, owner, membership, supply, mailbox, doors };
+  return { camera, identity, owner, membership, supply, mailbox, doors, relays };
+}
+
+/**
+ * A relay's address in the one form in which an adoption holds it, or undefined for what is none:
+ * no slash at its end, no port that the scheme implies.
+ */
+export function relayOf(address: string): string | undefined {
+  try {
+    const { origin, prefix } = parseRelay(address);
+    return origin + prefix;
+  } catch {
+    return undefined;
+  }
 }
 
 /** An adoption with everything in it opened and checked. */
@@ -123,6 +154,7 @@ export type Adopted = {
   readonly mailbox: Uint8Array;
   readonly doors: DoorList;
   readonly doorsBytes: Uint8Array;
+  readonly relays: readonly string[];
   readonly hash: Uint8Array;
 };
 
@@ -138,7 +170,7 @@ export function verifyAdoption(
 ): Adopted {
   const { camera, incarnation } = identity;
   const adoption = decodeAdoption(bytes);
-  const { owner, mailbox } = adoption;
+  const { owner, mailbox, relays } = adoption;
   if (!equal(adoption.camera, camera)) throw refuse("camera", "an adoption of another camera");
   if (!equal(adoption.identity, identity.hash)) {
     throw refuse("identity", "an adoption of another identity of this camera");
@@ -153,7 +185,7 @@ export function verifyAdoption(
     throw refuse("door", "a mailbox that does not let this camera in");
   }
   return {
-    ...{ owner, membership, supply, mailbox, doors, hash },
+    ...{ owner, membership, supply, mailbox, doors, relays, hash },
     membershipBytes: adoption.membership,
     supplyBytes: adoption.supply,
     doorsBytes: adoption.doors,

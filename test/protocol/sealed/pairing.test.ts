@@ -13,6 +13,7 @@ import {
   identityKind,
   parsePairingFile,
   printPairingFile,
+  relayOf,
   verifyAdoption,
   verifyIdentity,
 } from "../../../src/protocol/sealed/pairing.ts";
@@ -56,6 +57,7 @@ function adoptionOf(camera: Signer, owner: Signer, change: Change = {}, lister =
     supply: encodeSupply(supply, owner).bytes,
     mailbox: mailboxOf(root.key, owner.suite),
     doors: encodeDoorList(list, root).bytes,
+    relays: ["https://relay.example", "http://192.168.1.2:8470/cams"],
     ...change.adoption,
   };
 }
@@ -84,6 +86,25 @@ suite("pairing", (test) => {
     assert.equal(adopted.owner, owner.key);
     assert.is(adopted.supply.oneTime.length, 1);
     assert.is(adopted.membership.version, 1);
+  });
+
+  test("relays have one form each, and at most eight are taken", () => {
+    const relays = Array.from({ length: 8 }, (_, i) => `http://10.0.0.${i + 1}:8470`);
+    assert.equal(adopt({ adoption: { relays } }).relays, relays);
+    assert.equal(adopt({ adoption: { relays: [] } }).relays, []);
+    refused("count", () => adopt({ adoption: { relays: [...relays, "http://10.0.0.9"] } }));
+    for (const relay of [
+      ...["", "relay.example", "ftp://relay.example", "http://relay.example/", "http://a b"],
+      ...["http://relay.example:80", "https://relay.example:443", "HTTP://relay.example"],
+      ...["http://ada:word@relay.example", "http://relay.example/?a", "http://relay.example/#a"],
+      ...["http://relay.example/..", "http://relay.example\n"],
+    ]) {
+      refused("relay", () => adopt({ adoption: { relays: [relay] } }));
+    }
+    refused("relay", () => adopt({ adoption: { relays: ["http://a", "http://b", "http://a"] } }));
+    refused("length", () => adopt({ adoption: { relays: [`http://a/${"b".repeat(512)}`] } }));
+    assert.is(relayOf("https://relay.example:443/"), "https://relay.example");
+    assert.is(relayOf("relay.example"), undefined);
   });
 
   test("an adoption that does not fit the camera or itself is refused", () => {
@@ -169,7 +190,7 @@ suite("pairing", (test) => {
       },
       reaches: [
         ...["taken", "length", "version", "suite", "kind", "flags", "camera", "identity"],
-        ...["signature", "mailbox", "owner", "parent", "phone"],
+        ...["signature", "mailbox", "owner", "parent", "phone", "relay"],
       ],
     });
   });
