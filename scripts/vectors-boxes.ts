@@ -23,8 +23,12 @@ import { cameraSeed } from "./vectors-wire.ts";
 // Vectors of what is sealed, made with chosen randomness, and of what is inside.
 
 const bytesOf = (value: number, length: number) => new Uint8Array(length).fill(value);
-const camera = { ...ed25519Signer(cameraSeed), suite: nodeSuite };
-const owner = { ...ed25519Signer(bytesOf(0x44, 32)), suite: nodeSuite };
+const camera = { ...ed25519Signer(cameraSeed), suite: nodeSuite, writer: bytesOf(0, 32) };
+const signer = (seed: Uint8Array) => {
+  const pair = ed25519Signer(seed);
+  return { ...pair, suite: nodeSuite, writer: pair.publicKey };
+};
+const owner = signer(bytesOf(0x44, 32));
 const secret = bytesOf(0x66, 32);
 const publicKey = () => kemPublicKey(secret);
 
@@ -121,11 +125,13 @@ const statements: readonly Statement[] = [
   { kind: "problem", code: "storage", text: "The card failed" },
   { kind: "incarnation-opened", head: { incarnation: 0, sequence: 4, hash }, reason: "behind" },
   { kind: "command-done", phone: hash, number: 7, action: "tombstone", refused: "role" },
-  { kind: "tombstone-done", clip, keyIds: [] },
+  { kind: "tombstone-done", tombstone: bytesOf(5, 1181) },
   { kind: "setting", name: "detect.threshold", value: "0.5", version: 2 },
   { kind: "day-closed", day: 12 },
   { kind: "watched", phone: hash, how: "live", state: "started" },
   { kind: "nonce", phone: hash, number: 7, nonce: bytesOf(5, 16) },
+  { kind: "tombstone-confirmed", confirmation: bytesOf(6, 190) },
+  { kind: "checkpointed", checkpoint: bytesOf(7, 216) },
 ];
 const bodyOf = (statement: Statement) => ({
   ...{ wallMs: 1_700_000_000_000, clockTrusted: true, statement },
@@ -299,7 +305,7 @@ export function commandVectors(): Vector[] {
     const about = { camera: camera.publicKey, incarnation: 1, phone: owner.publicKey, number: 5 };
     return { ...about, head, action, ...change };
   };
-  const tombstone = command({ kind: "tombstone", replaces: 0, clip, keyIds: [bytesOf(3, 16)] });
+  const tombstone = command({ kind: "tombstone", replaces: 0, tombstone: bytesOf(3, 200) });
   const seal = (one: ReturnType<typeof command>, by = owner) =>
     sealCommand(one, publicKey(), by).bytes;
   const erase: Action = { kind: "erase", replaces: 2 };

@@ -20,8 +20,7 @@ import { kemPublicKey, ready } from "../src/protocol/sealed/sodium.ts";
 import { encodeSupply, type Supply, supplyKind } from "../src/protocol/sealed/supply.ts";
 import { encodeDoorList } from "../src/protocol/wire/door.ts";
 import { mailboxOf } from "../src/protocol/wire/name.ts";
-import type { Kind } from "../src/protocol/wire/signature.ts";
-import { describe, type Vector, writeVectors } from "./vectors.ts";
+import { type Vector, wellVector as well, writeVectors } from "./vectors.ts";
 import {
   bodyVectors,
   chunkVectors,
@@ -31,6 +30,7 @@ import {
   epochVectors,
   stanzaVectors,
 } from "./vectors-boxes.ts";
+import { checkpointVectors, confirmationVectors, tombstoneVectors } from "./vectors-phones.ts";
 import { cameraSeed, put, type Refusal, refusals, rootSeed } from "./vectors-wire.ts";
 
 // Makes the vectors of the sealed formats: node dist/scripts/vectors-sealed.js
@@ -42,17 +42,6 @@ const owner = { ...ed25519Signer(ownerSeed), suite: nodeSuite };
 const root = { ...ed25519Signer(rootSeed), suite: nodeSuite };
 const other = ed25519Signer(new Uint8Array(32).fill(0x55)).publicKey;
 const bytesOf = (value: number, length: number) => new Uint8Array(length).fill(value);
-
-function well(
-  name: string,
-  { word }: Kind,
-  bytes: Uint8Array,
-  input: Record<string, string>,
-  fields: unknown,
-): Vector {
-  const header = { object: word, expect: "well", ...input, ...describe(fields) };
-  return { name, header, bytes, raw: false };
-}
 
 function supplyVectors(): Vector[] {
   const key = (value: number) => kemPublicKey(bytesOf(value, 32));
@@ -97,6 +86,11 @@ function membershipVectors(): Vector[] {
     { phone: other, role: "viewer", name: "Béla’s phone" },
   ]);
   const { bytes } = encodeMembership(second, owner);
+  const withKit: Membership = follow({ ...first, hash: made.hash }, owner.publicKey, [
+    ...first.members,
+    { phone: other, role: "kit", name: "on paper" },
+  ]);
+  const kit = encodeMembership(withKit, owner);
   const input = { expectedCamera: toHex(camera.publicKey) };
   const later = { ...input, expectedParent: toHex(made.bytes) };
   // One member: 75 is its key, 107 its role, 108 the length of its name.
@@ -114,7 +108,7 @@ function membershipVectors(): Vector[] {
     { name: "suite-demanded-0", expect: "suite", edit: put(72, 0) },
     { name: "count-above-limit", expect: "count", edit: put(73, 33) },
     { name: "role-0", expect: "role", edit: put(106, 0) },
-    { name: "role-3", expect: "role", edit: put(106, 3) },
+    { name: "role-4", expect: "role", edit: put(106, 4) },
     { name: "owner-none", expect: "owner", edit: put(106, 2) },
     { name: "key-of-small-order", expect: "key", edit: put(74, ...bytesOf(0, 32)) },
     { name: "length-of-name", expect: "length", edit: put(107, 65) },
@@ -140,6 +134,7 @@ function membershipVectors(): Vector[] {
   return [
     well("well-first", membershipKind, made.bytes, input, first),
     well("well-next", membershipKind, bytes, later, second),
+    well("well-with-kit", membershipKind, kit.bytes, later, withKit),
     ...refusals(membershipKind, input, made.bytes, owner, list),
     ...next.filter(({ name }) => name.startsWith("next-")),
   ];
@@ -219,6 +214,9 @@ export async function sealedVectors(): Promise<Record<string, Vector[]>> {
     chunk: chunkVectors(),
     clip: clipVectors(),
     command: commandVectors(),
+    tombstone: tombstoneVectors(),
+    confirmation: confirmationVectors(),
+    checkpoint: checkpointVectors(),
   };
 }
 

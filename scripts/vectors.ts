@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toHex } from "../src/base/pure/bytes.ts";
+import type { Kind } from "../src/protocol/wire/signature.ts";
 
 /** One case of a format: what the header says, and the bytes it says it of. */
 export type Vector = {
@@ -12,6 +13,18 @@ export type Vector = {
   /** Whether the bytes stand in the file as they are (text) or in hexadecimal. */
   raw: boolean;
 };
+
+/** A signed object that verifies, with what it was made for and its fields as header lines. */
+export function wellVector(
+  name: string,
+  { word }: Kind,
+  bytes: Uint8Array,
+  input: Record<string, string>,
+  fields: unknown,
+): Vector {
+  const header = { object: word, expect: "well", ...input, ...describe(fields) };
+  return { name, header, bytes, raw: false };
+}
 
 /** The file of a vector: header lines, a blank line, the bytes. */
 export function printVector({ header, bytes, raw }: Vector): Uint8Array {

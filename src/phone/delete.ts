@@ -2,8 +2,9 @@ import { equal, toHex } from "../base/pure/bytes.ts";
 import { isFailure } from "../base/pure/failure.ts";
 import { sealCommand } from "../protocol/sealed/command.ts";
 import { verifyIdentity } from "../protocol/sealed/pairing.ts";
-import { sign, wipe } from "../protocol/sealed/sodium.ts";
+import { sign, signPublicKey, wipe } from "../protocol/sealed/sodium.ts";
 import { keyIdOf } from "../protocol/sealed/stanza.ts";
+import { encodeTombstone } from "../protocol/sealed/tombstone.ts";
 import type { PartName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { openStart } from "./clips.ts";
@@ -38,19 +39,24 @@ export async function deleteClips(
   const { phone, phoneKey } = vault.content;
   const announced = statements(survey.journal, "receiving-key").at(-1)?.statement.publicKey;
   const receiving = announced ?? verifyIdentity(camera.identity, suite).receiving;
+  const signer = { sign: (message: Uint8Array) => sign(phone, message), suite };
   for (const { id, confirmed, parts } of clips) {
     const keyIds = told.get(toHex(id))?.started?.keyIds ?? [];
     if (!confirmed) {
+      const { bytes: tombstone } = encodeTombstone(
+        { camera: camera.id, clip: id, phone: phoneKey, atMs: nowMs, keyIds },
+        signer,
+      );
       // Of the time, so that a vault put back from a backup goes on above what it had sent.
       camera.commandNumber = Math.max(camera.commandNumber + 1, nowMs);
       const command = sealCommand(
         {
           ...{ camera: camera.id, incarnation: camera.head?.incarnation ?? camera.incarnation },
           ...{ phone: phoneKey, number: camera.commandNumber, head: camera.head },
-          action: { kind: "tombstone", replaces: 0, clip: id, keyIds },
+          action: { kind: "tombstone", replaces: 0, tombstone },
         },
         receiving,
-        { sign: (message) => sign(phone, message), suite },
+        { ...signer, writer: signPublicKey(camera.request) },
       );
       await link.put(command);
     }

@@ -1,4 +1,5 @@
 import { toHex } from "../base/pure/bytes.ts";
+import { decodeTombstone } from "../protocol/sealed/tombstone.ts";
 import { type Journal, type Record, statements } from "./journal.ts";
 
 /** All that the log says of one clip. */
@@ -39,7 +40,11 @@ export function readTold(journal: Journal): Map<string, Told> {
     }
   }
   for (const { statement } of statements(journal, "tombstone-done")) {
-    about(statement.clip).gone = true;
+    try {
+      about(decodeTombstone(statement.tombstone).clip).gone = true;
+    } catch {
+      // Said of no clip; deletions.ts names it.
+    }
   }
   return clips;
 }

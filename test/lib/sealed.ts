@@ -7,11 +7,18 @@ import type { Sign, Suite } from "../../src/protocol/wire/signature.ts";
 export { fixedRandom, nodeSuite };
 
 /** Somebody who signs. */
-export type Signer = { readonly key: Uint8Array; readonly sign: Sign; readonly suite: Suite };
+export type Signer = {
+  readonly key: Uint8Array;
+  readonly sign: Sign;
+  readonly suite: Suite;
+  /** Its key in the door list; the same here, where no relay looks. */
+  readonly writer: Uint8Array;
+};
 
 export function signer(): Signer {
   const { publicKey, secret } = signPair();
-  return { key: publicKey, sign: (message) => sign(secret, message), suite: nodeSuite };
+  const by = { sign: (message: Uint8Array) => sign(secret, message), suite: nodeSuite };
+  return { key: publicKey, writer: publicKey, ...by };
 }
 
 export const opening: OpeningDetails = {

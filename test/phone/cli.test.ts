@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import * as assert from "uvu/assert";
 import { openCommand } from "../../src/protocol/sealed/command.ts";
+import { verifyTombstone } from "../../src/protocol/sealed/tombstone.ts";
 import { fromFileName } from "../../src/protocol/wire/name.ts";
 import { testFilm } from "../fakes/film.ts";
 import { nodeSuite, pattern } from "../lib/sealed.ts";
@@ -212,8 +213,10 @@ suite("obscura-phone", (test) => {
       const bytes = await readFile(join(outbox, file));
       const command = openCommand(bytes, [camera.receiving], expected, nodeSuite);
       assert.ok(command?.action.kind === "tombstone" && name.kind === "box");
-      assert.is(Buffer.from(command.action.clip).toString("hex"), id);
-      assert.is(command.action.keyIds.length, 1);
+      const { tombstone } = command.action;
+      const { clip, keyIds } = verifyTombstone(tombstone, camera.signer.publicKey, nodeSuite);
+      assert.is(Buffer.from(clip).toString("hex"), id);
+      assert.is(keyIds.length, 1);
 
       const after = await world.run("clips");
       assert.match(after.out, /deleted here, waits for the camera/);
@@ -224,7 +227,7 @@ suite("obscura-phone", (test) => {
       // Said again it is sent again, with a higher number.
       assert.is((await world.run("delete", id)).code, 0);
       assert.is((await readdir(outbox)).filter((one) => one.startsWith("box.")).length, 2);
-      await camera.say({ kind: "tombstone-done", clip: command.action.clip, keyIds: [] });
+      await camera.say({ kind: "tombstone-done", tombstone });
       assert.match((await world.run("clips")).out, / deleted\n/);
     },
     slow,

@@ -10,6 +10,7 @@ import { openHome } from "../../src/phone/cli/store.ts";
 import { deleteClips } from "../../src/phone/delete.ts";
 import { unwrapVault, Vault, type Wrapped } from "../../src/phone/vault.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
+import { encodeTombstone } from "../../src/protocol/sealed/tombstone.ts";
 import { printName } from "../../src/protocol/wire/name.ts";
 import { pattern } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
@@ -100,7 +101,9 @@ suite("vault", (test) => {
     const [first] = parts;
     assert.ok(first);
     objects.delete(printName(first.name));
-    await camera.say({ kind: "tombstone-done", clip, keyIds: [] });
+    const liar = { camera: camera.signer.publicKey, clip, phone: camera.signer.publicKey };
+    const { bytes: tombstone } = encodeTombstone({ ...liar, atMs: 1, keyIds: [] }, camera.signer);
+    await camera.say({ kind: "tombstone-done", tombstone });
     await camera.say({ kind: "lost", reason: "full", clips: [{ clip, parts: 1 }] });
     await camera.say({ kind: "day-closed", day: 0 });
     const partly = await look();

@@ -1,8 +1,6 @@
 import { fromText, Reader, toText, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
-import { clipIdBytes } from "../wire/name.ts";
 import { sizes } from "./sodium.ts";
-import { idBytes, mostStanzas } from "./stanza.ts";
 
 // What a command asks for. Specification: command.md.
 
@@ -25,14 +23,18 @@ export type Action =
   | ({ kind: "setting"; name: string; value: string } & Lasting)
   /** The next member list (membership.md). */
   | ({ kind: "membership"; list: Uint8Array } & Lasting)
-  /** Deletes one clip: every phone destroys what opens it. */
-  | ({ kind: "tombstone"; clip: Uint8Array; keyIds: readonly Uint8Array[] } & Lasting)
+  /** Deletes one clip: every phone destroys what opens it (tombstone.md). */
+  | ({ kind: "tombstone"; tombstone: Uint8Array } & Lasting)
   /** More keys (supply.md); `replaces` is the batch before. */
   | ({ kind: "supply"; supply: Uint8Array } & Lasting)
   /** Forgets everything and returns to the state of a new board; `replaces` the member list. */
   | ({ kind: "erase" } & Lasting)
   /** Asks for the nonce that a fleeting command has to quote; the log answers. `replaces` is 0. */
-  | ({ kind: "ask" } & Lasting);
+  | ({ kind: "ask" } & Lasting)
+  /** What opened these clips is destroyed on this phone: a confirmation (tombstone.md). */
+  | ({ kind: "confirm"; confirmation: Uint8Array } & Lasting)
+  /** A signed head that stands for all entries up to it (checkpoint.md). */
+  | ({ kind: "checkpoint"; checkpoint: Uint8Array } & Lasting);
 
 /** Numbers from 128 on may be skipped by a camera that does not know them. */
 const numbers = {
@@ -45,6 +47,8 @@ const numbers = {
   supply: 7,
   erase: 8,
   ask: 9,
+  confirm: 10,
+  checkpoint: 11,
 } as const satisfies Record<Action["kind"], number>;
 
 export function encodeAction(action: Action): { kind: number; bytes: Uint8Array } {
@@ -67,11 +71,16 @@ export function encodeAction(action: Action): { kind: number; bytes: Uint8Array 
       writer.raw(action.list);
       break;
     case "tombstone":
-      writer.raw(action.clip).u8(action.keyIds.length);
-      for (const id of action.keyIds) writer.raw(id);
+      writer.raw(action.tombstone);
       break;
     case "supply":
       writer.raw(action.supply);
+      break;
+    case "confirm":
+      writer.raw(action.confirmation);
+      break;
+    case "checkpoint":
+      writer.raw(action.checkpoint);
       break;
   }
   return { kind: numbers[action.kind], bytes: writer.done() };
@@ -105,24 +114,21 @@ function readAction(number: number, reader: Reader): Action {
     case numbers.membership:
       return { kind: "membership", ...lasting(), list: rest() };
     case numbers.tombstone:
-      return { kind: "tombstone", ...lasting(), ...readTombstone(reader) };
+      return { kind: "tombstone", ...lasting(), tombstone: rest() };
     case numbers.supply:
       return { kind: "supply", ...lasting(), supply: rest() };
     case numbers.erase:
       return { kind: "erase", ...lasting() };
     case numbers.ask:
       return { kind: "ask", ...lasting() };
+    case numbers.confirm:
+      return { kind: "confirm", ...lasting(), confirmation: rest() };
+    case numbers.checkpoint:
+      return { kind: "checkpoint", ...lasting(), checkpoint: rest() };
     default:
       throw new Failure("refused", `a command of kind ${number}`, {
         stage: number < 128 ? "action" : "skipped",
         hint: "Update this program",
       });
   }
-}
-
-function readTombstone(reader: Reader): { clip: Uint8Array; keyIds: Uint8Array[] } {
-  const clip = reader.take(clipIdBytes);
-  const count = reader.u8();
-  if (count > mostStanzas) throw reader.refuse("count", `a tombstone with ${count} keys`);
-  return { clip, keyIds: Array.from({ length: count }, () => reader.take(idBytes)) };
 }

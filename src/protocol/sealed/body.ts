@@ -16,6 +16,7 @@ import {
 } from "./json.ts";
 import { sizes } from "./sodium.ts";
 import { idBytes, mostStanzas } from "./stanza.ts";
+import { confirmationBytes, tombstoneBytes } from "./tombstone.ts";
 
 // What log entries say. Specification: body.md. How they are sealed: epoch.ts.
 
@@ -74,8 +75,8 @@ const kinds = {
     action: text(32),
     refused: optional(text(256)),
   }),
-  /** The camera's copy of a clip is gone. */
-  "tombstone-done": define(13, { clip, keyIds }),
+  /** The camera's copy of a clip is gone, as this tombstone asked (tombstone.md). */
+  "tombstone-done": define(13, { tombstone: bytes(1, tombstoneBytes) }),
   /** A setting in force from now on. */
   setting: define(14, { name: text(64), value: text(4096), version: u32 }),
   /** Nothing will be sealed to keys of this day any more. */
@@ -89,6 +90,10 @@ const kinds = {
   }),
   /** The answer to `ask`: what a fleeting command has to quote within 30 s. */
   nonce: define(17, { phone: key, number: integer(), nonce: bytes(16) }),
+  /** A phone says that what opened these clips is destroyed there (tombstone.md). */
+  "tombstone-confirmed": define(18, { confirmation: bytes(1, confirmationBytes) }),
+  /** An owner's signed head, which stands for the entries up to it (checkpoint.md). */
+  checkpointed: define(19, { checkpoint: bytes(1, 1024) }),
 } as const;
 
 function define<F extends Parameters<typeof object>[0]>(number: number, fields: F) {

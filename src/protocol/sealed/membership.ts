@@ -22,7 +22,8 @@ import {
 
 export const membershipKind: Kind = { word: "membership", number: 18 };
 
-export type Role = "owner" | "viewer";
+/** A kit opens what was sealed since it was made and lets a new owner in; it asks for nothing else. */
+export type Role = "owner" | "viewer" | "kit";
 export type Member = {
   phone: Uint8Array; // 32 bytes, Ed25519
   role: Role;
@@ -34,12 +35,12 @@ export type Membership = {
   parent: Uint8Array; // hash of the version before, zero for version 1
   minimumSuite: number; // never goes down
   members: readonly Member[]; // by rising phone
-  signer: Uint8Array; // an owner of the parent version, of this one for version 1
+  signer: Uint8Array; // an owner or the kit of the parent version, an owner of this one for version 1
 };
 
 export const mostMembers = 32;
 const nameBytes = 64;
-const roles: readonly Role[] = ["owner", "viewer"];
+const roles: readonly Role[] = ["owner", "viewer", "kit"];
 
 export function encodeMembership(list: Membership, { sign, suite }: { sign: Sign; suite: Suite }) {
   const writer = writeEnvelope(membershipKind)
@@ -143,7 +144,8 @@ function verifyBy(
   suite: Suite,
 ): Version {
   if (!equal(list.camera, camera)) throw refuse("camera", "a member list of another camera");
-  if (roleOf(authority, list.signer) !== "owner") {
+  const role = roleOf(authority, list.signer);
+  if (role !== "owner" && !(role === "kit" && list !== authority)) {
     throw refuse("owner", "a member list signed by somebody who was no owner");
   }
   return { ...list, hash: verifyObject(membershipKind, bytes, list.signer, suite) };

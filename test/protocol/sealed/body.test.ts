@@ -16,6 +16,7 @@ import {
 } from "../../../src/protocol/sealed/epoch.ts";
 import { kemPair, random, ready } from "../../../src/protocol/sealed/sodium.ts";
 import { keyFingerprint } from "../../../src/protocol/sealed/stanza.ts";
+import { confirmationBytes } from "../../../src/protocol/sealed/tombstone.ts";
 import { verifyBeacon } from "../../../src/protocol/wire/beacon.ts";
 import { checkLink, type Entry, verifyEntry } from "../../../src/protocol/wire/entry.ts";
 import { fuzz } from "../../lib/fuzz.ts";
@@ -44,12 +45,14 @@ const statements: Statement[] = [
     head: { incarnation: 0, sequence: 4, hash: key },
   },
   { kind: "command-done", phone: key, number: 7, action: "tombstone" },
-  { kind: "tombstone-done", clip, keyIds: [] },
+  { kind: "tombstone-done", tombstone: pattern(1181) },
   { kind: "setting", name: "detect.threshold", value: "0.5", version: 2 },
   { kind: "day-closed", day: 12 },
   { kind: "watched", phone: key, how: "live", state: "started" },
   { kind: "watched", phone: key, how: "snapshot", state: "ended", clip },
   { kind: "nonce", phone: key, number: 7, nonce: pattern(16) },
+  { kind: "tombstone-confirmed", confirmation: pattern(confirmationBytes) },
+  { kind: "checkpointed", checkpoint: pattern(216) },
 ];
 
 function body(statement: Statement): Body & { statement: Statement } {
@@ -90,11 +93,11 @@ suite("body", (test) => {
   });
 
   test("Node's own byte arrays are bytes like any", () => {
-    const clip = Buffer.from(pattern(16));
-    const plain = encodeBody(body({ kind: "tombstone-done", clip, keyIds: [clip] }));
+    const tombstone = Buffer.from(pattern(16));
+    const plain = encodeBody(body({ kind: "tombstone-done", tombstone }));
     const { statement } = decodeBody(plain, true);
     assert.ok(statement.kind === "tombstone-done");
-    assert.equal(statement.keyIds[0], pattern(16));
+    assert.equal(statement.tombstone, pattern(16));
   });
 
   test("a kind that is not known: an update when it is critical, else skipped", () => {

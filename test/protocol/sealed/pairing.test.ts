@@ -168,7 +168,7 @@ suite("pairing", (test) => {
   test("fuzz", () => {
     const quick = (seed: number): Signer => {
       const key = pattern(32, seed);
-      return { key, sign: quickSign(key), suite: quickSuite };
+      return { key, writer: key, sign: quickSign(key), suite: quickSuite };
     };
     const [cam, own] = [quick(3), quick(5)];
     const made = identityOf(cam).bytes;

@@ -7,6 +7,7 @@ import { ed25519Signer, nodeSuite } from "../../../src/base/node/crypto.ts";
 import { fromHex, Reader } from "../../../src/base/pure/bytes.ts";
 import { Failure } from "../../../src/base/pure/failure.ts";
 import { type Body, decodeBody, encodeBody } from "../../../src/protocol/sealed/body.ts";
+import { encodeCheckpoint, verifyCheckpoint } from "../../../src/protocol/sealed/checkpoint.ts";
 import { ChunkOpener } from "../../../src/protocol/sealed/chunk.ts";
 import { type ClipStart, readStart } from "../../../src/protocol/sealed/clip.ts";
 import { openCommand } from "../../../src/protocol/sealed/command.ts";
@@ -38,6 +39,12 @@ import {
   unwrap,
 } from "../../../src/protocol/sealed/stanza.ts";
 import { encodeSupply, verifySupply } from "../../../src/protocol/sealed/supply.ts";
+import {
+  encodeConfirmation,
+  encodeTombstone,
+  verifyConfirmation,
+  verifyTombstone,
+} from "../../../src/protocol/sealed/tombstone.ts";
 import { verifyEntry } from "../../../src/protocol/wire/entry.ts";
 import { decodePart, partBytes } from "../../../src/protocol/wire/part.ts";
 import { suite } from "../../lib/suite.ts";
@@ -84,6 +91,20 @@ const openers: Record<string, (vector: Vector) => Opened> = {
     verifyAdoption(bytes, identity, nodeSuite);
     const fields = decodeAdoption(bytes);
     return { fields, again: encodeAdoption(fields, owner).bytes };
+  },
+  tombstone: ({ header, bytes }) => {
+    const of = input(header, "expectedCamera");
+    const { hash: _, ...fields } = verifyTombstone(bytes, of, nodeSuite);
+    return { fields, again: encodeTombstone(fields, owner).bytes };
+  },
+  confirmation: ({ header, bytes }) => {
+    const of = input(header, "expectedCamera");
+    const { hash: _, ...fields } = verifyConfirmation(bytes, of, nodeSuite);
+    return { fields, again: encodeConfirmation(fields, owner).bytes };
+  },
+  checkpoint: ({ header, bytes }) => {
+    const fields = verifyCheckpoint(bytes, input(header, "expectedCamera"), nodeSuite);
+    return { fields, again: encodeCheckpoint(fields, owner).bytes };
   },
   details: ({ header, bytes }) => {
     if (header.object === "opening") return { fields: decodeOpening(bytes) };
@@ -170,7 +191,10 @@ function openClip(header: Record<string, string>, slices: Iterable<Uint8Array>):
 }
 
 /** Where every proper prefix can be tried: the others have 64 KiB and more. */
-const short = ["supply", "membership", "identity", "adoption", "body", "stanza", "epoch"];
+const short = [
+  ...["supply", "membership", "identity", "adoption", "body", "stanza", "epoch"],
+  ...["tombstone", "confirmation", "checkpoint"],
+];
 
 suite("sealed vectors", (test) => {
   for (const [object, open] of Object.entries(openers)) {
