@@ -109,7 +109,7 @@ function newCamera(vault: Vault, identity: Identity, options: AdoptOptions): Cam
       epochs: [],
       clips: [],
     },
-    ...{ deleted: [], commandNumber: 0 },
+    ...{ deleted: [], commandNumber: 0, relays: [], outgoing: [] },
   };
   vault.content.cameras.push(camera);
   return camera;

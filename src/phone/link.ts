@@ -1,12 +1,64 @@
 import type { Sealed } from "../protocol/sealed/sealed.ts";
-import type { Name } from "../protocol/wire/name.ts";
+import { type Name, printName } from "../protocol/wire/name.ts";
+
+/** Which names: those that begin with `under` and come after `after` in text order. */
+export type Range = {
+  /** Whole fields of a name: "entry/", "box/<writer>/"; everything without. */
+  readonly under?: string;
+  readonly after?: string;
+  /** The first so many at most; without it all there are. */
+  readonly limit?: number;
+};
 
 /** Where a camera's objects lie for a phone: a folder, a relay. Trusted with nothing. */
 export type Link = {
-  /** Every name there, in no order that may be relied on. A hint: see `find`. */
-  list(): Promise<Name[]>;
-  /** The bytes under a name, unchecked; undefined when there is nothing. */
+  /** For people: the folder's path, the relay's address. */
+  readonly where: string;
+  /** A relay says when it has something new; a folder has to be looked into. */
+  readonly kind: "folder" | "relay";
+  /** Names in text order. A hint: what is left out may be there all the same. */
+  list(range?: Range): Promise<Name[]>;
+  /** The bytes under a name, unchecked, at most as long as its kind; undefined when there is nothing. */
   get(name: Name): Promise<Uint8Array | undefined>;
   /** Durable there when it resolves. */
   put(object: Sealed): Promise<void>;
+  /** Takes one's own object away again, where this may be done. */
+  remove?(name: Name): Promise<void>;
+  /**
+   * Resolves when there may be something new under `under` after `after`, at most after `waitMs`;
+   * rejects with the signal's reason.
+   */
+  wait?(range: Range, waitMs: number, signal: AbortSignal): Promise<void>;
 };
+
+/** The part of `names` that a range means, in text order. */
+export function inRange(
+  names: Iterable<Name>,
+  { under = "", after = "", limit }: Range = {},
+): Name[] {
+  const found: { text: string; name: Name }[] = [];
+  for (const name of names) {
+    const text = printName(name);
+    if (text > after && text.startsWith(under)) found.push({ text, name });
+  }
+  found.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
+  return found.slice(0, limit).map(({ name }) => name);
+}
+
+const pageNames = 1000;
+
+/** Every name of a range, a page at a time. */
+export async function* pages(
+  link: Link,
+  { under = "", after = "" }: Range,
+): AsyncGenerator<Name[], void> {
+  let bound = after;
+  for (;;) {
+    const page = await link.list({ under, after: bound, limit: pageNames });
+    const last = page.at(-1);
+    if (!last) return;
+    yield page;
+    if (page.length < pageNames) return;
+    bound = printName(last);
+  }
+}

@@ -1,12 +1,15 @@
 import { equal, Reader, toHex, Writer } from "../base/pure/bytes.ts";
 import { Failure } from "../base/pure/failure.ts";
+import { actionBytes } from "../protocol/sealed/action.ts";
 import {
   bytes,
+  type Check,
   type Checked,
   flag,
   integer,
   list,
   object,
+  oneOf,
   optional,
   parse,
   print,
@@ -45,6 +48,34 @@ const summary = object({
 });
 export type Summary = Checked<typeof summary>;
 
+/** A field that older vaults have not. */
+function since<T>(check: Check<T>, first: T): Check<T> {
+  return (value, path) => check(value ?? first, path);
+}
+
+const boxName = object({ kind: oneOf("box"), writer: bytes(32), sequence: integer(), hash });
+
+const outgoing = object({
+  /** For people: the kind of action. */
+  what: text(32),
+  /** The action as a command carries it (action.ts). */
+  kind: integer(1, 255),
+  action: bytes(0, actionBytes),
+  sinceMs: integer(),
+  /** Every number that it was sent under. */
+  numbers: list(integer(), 64),
+  /** When and how it was sent last. */
+  sent: optional(
+    object({
+      ...{ name: boxName, atMs: integer(), incarnation: u32 },
+      /** How far the log went then. */
+      sequence: integer(),
+      /** Fingerprint of the key that it was sealed to. */
+      receiving: hash,
+    }),
+  ),
+});
+
 const camera = object({
   id: bytes(32),
   name: text(64),
@@ -79,6 +110,14 @@ const camera = object({
   /** The newest log entry that was ever seen: a log that does not hold it was put back or forked. */
   head: optional(head),
   commandNumber: integer(),
+  /** Addresses of the relays that hold its mailbox. */
+  relays: since(list(text(512), 8), []),
+  /** The newest door list that was ever seen or signed here: a relay must not go back behind it. */
+  door: optional(bytes(1, 64 * 1024)),
+  /** The newest beacon that was ever seen. */
+  beacon: optional(object({ incarnation: u32, version: integer() })),
+  /** Commands that last and that the log does not show yet (outgoing.ts). */
+  outgoing: since(list(outgoing, 4096), []),
 });
 
 const check = object({

@@ -1,6 +1,6 @@
 import { nodeSuite } from "../../src/base/node/crypto.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
-import type { Link } from "../../src/phone/link.ts";
+import { inRange, type Link } from "../../src/phone/link.ts";
 import { survey } from "../../src/phone/survey.ts";
 import { Vault, type VaultStore, type Wrapped } from "../../src/phone/vault.ts";
 import { printPairingFile } from "../../src/protocol/sealed/pairing.ts";
@@ -30,7 +30,12 @@ export class MemoryStore implements VaultStore {
 export async function memoryWorld() {
   const objects = new Map<string, Kept>();
   const link: Link = {
-    list: async () => [...objects.values()].map(({ name }) => name),
+    ...{ where: "memory", kind: "folder" },
+    list: async (range) =>
+      inRange(
+        [...objects.values()].map(({ name }) => name),
+        range,
+      ),
     get: async (name) => objects.get(printName(name))?.bytes,
     put: async (object) => void objects.set(printName(object.name), object),
   };

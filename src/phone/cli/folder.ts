@@ -2,8 +2,8 @@ import { constants } from "node:fs";
 import { chown, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../../base/pure/failure.ts";
-import { fromFileName, type Name, toFileName } from "../../protocol/wire/name.ts";
-import type { Link } from "../link.ts";
+import { fromFileName, type Name, printName, toFileName } from "../../protocol/wire/name.ts";
+import { inRange, type Link } from "../link.ts";
 
 /** No object is longer than a part of 1 MiB; more is cut off, and is refused for its hash. */
 const mostBytes = 1024 * 1024 + 1;
@@ -23,16 +23,17 @@ export async function openFolder(path: string): Promise<Link> {
       hint: "--from wants a camera's outbox or a copy of it",
     });
   }
+  // A page that goes on where the last one ended is cut from the same look into the folder.
+  let seen: readonly Name[] = [];
+  let bound: string | undefined;
   return {
-    list: async () => {
-      const names: Name[] = [];
-      for (const file of await readdir(path, { withFileTypes: true })) {
-        try {
-          if (file.isFile()) names.push(fromFileName(file.name));
-        } catch {
-          // Files that are nobody's: `obscura-camera check` names them.
-        }
-      }
+    where: path,
+    kind: "folder",
+    list: async (range = {}) => {
+      if (range.after === undefined || range.after !== bound) seen = await look(path);
+      const names = inRange(seen, range);
+      const last = range.limit === undefined ? undefined : names.at(-1);
+      bound = last && printName(last);
       return names;
     },
     get: (name) => read(join(path, toFileName(name))),
@@ -47,6 +48,18 @@ export async function openFolder(path: string): Promise<Link> {
       }
     },
   };
+}
+
+async function look(path: string): Promise<Name[]> {
+  const names: Name[] = [];
+  for (const file of await readdir(path, { withFileTypes: true })) {
+    try {
+      if (file.isFile()) names.push(fromFileName(file.name));
+    } catch {
+      // Files that are nobody's: `obscura-camera check` names them.
+    }
+  }
+  return names;
 }
 
 async function read(file: string): Promise<Uint8Array | undefined> {
