@@ -116,7 +116,10 @@ export declare class Capture {
   copy(handle: number): Uint8Array;
   usage(): { bytes: number; usedBytes: number; frames: number; largestFreeBytes: number };
 
-  luma(handle: number, size: { width: number; height: number }): Promise<Uint8Array>;
+  luma(
+    handle: number,
+    size: { width: number; height: number; finest?: number },
+  ): Promise<Uint8Array>;
   tensor(
     handle: number,
     spec: {
@@ -127,6 +130,7 @@ export declare class Capture {
       mean: number[];
       deviation: number[];
       pad: number;
+      finest?: number;
       into?: Float32Array;
     },
   ): Promise<{ data: Float32Array; scale: number; offsetX: number; offsetY: number }>;

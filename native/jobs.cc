@@ -59,10 +59,14 @@ Napi::Value Capture::pixelJob(const Info& info, const char* what,
     return deferred.Promise();
   }
   const pixels::Turn turn = view.label.upright ? pixels::Turn{0, false} : turn_;
+  // A handle is never given twice, and nobody has it before its bytes are final.
+  pixels::Picture picture = pictureOf(view);
+  picture.identity = handle;
+  picture.finest = number(info[1], "finest", 0);
   const pixels::Box crop = cropOf(info[1], view.label, turn);
   auto error = std::make_shared<Error>();
-  Job job{[this, view, turn, crop, run, error] {
-            Pixel pixel{view, turn, crop, pictureOf(view), *pixelScratch_};
+  Job job{[this, view, turn, crop, picture, run, error] {
+            Pixel pixel{view, turn, crop, picture, *pixelScratch_};
             *error = run(pixel);
           },
           [this, handle, deferred, error, result](bool ran) {
@@ -111,7 +115,7 @@ Napi::Value Capture::tensor(const Info& info) {
   bool sound = triple(spec, "mean", wanted.mean) && triple(spec, "deviation", wanted.deviation);
   // Written here and copied when done: JavaScript may hand its buffer away meanwhile.
   struct Result {
-    std::vector<float> data;
+    std::unique_ptr<float[]> data;  // a vector would be filled with zeros first
     pixels::Mapping mapping = {1, 0, 0};
     Napi::Reference<Napi::Float32Array> into;
   };
@@ -131,19 +135,19 @@ Napi::Value Capture::tensor(const Info& info) {
           return misuse("tensor: three means, three deviations other than 0, a size from 1 to 4096 "
                         "and, if given, an array of just that size");
         }
-        result->data.resize(size_t{3} * width * height);
+        result->data.reset(new float[size_t{3} * width * height]);
         return pixelError(pixels::tensor(pixel.picture, pixel.turn, pixel.crop, width, height,
-                                         wanted, result->data.data(), &result->mapping,
+                                         wanted, result->data.get(), &result->mapping,
                                          pixel.scratch),
                           "tensor", pixel.scratch);
       },
-      [result](Napi::Env env) -> Napi::Value {
-        const size_t count = result->data.size();
+      [result, width, height](Napi::Env env) -> Napi::Value {
+        const size_t count = size_t{3} * width * height;
         Napi::Float32Array data = result->into.IsEmpty() ? Napi::Float32Array::New(env, count)
                                                          : result->into.Value();
         // An array that was transferred away has become one of length 0.
         if (data.ElementLength() == count) {
-          std::memcpy(data.Data(), result->data.data(), count * sizeof(float));
+          std::memcpy(data.Data(), result->data.get(), count * sizeof(float));
         }
         Napi::Object object = Napi::Object::New(env);
         object.Set("data", data);

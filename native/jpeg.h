@@ -45,6 +45,17 @@ struct Raster {
 Status readJpeg(const Picture&, bool grey, int eighths, Box part, Buffer* lines, char* message,
                 Raster*);
 
+// A whole JPEG, scaled by eighths, as the planes that it stores: grey, or grey, blue and red, the
+// colours perhaps coarser. Sample = pixel of the stored picture * per.
+struct JpegPlanes {
+  int count;  // 1, 3; 0: colours of another kind, which only readJpeg makes something of
+  const uint8_t* data[3];
+  size_t stride[3];
+  uint32_t width[3], height[3];
+  double perX[3], perY[3];
+};
+Status readPlanes(const Picture&, int eighths, Buffer* bytes, char* message, JpegPlanes*);
+
 // A picture to compress: RGB triples, or planes with colour at half size both ways (none: grey).
 // Plane lines must be readable up to a multiple of 16 samples (8 for colour).
 struct Planes {

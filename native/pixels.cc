@@ -12,8 +12,10 @@ Scratch::~Scratch() = default;
 
 size_t Scratch::bytes() const {
   const Inside& in = *inside_;
-  return in.decoded.bytes() + in.planes.bytes() + in.lines.bytes() + in.coded.bytes() +
-         in.cells.bytes() + in.resamplers[0].held() + in.resamplers[1].held();
+  size_t bytes = in.decoded.bytes() + in.shared.bytes() + in.planes.bytes() + in.lines.bytes() +
+                 in.coded.bytes() + in.cells.bytes();
+  for (const Resampler& resampler : in.resamplers) bytes += resampler.held();
+  return bytes;
 }
 
 const char* Scratch::message() const { return inside_->message; }
@@ -27,6 +29,34 @@ static int eighthsFor(double step) {
   return step >= 2 ? 4 : 8;
 }
 
+static View viewOf(const JpegPlanes& planes) {
+  View view = {planes.count == 1 ? View::grey : View::ycc, true, planes.count, {}};
+  for (int k = 0; k < planes.count; k++) {
+    view.band[k] = {Band::bytes, 1, planes.data[k], planes.stride[k], planes.width[k],
+                    planes.height[k], planes.perX[k], planes.perY[k], 0, 0};
+  }
+  return view;
+}
+
+// True with a view, or a status, when the picture is one to be shared.
+static bool openShared(const Picture& picture, int eighths, Scratch::Inside& inside, View* view,
+                       Status* status) {
+  auto& kept = inside.kept;
+  *status = Status::ok;
+  if (!picture.identity) return false;
+  if (kept.identity != picture.identity || kept.eighths < eighths) {
+    if (!(picture.finest > 0)) return false;
+    kept.identity = 0;
+    kept.eighths = std::max(eighths, eighthsFor(picture.finest + 1e-6));
+    *status = readPlanes(picture, kept.eighths, &inside.shared, inside.message, &kept.planes);
+    if (*status != Status::ok) return true;
+    if (kept.planes.count == 0) return false;
+    kept.identity = picture.identity;
+  }
+  *view = viewOf(kept.planes);
+  return true;
+}
+
 Status open(const Picture& picture, Box stored, double step, bool grey, Scratch::Inside& inside,
             View* view) {
   inside.message[0] = 0;
@@ -38,8 +68,10 @@ Status open(const Picture& picture, Box stored, double step, bool grey, Scratch:
   const Status size = checkSize(picture.width, picture.height);
   if (size != Status::ok) return size;
   const int eighths = eighthsFor(step + 1e-6);
+  Status status;
+  if (openShared(picture, eighths, inside, view, &status)) return status;
   Raster raster;
-  const Status status = readJpeg(picture, grey, eighths, stored, &inside.decoded, inside.message,
+  status = readJpeg(picture, grey, eighths, stored, &inside.decoded, inside.message,
                                  &raster);
   if (status != Status::ok) return status;
   const double per = eighths / 8.0;

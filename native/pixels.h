@@ -37,6 +37,9 @@ struct Picture {
   uint32_t stride;  // bytes from line to line (NV12: of both planes, the second right after the
                     // first); 0: lines without padding. Not looked at for MJPG.
   bool full = false;  // YUYV, NV12, GREY: samples run 0..255, not 16..235 (V4L2's quantization)
+  uint64_t identity = 0;  // MJPG: another call with this number brings the same bytes; 0: unknown
+  double finest = 0;      // MJPG: fewest pixels under a sample of what else will be asked of them;
+                          // above 0: decode once for all of it. 0: for this call alone.
 };
 
 // How a stored picture becomes upright: turned clockwise, then mirrored left to right.
@@ -77,6 +80,7 @@ struct Mapping {
 };
 
 // Workspace of one thread. Grows to what the pictures need, then nothing more is allocated here.
+// Holds one decoded JPEG that was to be shared (Picture::finest) until the next of these.
 class Scratch {
  public:
   Scratch();

@@ -108,7 +108,10 @@ Status jpeg(const Picture& picture, Turn turn, Box crop, uint32_t maxWidth, int 
   const double stepY = axes.swap ? uprightStepX : uprightStepY;
   const Box stored = toStored(crop, axes, picture.width, picture.height);
   View view;
-  const Status status = open(picture, stored, std::min(stepX, stepY), false, inside, &view);
+  // Never of shared planes: triples are what is written from here on.
+  Picture alone = picture;
+  alone.identity = 0;
+  const Status status = open(alone, stored, std::min(stepX, stepY), false, inside, &view);
   if (status != Status::ok) return status;
 
   // Planes of the upright result: grey, blue, red; or one of triples.

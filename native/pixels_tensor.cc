@@ -132,6 +132,10 @@ Status tensor(const Picture& picture, Turn turn, Box crop, uint32_t width, uint3
       second.line(j);
       first.floats(line + 3);
       second.floats(line + 4);
+      if (view.bands == 3) {
+        inside.resamplers[2].line(j);
+        inside.resamplers[2].floats(line + 5);
+      }
       colours(line[3], line[4], line[5], view.full, line[0], line[1], line[2], across);
     } else {
       first.floats(line);

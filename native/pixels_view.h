@@ -50,7 +50,7 @@ struct View {
   enum Colour { grey, ycc, rgb } colour;
   bool full;
   int bands;
-  Band band[2];  // grey; or grey and colour pairs; or RGB triples
+  Band band[3];  // grey; or grey and colour pairs; or grey, blue and red; or RGB triples
 };
 
 // Bytes in a line, and in all, that a raw picture needs; 0 when the format is none of the raw ones.

@@ -1,4 +1,4 @@
-// How long each way through `pixels` takes, as lines of JSON. Ratios are between calls of one run,
+// How long each way through `pixels` takes, as lines of JSON that scripts/bench/pixels.ts reads. Ratios are between calls of one run,
 // taken in turns, so that they hold on a busy machine too.
 #include <algorithm>
 #include <chrono>
@@ -34,10 +34,6 @@ static Timed against(int rounds, const std::function<void()>& first,
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());
   return {a[a.size() / 2], b[b.size() / 2]};
-}
-
-static double alone(int rounds, const std::function<void()>& work) {
-  return against(rounds, work, [] {}).first;
 }
 
 static void must(Status status, const char* what) {
@@ -83,51 +79,58 @@ int bench(int rounds) {
     const Box whole = {0, 0, static_cast<int>(picture.width), static_cast<int>(picture.height)};
     const Box part = {whole.width / 2, whole.height / 3, whole.width / 4, whole.height / 3};
     const bool isJpeg = picture.fourcc == MJPG;
-    const auto line = [&](const char* what, double ms) {
-      printf("{\"bench\":\"pixels/%s\",\"format\":\"%s\",\"ms\":%.3f}\n", what, source.name, ms);
-    };
-    for (const uint32_t width : {320u, 160u}) {
-      const auto work = [&] {
-        must(luma(picture, upright, width, width * 9 / 16, grey.data(), scratch), "luma");
-      };
-      const std::string what = "luma-" + std::to_string(width);
-      if (!isJpeg) {
-        line(what.c_str(), alone(rounds, work));
-        continue;
-      }
-      scene::Bytes bare;
+    // A raw picture is held against a copy of its bytes, a JPEG against libjpeg doing the least.
+    scene::Bytes copy(picture.length * 2), bare;
+    const auto line = [&](const std::string& what, bool grey, int eighths, const std::function<void()>& work) {
       uint32_t w, h;
       const Timed t = against(rounds, work, [&] {
-        scene::decode(picture.data, picture.length, true, 2, &bare, &w, &h);
+        if (isJpeg) scene::decode(picture.data, picture.length, grey, eighths, &bare, &w, &h);
+        else memcpy(copy.data(), picture.data, picture.length);
       });
-      printf("{\"bench\":\"pixels/%s\",\"format\":\"MJPG\",\"ms\":%.3f,\"bareMs\":%.3f,\"ratio\":%.3f}\n",
-             what.c_str(), t.first, t.second, t.first / t.second);
+      printf("{\"path\":\"%s\",\"format\":\"%s\",\"ratio\":%.3f,\"ms\":%.3f,\"bareMs\":%.3f,\"bare\":\"%s\"}\n",
+             what.c_str(), source.name, t.first / t.second, t.first, t.second,
+             !isJpeg ? "memcpy" : ("libjpeg, " + std::string(grey ? "grey" : "RGB") + " at " + std::to_string(eighths) + "/8").c_str());
+    };
+    for (const uint32_t width : {320u, 160u}) {
+      line("luma " + std::to_string(width), true, width == 320 ? 2 : 1, [&] {
+        must(luma(picture, upright, width, width * 9 / 16, grey.data(), scratch), "luma");
+      });
     }
     Mapping mapping;
-    line("tensor-416x256", alone(rounds, [&] {
+    line("tensor 416x256", false, 4, [&] {
       must(tensor(picture, upright, whole, 416, 256, spec, floats.data(), &mapping, scratch), "tensor");
-    }));
-    line("tensor-crop-192x192", alone(rounds, [&] {
+    });
+    line("tensor 192x192 of a crop", false, 8, [&] {
       must(tensor(picture, upright, part, 192, 192, spec, floats.data(), &mapping, scratch), "tensor");
-    }));
+    });
+    uint64_t identity = 0;
+    line("luma 160, tensor 416x256, two crops, shared", false, 8, [&] {
+      Picture shared = picture;
+      shared.identity = ++identity;
+      shared.finest = 1;
+      must(luma(shared, upright, 160, 90, grey.data(), scratch), "luma");
+      must(tensor(shared, upright, whole, 416, 256, spec, floats.data(), &mapping, scratch), "tensor");
+      for (int i = 0; i < 2; i++) {
+        must(tensor(shared, upright, part, 192, 192, spec, floats.data(), &mapping, scratch), "tensor");
+      }
+    });
     size_t length;
     uint32_t w, h;
     for (const int rotate : {0, 90}) {
-      line(rotate ? "jpeg-turned" : "jpeg", alone(rounds, [&] {
+      line(rotate ? "jpeg, turned" : "jpeg", false, 8, [&] {
         must(jpeg(picture, {rotate, false}, rotate ? Box{0, 0, whole.height, whole.width} : whole, 0,
                   80, coded.data(), coded.size(), &length, &w, &h, scratch), "jpeg");
-      }));
+      });
     }
-    line("check", alone(rounds, [&] { must(check(picture), "check"); }));
+    line("check", true, 1, [&] { must(check(picture), "check"); });
     const Polygons polygons = {{{0.1f, 0.1f}, {0.4f, 0.15f}, {0.3f, 0.5f}}};
-    std::vector<uint8_t> copy(picture.length * 2);
-    line("mask", alone(rounds, [&] {
-      memcpy(copy.data(), picture.data, picture.length);
+    scene::Bytes shown(picture.length * 2);
+    line("mask", false, 8, [&] {
+      memcpy(shown.data(), picture.data, picture.length);
       Picture own = picture;
-      own.data = copy.data();
-      must(mask(copy.data(), &length, copy.size(), own, upright, polygons, scratch), "mask");
-    }));
+      own.data = shown.data();
+      must(mask(shown.data(), &length, shown.size(), own, upright, polygons, scratch), "mask");
+    });
   }
-  printf("{\"bench\":\"pixels/scratch\",\"bytes\":%zu}\n", scratch.bytes());
   return 0;
 }

@@ -85,6 +85,13 @@ static void through(const scene::Stored& s, const char* kind, Random& random, Sc
   const TensorSpec spec = {true, {1, 2, 3}, {4, 5, 6}, 114};
   Mapping mapping;
   count(kind, "tensor", tensor(p, turn, box, width, height, spec, floats.data(), &mapping, scratch));
+  static uint64_t identity = 0;
+  Picture shared = p;
+  shared.identity = ++identity;
+  shared.finest = 1 + random.below(9);
+  if (count(kind, "luma, shared", luma(shared, turn, width, height, out.data(), scratch)) == Status::ok) {
+    count(kind, "tensor, shared", tensor(shared, turn, box, width, height, spec, floats.data(), &mapping, scratch));
+  }
   Bytes coded(random.below(4) ? 65536 : random.below(3000));
   size_t length = 0;
   if (coded.empty()) coded.resize(1);

@@ -217,6 +217,7 @@ void outputs() {
 
 int correctness() {
   outputs();
+  shared();
   masks();
   refusals();
   return expect::failures();

@@ -30,4 +30,5 @@ int failures();
 // The groups of checks.
 void outputs();
 void masks();
+void shared();
 void refusals();

@@ -103,6 +103,7 @@ Stored jpeg(uint32_t width, uint32_t height, uint64_t seed, const JpegKind& kind
   codec.in_color_space = JCS_RGB;
   jpeg_set_defaults(&codec);
   if (kind.grey) jpeg_set_colorspace(&codec, JCS_GRAYSCALE);
+  if (kind.rgb) jpeg_set_colorspace(&codec, JCS_RGB);
   jpeg_set_quality(&codec, kind.quality, TRUE);
   codec.comp_info[0].h_samp_factor = kind.grey ? 1 : kind.across;
   codec.comp_info[0].v_samp_factor = kind.grey ? 1 : kind.down;

@@ -42,6 +42,7 @@ struct JpegKind {
   bool grey = false, progressive = false, arithmetic = false, restart = false;
   bool noTables = false;  // as webcams send them: no DHT
   bool optimised = false;
+  bool rgb = false;  // stored as red, green and blue
   Bytes metadata = {};  // an APP1
 };
 Stored jpeg(uint32_t width, uint32_t height, uint64_t seed, const JpegKind& = {}, int grain = 12);

@@ -10,7 +10,15 @@ export type Point = { x: number; y: number };
 /** How stored bytes become upright: turned clockwise, then mirrored left to right. */
 export type Turn = { rotate: 0 | 90 | 180 | 270; flip: boolean };
 
-export type TensorSpec = {
+/**
+ * A JPEG is decoded anew for each call, as little of it as the call needs. Who will ask for more of
+ * the same frame soon says so: `finest` is the fewest pixels of the picture that lie under one
+ * sample of all that, 1 for its full size. It is then decoded once, and kept until another frame
+ * is to be shared. Raw formats have no use for it.
+ */
+export type Shared = { finest?: number };
+
+export type TensorSpec = Shared & {
   /** Default: the whole picture. */
   crop?: Rect;
   width: number;
@@ -56,7 +64,7 @@ export type Frame = {
   /** A copy of the stored bytes, not turned. For MJPG one JPEG picture. */
   copy(): Uint8Array;
   /** The upright grey picture at exactly this size, averaged, without padding. */
-  luma(size: { width: number; height: number }): Promise<Uint8Array>;
+  luma(size: { width: number; height: number } & Shared): Promise<Uint8Array>;
   /** The model's input in one pass: the crop letterboxed, centred. */
   tensor(spec: TensorSpec): Promise<Tensor>;
   /**

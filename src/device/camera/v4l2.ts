@@ -7,6 +7,7 @@ import type {
   Frame,
   PixelFormat,
   Rect,
+  Shared,
   Slab,
   SlabOptions,
   Tensor,
@@ -120,7 +121,7 @@ export class SlabFrame implements Frame {
     return failing(() => this.#capture.copy(this.#handle));
   }
 
-  luma(size: { width: number; height: number }): Promise<Uint8Array> {
+  luma(size: { width: number; height: number } & Shared): Promise<Uint8Array> {
     return failing(() => this.#capture.luma(this.#handle, size));
   }
 

@@ -115,6 +115,9 @@ export function openDetect(options: DetectOptions): DetectStage {
   let regions: Rect[] = [];
   let stirred = new Uint8Array(0);
   let restless = false;
+  // What the latest picture and the latest look lead one to expect of the next.
+  let moves = false;
+  let closer = false;
 
   /** A frame that comes a quarter of a frame early is on time: the next one would be late. */
   const isDue = (frame: Frame, sinceUs: number, ms: number) =>
@@ -134,9 +137,20 @@ export function openDetect(options: DetectOptions): DetectStage {
     return plane;
   };
 
+  /** Whoever is about to be looked at is decoded once: for motion, the whole frame and the crops. */
+  const sharedFor = (frame: Frame): { finest?: number } => {
+    const isLikely = moves || restless || presence.undecided || presence.open !== undefined;
+    if (looking || !isLikely || !isDue(frame, lookedUs, pauseMs())) return {};
+    const { input } = model;
+    const whole = Math.max(frame.width / input.width, frame.height / input.height);
+    return { finest: closer ? Math.min(1, whole) : whole };
+  };
+
+  const pauseMs = () => intervalMs(model.inferenceMs(), options.throttled?.() ?? false);
+
   const analyse = async (frame: Frame) => {
     const { width, height, scale, gate } = planeFor(frame);
-    const luma = await frame.luma({ width, height });
+    const luma = await frame.luma({ width, height, ...sharedFor(frame) });
     if (stop.signal.aborted) return;
     counts.analysed++;
     const motion = gate.step(luma, frame.capturedUs);
@@ -148,12 +162,13 @@ export function openDetect(options: DetectOptions): DetectStage {
     for (let i = 0; i < stirred.length; i++) {
       stirred[i] = Math.max(stirred[i] ?? 0, motion.moving[i] ?? 0);
     }
-    restless ||= motion.unsettled || motion.regions.length > 0;
+    moves = motion.unsettled || motion.regions.length > 0;
+    restless ||= moves;
     if (looking) return;
     const isOpen = presence.open !== undefined;
     const wanted =
       restless || presence.undecided || (isOpen && isDue(frame, lookedUs, openIntervalMs));
-    const pause = intervalMs(model.inferenceMs(), options.throttled?.() ?? false);
+    const pause = pauseMs();
     const wait = failedUs === undefined ? pause : Math.max(pause, retryMs);
     if (!wanted || !isDue(frame, lookedUs, wait)) return;
     const { front, columns, unsettled } = motion;
@@ -187,6 +202,7 @@ export function openDetect(options: DetectOptions): DetectStage {
       if (stop.signal.aborted) return;
       const tookMs = (clock.monotonicUs() - startedUs) / 1000;
       learnCrops(tookMs, crops.length);
+      closer = crops.length > 0;
       counts.looks++;
       counts.crops += crops.length;
       if (failedUs !== undefined) {

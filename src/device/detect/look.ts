@@ -106,9 +106,11 @@ export async function lookAt(
   const sure = whole.filter(({ score }) => score >= threshold);
   const crops = planCrops({ frame, model, sure, regions, places, most: mostCrops, turn });
   if (crops.length === 0) return { detections: whole, crops };
+  // One crop alone needs only its own lines of the picture.
+  const shared = crops.length > 1 ? { finest: 1 } : {};
   const closer = await Promise.all(
     crops.map(async (crop) => {
-      const found = await model.find(frame, { threshold: least, crop });
+      const found = await model.find(frame, { threshold: least, crop, ...shared });
       // What the crop cut through is only a part of somebody, and its box would be wrong.
       return found.filter(
         ({ box }) => !isCut(box, crop, frame, (slack * crop.width) / model.crop.width),

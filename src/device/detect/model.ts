@@ -17,6 +17,8 @@ export type FindOptions = {
   crop?: Rect;
   /** The network's picture; multiples of 32. Default: the model's size, or its crop size. */
   size?: Size;
+  /** More of this frame will be asked for: see Frame. */
+  finest?: number;
 };
 /**
  * A person detector, ready to look. Frames go in, boxes come out; the work is done on the pixel
@@ -165,15 +167,16 @@ export async function openModel(options: ModelOptions): Promise<PersonModel> {
     overlap,
     sizeFor: (other) => sizeFor(entry, other),
     inferenceMs: () => averageMs,
-    async find(frame, { threshold, crop, size }) {
+    async find(frame, { threshold, crop, size, finest }) {
       if (death) throw death;
       const network = size ?? (crop ? entry.input.crop : input);
       checkSize(network, entry.input.multiple);
       const { width, height } = network;
       const { order, mean, deviation, pad } = entry.input;
       const into = spare.get(3 * width * height)?.pop() ?? new Float32Array(3 * width * height);
+      const spec = { width, height, order, mean, deviation, pad, into };
       const tensor = await frame
-        .tensor({ width, height, order, mean, deviation, pad, into, ...(crop ? { crop } : {}) })
+        .tensor({ ...spec, ...(crop ? { crop } : {}), ...(finest ? { finest } : {}) })
         .catch((error) => {
           keep(into);
           throw error;

@@ -30,6 +30,7 @@ function openWorld(
   const events: DetectEvent[] = [];
   const looks: Look[] = [];
   const asked: { index: number; crop?: Rect }[] = [];
+  const shared: (number | undefined)[] = []; // of each picture that was analysed
   let held = 0;
   let index = 0;
   const scenes: Person[][] = [];
@@ -91,7 +92,12 @@ function openWorld(
         references--;
         if (references === 0) held--;
       },
-      luma: luma ?? (async (plane: { width: number; height: number }) => draw(people, plane, mine)),
+      luma:
+        luma ??
+        (async ({ finest, ...plane }: { width: number; height: number; finest?: number }) => {
+          shared.push(finest);
+          return draw(people, plane, mine);
+        }),
     } as unknown as Frame;
     return frame;
   };
@@ -99,7 +105,7 @@ function openWorld(
     for (let i = 0; i < 30; i++) await Promise.resolve();
   };
   return {
-    ...{ clock, stop, stage, events, looks, asked, incidents, frameOf, settle },
+    ...{ clock, stop, stage, events, looks, asked, shared, incidents, frameOf, settle },
     held: () => held,
     /** Shows `count` frames at the world's rate. */
     async show(
@@ -254,6 +260,26 @@ suite("detect", (test) => {
     await world.show(30, nobody);
     await world.show(50, (i) => [walker(i)]);
     ok(world.stage.counts.crops <= 2, `${world.stage.counts.crops} crops`);
+  });
+
+  test("a picture that will be looked at is decoded once, as fine as its crops need", async () => {
+    await using world = openWorld();
+    await world.show(100, () => []);
+    ok(
+      world.shared.slice(-20).every((finest) => finest === undefined),
+      "still: for motion alone",
+    );
+    world.shared.length = 0;
+    await world.show(20, (i) => [{ x: 100 + 12 * i, y: 200, width: 120, height: 300 }]);
+    const whole = Math.max(size.width / 416, size.height / 320);
+    ok(
+      world.shared.slice(2).every((finest) => finest === whole),
+      `${world.shared}`,
+    );
+    await world.show(100, () => []);
+    world.shared.length = 0;
+    await world.show(20, (i) => [{ x: 100 + 10 * i, y: 300, width: 20, height: 50 }]);
+    is(world.shared.at(-1), 1);
   });
 
   test("light switched: no incident although a cone looks like a person", async () => {
