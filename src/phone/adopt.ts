@@ -79,7 +79,7 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
       ...{ camera: camera.id, identity: identity.hash, owner: phone },
       ...{ membership: camera.membership, supply: encoded.bytes },
       ...{ mailbox: mailboxOf(root, suite), doors: encodeDoorList(list, byRoot).bytes },
-      relays: camera.relays ?? [],
+      relays: camera.relays,
     },
     { sign: owner, suite },
   );

@@ -4,7 +4,7 @@ import { type Action, decodeAction, encodeAction } from "../protocol/sealed/acti
 import { sealCommand } from "../protocol/sealed/command.ts";
 import { verifyIdentity } from "../protocol/sealed/pairing.ts";
 import type { Sealed } from "../protocol/sealed/sealed.ts";
-import { sign } from "../protocol/sealed/sodium.ts";
+import { sign, signPublicKey } from "../protocol/sealed/sodium.ts";
 import { keyFingerprint } from "../protocol/sealed/stanza.ts";
 import { type BoxName, printName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
@@ -153,7 +153,7 @@ function seal(action: Action, options: OutgoingOptions) {
       ...{ head: camera.head, action },
     },
     publicKey,
-    { sign: (message) => sign(phone, message), suite },
+    { sign: (message) => sign(phone, message), suite, writer: signPublicKey(camera.request) },
   );
   return { object, number, receiving: keyFingerprint(publicKey) };
 }

@@ -87,7 +87,7 @@ const camera = object({
   root: seed,
   request: seed,
   /** Where the mailbox is, as the newest adoption says. */
-  relays: optional(list(text(512), 8)),
+  relays: since(list(text(512), 8), []),
   membership: bytes(1, 8192),
   batch: u32,
   nextIndex: u32,
@@ -110,8 +110,6 @@ const camera = object({
   /** The newest log entry that was ever seen: a log that does not hold it was put back or forked. */
   head: optional(head),
   commandNumber: integer(),
-  /** Addresses of the relays that hold its mailbox. */
-  relays: since(list(text(512), 8), []),
   /** The newest door list that was ever seen or signed here: a relay must not go back behind it. */
   door: optional(bytes(1, 64 * 1024)),
   /** The newest beacon that was ever seen. */
