@@ -146,12 +146,14 @@ export async function openDurable(
   };
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** Makes the names in a folder durable. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r");
   await folder.sync().finally(() => folder.close());
 }
 
-function failureOf(error: unknown, syscall: string, path: string): Failure {
+/** What a failed system call on a medium means; a failed fsync is "gone" whatever it says. */
+export function failureOf(error: unknown, syscall: string, path: string): Failure {
   if (error instanceof Failure) return error;
   const errno = (error as NodeJS.ErrnoException).code ?? "unknown";
   const options = { cause: error, syscall, errno };
@@ -166,6 +168,6 @@ function failureOf(error: unknown, syscall: string, path: string): Failure {
   return new Failure("gone", `the storage failed at ${syscall} of ${path} (${errno})`, {
     ...options,
     stage: storageStage,
-    hint: "The card may be worn out; the camera starts again and looks what is left",
+    hint: "The medium may be worn out; start again and look what is left",
   });
 }

@@ -1,0 +1,97 @@
+import { createHash } from "node:crypto";
+import { open, readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { Failure } from "../base/pure/failure.ts";
+import { checkContent } from "../protocol/wire/request.ts";
+import type { Medium } from "./medium.ts";
+
+/** Content that has come whole and as signed, durable, under a name that nobody can ask for. */
+export type Draft = { readonly path: string; discard(): Promise<void> };
+export type Expected = {
+  /** The object's name: for the fault points of tests. */
+  name: string;
+  bytes: number;
+  sha512: Uint8Array;
+  /** The file's time. */
+  modifiedMs: number;
+};
+
+/** Bytes of one write: fewer calls than the pieces that a socket gives. */
+const gatherBytes = 256 * 1024;
+
+/** Drafts of a former process are nobody's: they go when the folder is opened. */
+export async function openDrafts(folder: string, medium: Medium) {
+  await medium.ensure(folder);
+  const old = await readdir(folder);
+  if (old.length > 0) {
+    for (const file of old) await unlink(join(folder, file));
+    await medium.settle(join(folder, "x"), "draft");
+  }
+  let count = 0;
+
+  return {
+    /**
+     * Takes content as it comes, in one pass of SHA-512. Throws Failure "refused", stage "content",
+     * when it is not what was signed, "full" when there is no room; then nothing is left of it.
+     */
+    async receive(content: AsyncIterable<Uint8Array>, expected: Expected): Promise<Draft> {
+      const { name, bytes, sha512, modifiedMs } = expected;
+      const path = join(folder, String(count++));
+      const discard = () => unlink(path).catch(() => {});
+      const file = await medium.step("create", name, () => open(path, "wx", 0o600));
+      try {
+        const hash = createHash("sha512");
+        let length = 0;
+        let gathered: Uint8Array[] = [];
+        let gatheredBytes = 0;
+        const flush = async () => {
+          const pieces = gathered;
+          gathered = [];
+          gatheredBytes = 0;
+          await medium.step("write", name, () => file.writeFile(Buffer.concat(pieces)));
+        };
+        for await (const piece of content) {
+          length += piece.length;
+          if (length > bytes) break;
+          hash.update(piece);
+          gathered.push(piece);
+          gatheredBytes += piece.length;
+          if (gatheredBytes >= gatherBytes) await flush();
+        }
+        if (length !== bytes) throw cut();
+        if (gatheredBytes > 0) await flush();
+        checkContent(sha512, hash.digest());
+        await file.utimes(modifiedMs / 1000, modifiedMs / 1000);
+        await medium.step("fsync", name, () => file.sync());
+        await file.close();
+      } catch (error) {
+        await file.close().catch(() => {});
+        await discard();
+        throw error;
+      }
+      return { path, discard };
+    },
+  };
+}
+
+export type Drafts = Awaited<ReturnType<typeof openDrafts>>;
+
+/** Reads content that is not needed to its end, and holds it against what was signed all the same. */
+export async function passOver(
+  content: AsyncIterable<Uint8Array>,
+  { bytes, sha512 }: Pick<Expected, "bytes" | "sha512">,
+): Promise<void> {
+  const hash = createHash("sha512");
+  let length = 0;
+  for await (const piece of content) {
+    length += piece.length;
+    if (length > bytes) break;
+    hash.update(piece);
+  }
+  if (length !== bytes) throw cut();
+  checkContent(sha512, hash.digest());
+}
+
+function cut(): Failure {
+  return new Failure("refused", "the content is not as long as it said", { stage: "content" });
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+import { parseArgs } from "node:util";
+import { openLog } from "../base/node/log.ts";
+import { programVersion, stopSignal } from "../base/node/program.ts";
+import { systemClock } from "../base/node/time.ts";
+import { explain, isFailure } from "../base/pure/failure.ts";
+import { printConfig, readConfig, stateFolder } from "./config.ts";
+import { openRelay } from "./relay.ts";
+
+const help = `usage: obscura-relay [--config FILE] [--folder DIR]
+
+Keeps sealed clips between cameras and phones, and can open none of them. Runs until SIGTERM; SIGHUP
+reads the TLS certificate again. RELAY.md says how to operate it.
+
+  --config FILE    settings; none is needed to start
+  --folder DIR     where mailboxes lie; overrides the settings
+  --check-config   read the settings, say whether they are right, end
+  --print-config   print every setting with its default and its meaning, end
+  --version        print the version
+Exit code: 0 well, 1 failed, 2 misuse.
+`;
+
+async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      config: { type: "string" },
+      folder: { type: "string" },
+      "check-config": { type: "boolean", default: false },
+      "print-config": { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+      version: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return say(help);
+  if (values.version) return say(`${await programVersion()}\n`);
+  if (values["print-config"]) return say(printConfig());
+  const notices: string[] = [];
+  const config = await readConfig(values.config, (line) => notices.push(line));
+  if (values["check-config"]) {
+    return say(`${[...notices, "the settings are right"].join("\n")}\n`);
+  }
+
+  const log = openLog("relay", config.log);
+  for (const line of notices) log.warn(line);
+  const folder = values.folder ?? (config.folder || stateFolder());
+  const signal = stopSignal();
+  const relay = await openRelay({ folder, config, clock: systemClock, log });
+  process.on("SIGHUP", () => {
+    relay.reloadTls().then(
+      () => log.info("read the certificate again"),
+      (error) => log.error("kept the old certificate", { what: explain(error) }),
+    );
+  });
+  const { metricsPort } = relay;
+  log.info("listening", { port: relay.port, tls: config.tls.certificate !== "", metricsPort });
+  const stopped = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  try {
+    await Promise.race([stopped, relay.failed]);
+    log.info("stopping");
+    return 0;
+  } finally {
+    await relay.close();
+  }
+}
+
+function say(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function isMisuse(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? "";
+  return isFailure(error, "misuse") || code.startsWith("ERR_PARSE_ARGS");
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`obscura-relay: ${explain(error)}\n`);
+  process.exitCode = isMisuse(error) ? 2 : 1;
+}

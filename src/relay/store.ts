@@ -1,0 +1,337 @@
+import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { nodeSuite } from "../base/node/crypto.ts";
+import type { Fault } from "../base/node/durable.ts";
+import { equal, toHex } from "../base/pure/bytes.ts";
+import { Failure } from "../base/pure/failure.ts";
+import { decodeBeacon, replacesBeacon, verifyBeacon } from "../protocol/wire/beacon.ts";
+import { type DoorList, replacesDoorList, verifyDoorList } from "../protocol/wire/door.ts";
+import {
+  type Clip,
+  type Listed,
+  listMost,
+  type Page,
+  printClip,
+} from "../protocol/wire/mailbox.ts";
+import { type Name, printName } from "../protocol/wire/name.ts";
+import type { Age } from "./age.ts";
+import { openDrafts, passOver } from "./draft.ts";
+import { type Medium, openMedium } from "./medium.ts";
+import { checkQuota, type Usage } from "./quota.ts";
+import { openTurns } from "./turn.ts";
+import { pathOf, walk } from "./walk.ts";
+
+/**
+ * All mailboxes as files of one folder (RELAY.md). What it has said is stored is durable; what it
+ * shows has passed every check; nothing but a few bounded tables is in memory.
+ */
+export type Store = {
+  /** The door list of a mailbox that exists. */
+  doors(mailbox: Uint8Array): Promise<DoorList | undefined>;
+  /**
+   * Takes an object whose request was checked. Throws Failure "refused" ("content", "rises",
+   * "camera" and those of beacon and door list), "full" ("quota", "disk", "mailboxes"), "gone".
+   */
+  put(mailbox: Uint8Array, name: Name, content: Content): Promise<"stored" | "there">;
+  /** The caller closes the file. */
+  get(
+    mailbox: Uint8Array,
+    name: Name,
+  ): Promise<({ bytes: number; file: FileHandle } & AsyncDisposable) | undefined>;
+  list(mailbox: Uint8Array, page: Page): Promise<Listed[]>;
+  /** With `minimumAgeMs`, throws Failure "refused", stage "age", when anything is younger. */
+  remove(mailbox: Uint8Array, what: Name | Clip, minimumAgeMs?: number): Promise<void>;
+  /** Takes away every part that has lain here longer; gives how many. */
+  retire(retentionMs: number, signal: AbortSignal): Promise<number>;
+  state(): Promise<{ mailboxes: number; bytes: number; freeBytes: number }>;
+  readonly broken: Failure | undefined;
+};
+export type Content = {
+  bytes: number;
+  sha512: Uint8Array;
+  pieces: AsyncIterable<Uint8Array>;
+};
+export type StoreOptions = {
+  folder: string;
+  age: Age;
+  quota: Usage;
+  mailboxesMost: number;
+  /** In hexadecimal; any may open one when empty. */
+  mailboxesOnly: ReadonlySet<string>;
+  headroomBytes: number;
+  /** After an object is durable, before its put is answered. */
+  onStored?(mailbox: string, name: string): void;
+  onBroken?(failure: Failure): void;
+  fault?: Fault | undefined;
+};
+
+const doorsKept = 64;
+
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { folder, age, quota, mailboxesMost, mailboxesOnly, onStored } = options;
+  const medium: Medium = openMedium(folder, options);
+  const boxes = join(folder, "mailboxes");
+  await medium.ensure(boxes);
+  const drafts = await openDrafts(join(folder, "drafts"), medium);
+  const inTurn = openTurns();
+  const usages = new Map<string, Usage>();
+  const doorLists = new Map<string, DoorList>();
+  let mailboxes = 0;
+  for (const shard of await readdir(boxes)) mailboxes += (await readdir(join(boxes, shard))).length;
+
+  const rootOf = (id: string) => join(boxes, id.slice(0, 2), id);
+
+  const doors: Store["doors"] = async (mailbox) => {
+    const id = toHex(mailbox);
+    const kept = doorLists.get(id);
+    if (kept) return kept;
+    const bytes = await readIfThere(join(rootOf(id), "door"));
+    if (!bytes) return undefined;
+    const list = verifyDoorList(bytes, mailbox, nodeSuite);
+    const [oldest] = doorLists.keys();
+    if (doorLists.size >= doorsKept && oldest !== undefined) doorLists.delete(oldest);
+    doorLists.set(id, list);
+    return list;
+  };
+
+  /** Counted by looking, once after each start. */
+  const usageOf = async (id: string): Promise<Usage> => {
+    const known = usages.get(id);
+    if (known) return known;
+    const usage: Usage = { bytes: 0, objects: 0 };
+    for await (const { size } of sized(rootOf(id), { under: "", after: "" })) {
+      usage.bytes += size;
+      usage.objects += 1;
+    }
+    usages.set(id, usage);
+    return usage;
+  };
+
+  /** Throws unless a mailbox that is not there yet may be opened. */
+  const checkOpening = async (id: string): Promise<void> => {
+    if (usages.has(id) || (await sizeOf(rootOf(id))) !== undefined) return;
+    if (mailboxesOnly.size > 0 && !mailboxesOnly.has(id)) {
+      throw new Failure("refused", "this relay takes no such mailbox", { stage: "right" });
+    }
+    if (mailboxes >= mailboxesMost) {
+      throw new Failure("full", "this relay takes no more mailboxes", { stage: "mailboxes" });
+    }
+  };
+
+  /** What lies under a name that is overwritten and is to be: else "there", or a refusal. */
+  const replace = async (mailbox: Uint8Array, kind: "beacon" | "door", draft: string) => {
+    const next = await readFile(draft);
+    const path = join(rootOf(toHex(mailbox)), kind);
+    const current = await readIfThere(path);
+    if (current && equal(current, next)) return { isThere: true };
+    if (kind === "door") {
+      const list = verifyDoorList(next, mailbox, nodeSuite);
+      const before = await doors(mailbox).catch(() => undefined);
+      if (before && !replacesDoorList(list, before)) throw notRising();
+      return { isThere: false, list };
+    }
+    const beacon = decodeBeacon(next);
+    verifyBeacon(next, beacon.camera, nodeSuite);
+    const before = current && decodeBeacon(current);
+    if (before && !equal(before.camera, beacon.camera)) {
+      throw new Failure("refused", "a beacon of another camera lies here", { stage: "camera" });
+    }
+    if (before && !replacesBeacon(beacon, before)) throw notRising();
+    return { isThere: false };
+  };
+
+  /** Mailboxes are opened one after the other, so that never one too many is. */
+  const inOrder = <T>(id: string, kind: Name["kind"], act: () => Promise<T>): Promise<T> =>
+    kind === "door" ? inTurn("opening", () => inTurn(id, act)) : inTurn(id, act);
+
+  const put: Store["put"] = async (mailbox, name, { bytes, sha512, pieces }) => {
+    const id = toHex(mailbox);
+    const text = printName(name);
+    const path = join(rootOf(id), pathOf(name));
+    const isFixed = name.kind === "beacon" || name.kind === "door";
+    const usage = usages.get(id);
+    if (!isFixed && (await sizeOf(path)) !== undefined) {
+      await passOver(pieces, { bytes, sha512 });
+      // A kill may have come between the name and its folder's fsync.
+      await medium.settle(path, text);
+      return "there";
+    }
+    // Before the content comes, and again when it is there.
+    if (usage) checkQuota(name.kind, bytes, usage, quota);
+    await checkOpening(id);
+    await medium.checkRoom();
+    const draft = await drafts.receive(pieces, {
+      ...{ name: text, bytes, sha512, modifiedMs: age.nowMs() },
+    });
+    try {
+      const outcome = await inOrder(id, name.kind, async () => {
+        await checkOpening(id);
+        const isNew = (await sizeOf(rootOf(id))) === undefined;
+        const now = await usageOf(id);
+        const oldBytes = await sizeOf(path);
+        const fixed = isFixed ? await replace(mailbox, name.kind, draft.path) : undefined;
+        if (fixed?.isThere || (!isFixed && oldBytes !== undefined)) return "there";
+        if (oldBytes === undefined) checkQuota(name.kind, bytes, now, quota);
+        await medium.place(draft.path, path, text);
+        if (isNew) mailboxes++;
+        now.bytes += bytes - (oldBytes ?? 0);
+        now.objects += oldBytes === undefined ? 1 : 0;
+        if (fixed?.list) doorLists.set(id, fixed.list);
+        return "stored";
+      });
+      if (outcome === "there") await draft.discard();
+      await medium.settle(path, text);
+      if (outcome === "stored") onStored?.(id, text);
+      return outcome;
+    } catch (error) {
+      await draft.discard();
+      throw error;
+    }
+  };
+
+  const take = async (id: string, paths: { path: string; size: number }[]): Promise<number> => {
+    const gone = new Set(
+      await medium.clear(
+        paths.map(({ path }) => path),
+        "delete",
+      ),
+    );
+    const usage = usages.get(id);
+    for (const { path, size } of paths) {
+      if (!usage || !gone.has(path)) continue;
+      usage.bytes -= size;
+      usage.objects -= 1;
+    }
+    return gone.size;
+  };
+
+  const remove: Store["remove"] = (mailbox, what, minimumAgeMs) => {
+    const id = toHex(mailbox);
+    return inTurn(id, async () => {
+      const youngest = age.nowMs() - (minimumAgeMs ?? 0);
+      const everything = () =>
+        "kind" in what
+          ? statEach(only({ name: what, path: join(rootOf(id), pathOf(what)) }))
+          : sized(rootOf(id), { under: printClip(what), after: "" });
+      if (minimumAgeMs !== undefined) {
+        // All of a clip or nothing: half of one would look like a loss.
+        for await (const { modifiedMs } of everything()) {
+          if (modifiedMs <= youngest) continue;
+          throw new Failure("refused", "younger than the owner's minimum age", { stage: "age" });
+        }
+      }
+      for await (const some of inBatches(everything())) await take(id, some);
+    });
+  };
+
+  const retire: Store["retire"] = async (retentionMs, signal) => {
+    let count = 0;
+    for (const shard of (await readdir(boxes)).sort()) {
+      for (const id of (await readdir(join(boxes, shard))).sort()) {
+        const oldest = age.nowMs() - retentionMs;
+        const parts = sized(rootOf(id), { under: "part/", after: "" });
+        for await (const some of inBatches(parts)) {
+          if (signal.aborted) return count;
+          const old = some.filter(({ modifiedMs }) => modifiedMs < oldest);
+          if (old.length > 0) count += await inTurn(id, () => take(id, old));
+        }
+      }
+    }
+    return count;
+  };
+
+  return {
+    doors,
+    put,
+    remove,
+    retire,
+    async get(mailbox, name) {
+      const path = join(rootOf(toHex(mailbox)), pathOf(name));
+      const file = await open(path, "r").catch((error) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+      });
+      if (!file) return undefined;
+      const { size } = await file.stat();
+      return { bytes: size, file, [Symbol.asyncDispose]: () => file.close() };
+    },
+    async list(mailbox, page) {
+      const listed: Listed[] = [];
+      for await (const { name, size } of sized(rootOf(toHex(mailbox)), page)) {
+        listed.push({ name, bytes: size });
+        if (listed.length >= (page.limit ?? listMost)) break;
+      }
+      return listed;
+    },
+    async state() {
+      const freeBytes = await medium.freeBytes();
+      let bytes = 0;
+      for (const usage of usages.values()) bytes += usage.bytes;
+      return { mailboxes, bytes, freeBytes };
+    },
+    get broken() {
+      return medium.broken;
+    },
+  };
+}
+
+type Sized = { name: Name; path: string; size: number; modifiedMs: number };
+const batch = 64;
+
+/** As `walk`, with what the file system says of each file; those that went meanwhile are left out. */
+function sized(
+  root: string,
+  bounds: { under: string; after: string },
+): AsyncGenerator<Sized, void> {
+  return statEach(walk(root, bounds));
+}
+
+async function* only<T>(one: T): AsyncGenerator<T, void> {
+  yield one;
+}
+
+async function* statEach(
+  all: AsyncIterable<{ name: Name; path: string }>,
+): AsyncGenerator<Sized, void> {
+  const ask = async ({ name, path }: { name: Name; path: string }) => {
+    const found = await stat(path).catch(() => undefined);
+    return found?.isFile()
+      ? { name, path, size: found.size, modifiedMs: found.mtimeMs }
+      : undefined;
+  };
+  for await (const some of inBatches(all)) {
+    for (const one of await Promise.all(some.map(ask))) if (one) yield one;
+  }
+}
+
+async function* inBatches<T>(all: AsyncIterable<T>): AsyncGenerator<T[], void> {
+  let some: T[] = [];
+  for await (const one of all) {
+    some.push(one);
+    if (some.length < batch) continue;
+    yield some;
+    some = [];
+  }
+  if (some.length > 0) yield some;
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return await stat(path).then(
+    ({ size }) => size,
+    (error) => {
+      if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+      throw error;
+    },
+  );
+}
+
+async function readIfThere(path: string): Promise<Uint8Array | undefined> {
+  return await readFile(path).catch((error) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+}
+
+function notRising(): Failure {
+  return new Failure("refused", "it does not rise", { stage: "rises" });
+}
