@@ -55,6 +55,8 @@ export type SealClipOptions = {
  * a part takes two fragments: half as many fsyncs, a second behind at most.
  */
 const fragmentsAPart = 2;
+/** Room is made for part 0 before it is sealed: 64 KiB and its stanzas, of 32 members at most. */
+const firstBytes = 112 * 1024;
 /** A write that finds no room costs the oldest clip; when that many do not help, this one ends. */
 const mostTries = 4;
 
@@ -63,32 +65,36 @@ const mostTries = 4;
  *
  *     1. notebook: the keys are spent, the clip is open, its start is announced
  *     2. part 0: header, stanzas, opening
- *     3. log: clip-started
+ *     3. log: clip-started, and a fallback-used for each key that is not one-time
  *     4. parts, as fragments come
  *     5. notebook: the end is announced, with the last part's hash
  *     6. log: clip-ended
  *
- * The clip's keys are forgotten between 4 and 5, or when anything throws.
+ * 1 to 3 are one turn of the log, in which the keys are chosen too: no day is closed meanwhile. When
+ * 3 finds no room, part 0 goes again before the notebook forgets the clip. The clip's keys are
+ * forgotten between 4 and 5, or when anything throws.
  */
 export async function sealClip(
   recording: Recording,
   options: SealClipOptions,
 ): Promise<SealedClip> {
-  const { outbox, onPart, clock } = options;
-  const begun = begin(recording.opening, options);
-  const { sealer } = begun;
-  const clip = toHex(sealer.clip);
+  const { journal, outbox, onPart, clock } = options;
   const kept: Kept = { last: undefined, parts: 0, bytes: 0 };
   const count = ({ name, bytes }: Sealed) => {
     if (name.kind !== "part") return;
     kept.last = { number: name.number, hash: name.hash };
     kept.parts += 1;
     kept.bytes += bytes.length;
+    const clip = toHex(name.clip);
     onPart?.({ clip, number: name.number, bytes: bytes.length, atUs: clock.monotonicUs() });
   };
-  outbox.hold(clip, true);
+  const { sealer, chosen } = await start(recording.opening, count, options);
+  const clip = toHex(sealer.clip);
   try {
-    await start(begun, clip, count, options);
+    for (const key of chosen) {
+      if (key.from === "one-time") continue;
+      await journal.append(fallbackOf(key, sealer.clip)).catch(unlessFull);
+    }
     const reason = await pour(recording, sealer, count, options);
     sealer.abandon();
     if (kept.last) await end(sealer.clip, kept.last, reason, options);
@@ -107,18 +113,19 @@ type Kept = {
   bytes: number;
 };
 type PieceOf<R> = R extends { pieces: AsyncIterable<infer P> } ? P : never;
-type Begun = { sealer: ClipSealer; chosen: readonly Chosen[] };
+type Begun = { sealer: ClipSealer; chosen: readonly Chosen[]; first: Sealed; day: number };
 
+/** In a turn that was prepared: keys for one clip, taken at once, and its first part. */
 function begin(opening: OpeningDetails, options: SealClipOptions): Begun {
   const { camera, sign, adopted, journal } = options;
+  const { day } = journal;
   const { incarnation, spent } = journal.notebook;
-  const chosen = chooseForClip(adopted, { incarnation, elapsedMs: journal.elapsedMs, spent });
+  const chosen = chooseForClip(adopted, { incarnation, day, spent });
   if (chosen.length === 0) {
     throw new Failure("absent", "no member has a key that a clip could be sealed to", {
       hint: "Adopt this camera again",
     });
   }
-  // Taken at once, so that a clip that begins before this one is durable takes others.
   for (const key of chosen) {
     if (key.from === "one-time") spent[toHex(key.phone)] = key.index + 1;
   }
@@ -127,40 +134,56 @@ function begin(opening: OpeningDetails, options: SealClipOptions): Begun {
     membership: adopted.membership.version,
     recipients: chosen.map(({ publicKey, from }) => ({ publicKey, shared: from !== "one-time" })),
   });
-  return { sealer, chosen };
-}
-
-/** Steps 1 to 3. */
-async function start(
-  { sealer, chosen }: Begun,
-  clip: string,
-  count: (part: Sealed) => void,
-  { journal, outbox }: SealClipOptions,
-): Promise<void> {
   const first = sealer.flush();
   if (!first) throw new Failure("misuse", "a clip without a first part");
-  const { headerHash, keyIds } = sealer;
-  const others = () => journal.notebook.open.filter((one) => one.clip !== clip);
-  let isCounted = false;
+  return { sealer, chosen, first, day };
+}
+
+/** Steps 1 to 3. The clip is held in the outbox when it resolves. */
+async function start(
+  opening: OpeningDetails,
+  count: (part: Sealed) => void,
+  { journal, outbox, ...options }: SealClipOptions,
+): Promise<Pick<Begun, "sealer" | "chosen">> {
+  let begun: Begun | undefined;
+  const others = () => {
+    const clip = begun && toHex(begun.sealer.clip);
+    return journal.notebook.open.filter((one) => one.clip !== clip);
+  };
+  /** Whatever of it is there goes; durable before the notebook forgets that it was begun. */
+  const drop = async () => {
+    if (!begun) return;
+    const { sealer } = begun;
+    sealer.abandon();
+    await outbox.discard(outbox.parts(toHex(sealer.clip)));
+    outbox.hold(toHex(sealer.clip), false);
+    journal.notebook.open = others();
+    begun = undefined;
+  };
   const act = () =>
     journal.inTurn(async (append) => {
       await journal.prepare();
+      // The log has closed the day since the try before, and with it perhaps a key of this clip.
+      if (begun && begun.day !== journal.day) await drop();
+      begun ??= begin(opening, { ...options, journal, outbox });
+      const { sealer, chosen, first } = begun;
+      const { headerHash, keyIds } = sealer;
+      const clip = toHex(sealer.clip);
+      outbox.hold(clip, true);
       const at = journal.nextSequence;
       journal.notebook.open = [...others(), { clip, at, phase: "starting" }];
       await journal.save();
       await outbox.put(first);
-      if (!isCounted) count(first);
-      isCounted = true;
       await append({ kind: "clip-started", clip: sealer.clip, headerHash, keyIds: [...keyIds] });
+      count(first);
+      return { sealer, chosen };
     });
   try {
-    await withRoom(first.bytes.length, act, journal);
+    return await withRoom(firstBytes, act, journal);
   } catch (error) {
-    journal.notebook.open = others();
+    // Storage that failed can take nothing away; the next start finishes what is there.
+    if (!isStorageFailure(error)) await journal.inTurn(drop);
     throw error;
-  }
-  for (const key of chosen) {
-    if (key.from !== "one-time") await journal.append(fallbackOf(key, sealer.clip));
   }
 }
 
@@ -223,9 +246,9 @@ async function pour(
         : new Failure("gone", "the recording broke off", { cause: error });
     onProblem?.(failure);
     // What could not be kept leaves a hole, and nothing may come after it.
-    if (!stuck) await keep([sealer.flush()]);
+    if (!stuck) await keep([sealer.flush()]).catch(unlessFull);
     const text = failure.message.slice(0, 500);
-    await journal.append({ kind: "problem", code: "clip-cut-off", text });
+    await journal.append({ kind: "problem", code: "clip-cut-off", text }).catch(unlessFull);
     return "cut-off";
   }
 }
@@ -275,7 +298,12 @@ async function end(
   });
 }
 
-async function withRoom(bytes: number, act: () => Promise<void>, journal: Journal): Promise<void> {
+/** A card without any room swallows it: the clip goes on, or ends, without. */
+function unlessFull(error: unknown): void {
+  if (!isFailure(error, "full")) throw error;
+}
+
+async function withRoom<T>(bytes: number, act: () => Promise<T>, journal: Journal): Promise<T> {
   for (let tries = 1; ; tries++) {
     await journal.makeRoom(bytes, { force: tries > 1 });
     try {

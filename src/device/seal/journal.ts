@@ -26,6 +26,8 @@ export type JournalOptions = {
 /** Kinds that a phone may skip when it does not know them; of all others it has to know. */
 const skippable: ReadonlySet<string> = new Set(["started", "problem", "setting", "watched"]);
 const mostLossesAnEntry = 256;
+/** An epoch with less room than this is over: no turn writes more entries after it was prepared. */
+const leastRoom = 64;
 /** A full disk is met by taking away the oldest clip; more tries mean that this does not help. */
 const mostTries = 8;
 
@@ -40,6 +42,8 @@ export class Journal {
   readonly #elapsedAtStartMs: number;
   #epoch: { log: LogEpoch; day: number } | undefined;
   #beaconVersion = 0;
+  /** Within the present turn: what it writes goes into the epoch as it stands. */
+  #isPrepared = false;
   /** Gone already, and in no entry yet. */
   readonly #unnamed: Loss[] = [];
   #last: Promise<unknown> = Promise.resolve();
@@ -66,9 +70,18 @@ export class Journal {
     return this.inTurn((append) => append(statement));
   }
 
+  /** The day whose keys the epoch is sealed to; the log closes it in a later turn at the earliest. */
+  get day(): number {
+    if (!this.#epoch) throw new Failure("misuse", "a day before the turn was prepared");
+    return this.#epoch.day;
+  }
+
   /** Runs `act` while nobody else appends; `append` in it takes effect at once. */
   inTurn<T>(act: (append: (statement: Statement) => Promise<void>) => Promise<T>): Promise<T> {
-    const turn = this.#last.then(() => act((statement) => this.#append(statement)));
+    const turn = this.#last.then(() => {
+      this.#isPrepared = false;
+      return act((statement) => this.#append(statement));
+    });
     this.#last = turn.catch(() => {});
     return turn;
   }
@@ -125,12 +138,14 @@ export class Journal {
 
   /**
    * In a turn: opens the epoch that the next entry needs, with whatever has to be said about it, so
-   * that `nextSequence` is that of the next statement.
+   * that `nextSequence` is that of the next statement. Once a turn: a day that ends in its midst is
+   * closed in the next, or what was announced would come behind the closing.
    */
   async prepare(): Promise<void> {
+    if (this.#isPrepared && this.#epoch) return;
     const today = Math.floor(this.elapsedMs / dayMs);
     const before = this.#epoch;
-    if (!before || before.day !== today || before.log.isFull) {
+    if (!before || before.day !== today || before.log.room < leastRoom) {
       const chosen = await this.#openEpoch(today);
       for (const key of chosen) {
         if (key.from === "restart") await this.#write(fallbackOf(key));
@@ -138,6 +153,7 @@ export class Journal {
       if (before && before.day !== today)
         await this.#write({ kind: "day-closed", day: before.day });
     }
+    this.#isPrepared = true;
   }
 
   async #append(statement: Statement): Promise<void> {
@@ -149,7 +165,7 @@ export class Journal {
   async #openEpoch(day: number): Promise<Chosen[]> {
     const { camera, adopted } = this.#options;
     const { incarnation } = this.notebook;
-    const chosen = chooseForEpoch(adopted, { incarnation, elapsedMs: this.elapsedMs });
+    const chosen = chooseForEpoch(adopted, { incarnation, day });
     if (chosen.length === 0) {
       throw new Failure("absent", "no member has a key that the log could be sealed to", {
         hint: "Adopt this camera again",

@@ -19,7 +19,7 @@ export type Chosen = {
  */
 export function chooseForClip(
   adopted: Adopted,
-  at: { incarnation: number; elapsedMs: number; spent: Readonly<Record<string, number>> },
+  at: { incarnation: number; day: number; spent: Readonly<Record<string, number>> },
 ): Chosen[] {
   return suppliesOf(adopted).flatMap((supply): Chosen[] => {
     const { phone, firstIndex, oneTime } = supply;
@@ -35,18 +35,17 @@ export function chooseForClip(
 /** Chooses today's key of each member, for an epoch of the log. */
 export function chooseForEpoch(
   adopted: Adopted,
-  at: { incarnation: number; elapsedMs: number },
+  at: { incarnation: number; day: number },
 ): Chosen[] {
   return suppliesOf(adopted).flatMap((supply) => chooseLasting(supply, at));
 }
 
 function chooseLasting(
   { phone, days, firstDay, restart, incarnation }: Supply,
-  at: { incarnation: number; elapsedMs: number },
+  at: { incarnation: number; day: number },
 ): Chosen[] {
-  const day = Math.floor(at.elapsedMs / dayMs);
-  const today = incarnation === at.incarnation ? days[day - firstDay] : undefined;
-  if (today) return [{ phone, publicKey: today, from: "day", day }];
+  const today = incarnation === at.incarnation ? days[at.day - firstDay] : undefined;
+  if (today) return [{ phone, publicKey: today, from: "day", day: at.day }];
   return restart ? [{ phone, publicKey: restart, from: "restart" }] : [];
 }
 

@@ -80,9 +80,9 @@ export class LogEpoch {
     wipe(epochKey);
   }
 
-  /** True when the next epoch is due for its length alone. */
-  get isFull(): boolean {
-    return this.#count >= longestEpoch;
+  /** How many entries it takes yet. */
+  get room(): number {
+    return longestEpoch - this.#count;
   }
 
   seal(
@@ -91,7 +91,7 @@ export class LogEpoch {
     signer: { sign: Sign; suite: Suite },
     critical = true,
   ): SealedEntry {
-    if (this.isFull) throw new Failure("misuse", "this epoch of the log is full");
+    if (this.room <= 0) throw new Failure("misuse", "this epoch of the log is full");
     const { camera, incarnation, epoch, membership } = this.fields;
     const additional = additionalOf(this.fields, place.sequence, place.uptimeMs);
     const plain = encodeBody(body);
