@@ -165,7 +165,11 @@ async function runStages(
           headroomBytes: config.outbox.headroomMiB * 2 ** 20,
           wallMs,
         })
-      : openMemoryOutbox({ limitBytes: memoryOutboxBytes, wallMs });
+      : await openMemoryOutbox({
+          folder: join(state, "outbox"),
+          limitBytes: memoryOutboxBytes,
+          wallMs,
+        });
   stages.push(outbox);
   if (outbox.kind === "memory") logs("outbox").error("the card failed twice: clips stay in memory");
 
@@ -190,7 +194,6 @@ async function runStages(
     version,
     clock,
     clockTrusted: trust.trusted,
-    storageFailures: failures,
     onPart: (part) => emit({ event: "part", ...part }),
     onProblem: fail,
   });

@@ -1,5 +1,7 @@
-import { statfs } from "node:fs/promises";
+import { readdir, readFile, statfs } from "node:fs/promises";
+import { join } from "node:path";
 import { type DurableFolder, type Fault, openDurable } from "../../base/node/durable.ts";
+import { lockFolder } from "../../base/node/lock.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import type { Sealed } from "../../protocol/sealed/sealed.ts";
@@ -33,6 +35,8 @@ export type Loss = { clip: string; parts: number };
 export type Outbox = {
   /** "memory" after the storage failed twice: nothing there outlives the process. */
   readonly kind: "folder" | "memory";
+  /** The log as it lies on the card: with an outbox in memory what can still be read of it. */
+  readonly card: Pick<Outbox, "entries" | "read">;
   /**
    * Durable when it resolves; a second time changes nothing. Takes no room from others: see
    * `victims`. Throws Failure "full", or "gone" when the storage failed and the program must end.
@@ -87,10 +91,32 @@ export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
   }
 }
 
-/** An outbox in memory for when the storage cannot be trusted: bounded by `limitBytes` alone. */
-export function openMemoryOutbox(options: { limitBytes: number; wallMs(): number }): Outbox {
+/**
+ * An outbox in memory for when the storage cannot be trusted: bounded by `limitBytes` alone. Nothing
+ * is written to `folder`; it is kept from other processes as if it were. Throws Failure "busy".
+ */
+export async function openMemoryOutbox(options: {
+  folder: string;
+  limitBytes: number;
+  wallMs(): number;
+}): Promise<Outbox> {
+  const { folder } = options;
+  const unlock = await lockFolder(folder);
+  const memory = memoryFolder();
+  const close = () => memory.close().finally(unlock);
   const contents: Contents = { clips: new Map(), entries: [], others: [], strangers: [] };
-  return serve("memory", memoryFolder(), contents, options, async () => Number.POSITIVE_INFINITY);
+  const left = await readContents(folder, await readdir(folder).catch(() => []));
+  const card: Outbox["card"] = {
+    entries: () => left.entries.map(({ name }) => name),
+    read: async (name) => {
+      const file = join(folder, toFileName(name));
+      return await readFile(file).catch((cause) => {
+        throw new Failure("absent", `${file} cannot be read`, { cause });
+      });
+    },
+  };
+  const spareBytes = async () => Number.POSITIVE_INFINITY;
+  return { ...serve("memory", { ...memory, close }, contents, options, spareBytes), card };
 }
 
 function serve(
@@ -111,8 +137,11 @@ function serve(
     return contents.entries.some((entry) => entry.file === file);
   };
 
-  return {
+  const outbox: Outbox = {
     kind,
+    get card() {
+      return outbox;
+    },
     async put({ name, bytes }) {
       if (kept(name)) return;
       const isFirst = name.kind === "part" && name.number === 0;
@@ -174,6 +203,7 @@ function serve(
     bytes: () => countBytes(contents),
     close: () => disk.close(),
   };
+  return outbox;
 }
 
 function hexOf(name: PartName): string {

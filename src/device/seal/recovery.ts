@@ -1,5 +1,5 @@
 import { equal, fromHex } from "../../base/pure/bytes.ts";
-import { isFailure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { readStart } from "../../protocol/sealed/clip.ts";
 import { checkLink, verifyEntry } from "../../protocol/wire/entry.ts";
 import type { EntryName, PartName } from "../../protocol/wire/name.ts";
@@ -23,7 +23,12 @@ export type Start = {
   reopened: string | undefined;
 };
 
-type Where = { camera: Uint8Array; suite: Suite; outbox: Outbox };
+type Where = {
+  camera: Uint8Array;
+  suite: Suite;
+  /** Where the log lies that is gone on with. */
+  outbox: Pick<Outbox, "entries" | "read">;
+};
 
 /**
  * Finds the head of the log and decides on the incarnation: the notebook's when the entries in the
@@ -58,6 +63,35 @@ export async function findHead(
   const incarnation = Math.max(kept.incarnation, newest?.incarnation ?? 0) + 1;
   const head = isNewer ? headOf(newest) : kept.head;
   return { notebook: { ...kept, incarnation, head }, reopened: "entries of the log are missing" };
+}
+
+/** Incarnations above the newest that are left to starts that can keep what they opened. */
+const keptIncarnations = 2 ** 16;
+/** Of the numbers that are left, the part that one run in memory may go forward by. */
+const stride = 1 / 32;
+
+/**
+ * The head and incarnation of a run whose log will not be remembered. Nothing that could be counted
+ * on outlives it: the notebook may never change again, and the clock is set to anything. So its
+ * incarnation is drawn: above the newest that is known, above all that a card that works again could
+ * open next, and among so many (2^27 of them, fewer only after hundreds of such runs have each been
+ * gone on from) that no other run draws the same. It follows the newest signed entry that the card
+ * still shows.
+ *
+ * @param draw a number from 0 up to 1, evenly
+ */
+export async function findPassingHead(
+  where: Where,
+  folder: NotebookFolder,
+  first: number,
+  draw: () => number,
+): Promise<Start> {
+  const { notebook } = await findHead(where, folder, first);
+  const base = notebook.incarnation + keptIncarnations;
+  const left = 0xffff_ffff - base;
+  if (left < 1) throw new Failure("full", "this camera has no incarnation left");
+  const incarnation = base + 1 + Math.floor(draw() * Math.max(1, left * stride));
+  return { notebook: { ...notebook, incarnation }, reopened: "the card failed" };
 }
 
 function headOf({ incarnation, sequence, hash }: Head): Head {
@@ -107,14 +141,13 @@ async function followsFrom(
   return true;
 }
 
+type Whole = Where & { outbox: Outbox; hasEntry(sequence: number): boolean };
+
 /**
  * Finishes what was open when the camera stopped: says what a clip's durable prefix is, once, and
  * clears away parts that are damaged.
  */
-export async function finishOpenClips(
-  journal: Journal,
-  where: Where & { hasEntry(sequence: number): boolean },
-): Promise<void> {
+export async function finishOpenClips(journal: Journal, where: Whole): Promise<void> {
   for (const open of [...journal.notebook.open]) {
     await finish(open, journal, where);
     journal.notebook.open = journal.notebook.open.filter(({ clip }) => clip !== open.clip);
@@ -122,11 +155,7 @@ export async function finishOpenClips(
   }
 }
 
-async function finish(
-  open: OpenClip,
-  journal: Journal,
-  where: Where & { hasEntry(sequence: number): boolean },
-): Promise<void> {
+async function finish(open: OpenClip, journal: Journal, where: Whole): Promise<void> {
   const clip = fromHex(open.clip);
   const done = where.hasEntry(open.at);
   if (open.phase === "ending" && done) return;
@@ -146,7 +175,7 @@ async function finish(
 }
 
 /** The parts of a clip up to the last that is whole, own and chained, and those that are not. */
-async function readPrefix(clip: string, { camera, suite, outbox }: Where) {
+async function readPrefix(clip: string, { camera, suite, outbox }: Whole) {
   const names = outbox.parts(clip);
   let last: (ReturnType<typeof verifyPart> & { hash: Uint8Array }) | undefined;
   let start: { headerHash: Uint8Array; keyIds: Uint8Array[] } | undefined;

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { nodeSuite } from "../../base/node/crypto.ts";
@@ -14,7 +15,7 @@ import type { Outbox } from "../outbox/outbox.ts";
 import { type Recording, type SealedClip, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
 import { type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
-import { findHead, finishOpenClips } from "./recovery.ts";
+import { findHead, findPassingHead, finishOpenClips } from "./recovery.ts";
 
 export type { Recording, SealedClip };
 
@@ -47,8 +48,6 @@ export type SealerOptions = {
   onPart?(part: { clip: string; number: number; bytes: number; atUs: number }): void;
   /** A clip that was cut off, and why; the log has a `problem` too. */
   onProblem?(failure: Failure): void;
-  /** With an outbox in memory: how often the storage failed (outbox.ts, storageFailures). */
-  storageFailures?: number;
   fault?: Fault | undefined;
 };
 
@@ -82,9 +81,9 @@ async function openIn(
   const { identity, sign } = keyring;
   const isKept = outbox.kind === "folder";
   const where = { camera: identity.camera, suite: nodeSuite, outbox };
-  const { notebook, reopened } = await findHead(where, folder, identity.incarnation);
-  // Nothing of such a run will be remembered: the next must not open the same incarnation again.
-  if (!isKept) notebook.incarnation += options.storageFailures ?? 0;
+  const { notebook, reopened } = isKept
+    ? await findHead(where, folder, identity.incarnation)
+    : await findPassingHead({ ...where, outbox: outbox.card }, folder, identity.incarnation, draw);
   const isFirst = notebook.head === undefined;
   const found = notebook.head;
   const journal = new Journal({
@@ -159,6 +158,11 @@ async function openIn(
       return closed;
     },
   };
+}
+
+/** Evenly from 0 up to 1, from the system's randomness. */
+function draw(): number {
+  return randomBytes(6).readUIntBE(0, 6) / 2 ** 48;
 }
 
 /** What the log's notebook says, for `obscura-camera check`; undefined when there is none. */

@@ -1,5 +1,17 @@
-import { chmod, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { execFile } from "node:child_process";
+import {
+  chmod,
+  chown,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import * as assert from "uvu/assert";
 import type { Fault } from "../../../src/base/node/durable.ts";
 import { systemClock } from "../../../src/base/node/time.ts";
@@ -12,6 +24,7 @@ import {
   openMemoryOutbox,
   openOutbox,
   storageFailures,
+  storageFailuresFile,
 } from "../../../src/device/outbox/outbox.ts";
 import { openSealer } from "../../../src/device/seal/seal.ts";
 import { type Camera, faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
@@ -302,8 +315,52 @@ suite("outbox", (test) => {
     countStorageFailure(file);
     countStorageFailure(file);
     assert.is(storageFailures(file), 2);
-    await writeFile(file, "rubbish");
+    await writeFile(file, "rubbish, more of it than a number has");
     assert.is(storageFailures(file), 0);
+    countStorageFailure(file);
+    assert.is(storageFailures(file), 1);
+    assert.is((await stat(file)).mode & 0o777, 0o600);
+  });
+
+  test("a count that another user could have put there is neither read nor written", async () => {
+    await using home = await quickFolder();
+    const at = (name: string) => join(home.path, name);
+    await writeFile(at("target"), "2");
+    await symlink(at("target"), at("link"));
+    await promisify(execFile)("mkfifo", [at("pipe")]);
+    for (const file of [at("link"), at("pipe"), home.path, undefined]) {
+      assert.is(storageFailures(file), 0);
+      countStorageFailure(file);
+      assert.is(storageFailures(file), 0);
+    }
+    assert.is(await readFile(at("target"), "utf8"), "2");
+    if (process.getuid?.() === 0) {
+      await chown(at("target"), 65534, 65534);
+      assert.is(storageFailures(at("target")), 0);
+    }
+
+    const { RUNTIME_DIRECTORY, XDG_RUNTIME_DIR } = process.env;
+    try {
+      process.env.RUNTIME_DIRECTORY = `${at("run")}:${at("other")}`;
+      delete process.env.XDG_RUNTIME_DIR;
+      const own = storageFailuresFile("state") ?? "";
+      assert.ok(own.startsWith(`${at("run")}/`), own);
+      assert.is((await stat(at("run"))).mode & 0o777, 0o700);
+      // Open to others, or a link to where others may write: the next best is taken.
+      await chmod(at("run"), 0o777);
+      await symlink("/tmp", at("lure"));
+      for (const lure of [at("run"), at("lure")]) {
+        process.env.RUNTIME_DIRECTORY = lure;
+        const file = storageFailuresFile("state") ?? "";
+        assert.ok(file.startsWith(`/dev/shm/obscura-${process.getuid?.()}/`), file);
+        const { mode, uid } = await stat(dirname(file));
+        assert.equal([mode & 0o777, uid], [0o700, process.getuid?.()]);
+      }
+    } finally {
+      if (RUNTIME_DIRECTORY === undefined) delete process.env.RUNTIME_DIRECTORY;
+      else process.env.RUNTIME_DIRECTORY = RUNTIME_DIRECTORY;
+      if (XDG_RUNTIME_DIR !== undefined) process.env.XDG_RUNTIME_DIR = XDG_RUNTIME_DIR;
+    }
   });
 
   test("a card that somebody else fills costs no clip until nothing at all is left", async () => {
@@ -316,14 +373,48 @@ suite("outbox", (test) => {
     await outbox.close();
   });
 
+  test("two runs in memory open incarnations of their own, whatever was kept of the log", async () => {
+    await using home = await quickFolder();
+    const camera = await filled(home.path);
+    const opened: number[] = [];
+    const heads: number[] = [];
+    const runOnce = async () => {
+      const outbox = await openInMemory(camera);
+      await openInMemory(camera).then(
+        () => assert.unreachable("two cameras on one state folder"),
+        (error) => assert.ok(isFailure(error, "busy")),
+      );
+      const sealer = await openSealer({
+        ...{ keyring: await openKeyring(home.path), outbox, clock: systemClock, version: "test" },
+        ...{ folder: join(home.path, "journal"), clockTrusted: () => true },
+      });
+      const [first] = outbox.entries();
+      assert.ok(first);
+      opened.push(first.incarnation);
+      heads.push(first.sequence);
+      await sealer.close();
+      await outbox.close();
+    };
+    for (let i = 0; i < 3; i++) await runOnce();
+    // Nothing of the notebook is left, then nothing of the log either: the incarnation is no old one.
+    await rm(join(home.path, "journal/notebook.json"));
+    await runOnce();
+    await rm(camera.outbox, { recursive: true });
+    await runOnce();
+    assert.is(new Set(opened).size, 5);
+    assert.ok(opened.every((one) => one > 2 ** 16));
+    const [next = 0] = heads;
+    assert.equal(heads, [next, next, next, next, 0]);
+  });
+
   test("in memory: bounded, oldest first, in an incarnation of its own, nothing on the card", async () => {
     await using home = await quickFolder();
     const camera = await filled(home.path);
     const before = await snapshot(home.path);
-    const outbox = openMemoryOutbox({ limitBytes: 2 * 1024 * 1024, wallMs: () => Date.now() });
+    const outbox = await openInMemory(camera);
     const sealer = await openSealer({
       ...{ keyring: await openKeyring(home.path), outbox, clock: systemClock, version: "test" },
-      ...{ folder: join(home.path, "journal"), clockTrusted: () => true, storageFailures: 2 },
+      ...{ folder: join(home.path, "journal"), clockTrusted: () => true },
     });
     const clips: string[] = [];
     for (let i = 0; i < 5; i++) {
@@ -333,7 +424,9 @@ suite("outbox", (test) => {
     const names = outbox.entries();
     await sealer.close();
     assert.equal(await snapshot(home.path), before);
-    assert.equal([...new Set(names.map(({ incarnation }) => incarnation))], [4]);
+    const [incarnation = 0, ...others] = new Set(names.map((name) => name.incarnation));
+    // Above all that a card that works again would open next.
+    assert.ok(incarnation > 2 ** 16 && others.length === 0, `${incarnation}`);
     // Linked to the head that the card had, and opened by the restart key.
     const away = await quickFolder();
     await using _ = away;
@@ -355,6 +448,11 @@ suite("outbox", (test) => {
     await outbox.close();
   });
 });
+
+function openInMemory({ outbox }: Camera) {
+  const limitBytes = 2 * 1024 * 1024;
+  return openMemoryOutbox({ folder: outbox, limitBytes, wallMs: () => Date.now() });
+}
 
 function options({ outbox }: Camera) {
   return { folder: outbox, limitBytes: 1e9, headroomBytes: 0, wallMs: () => Date.now() };
