@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import * as assert from "uvu/assert";
 import { isFailure } from "../../src/base/pure/failure.ts";
-import { findProgram, startChild } from "../../src/device/child.ts";
+import { findProgram, outputOf, startChild } from "../../src/device/child.ts";
 import { run } from "../lib/footage.ts";
 import { suite } from "../lib/suite.ts";
 
@@ -35,6 +35,39 @@ suite("device/child", (test) => {
     const { complaint } = await child.ended;
     assert.ok(complaint.length <= 400 && complaint.length > 300, `${complaint.length}`);
     assert.match(complaint, /the end$/);
+  });
+
+  test("all that a helper says, or why not", async () => {
+    const limits = { limitMs: 20_000, mostBytes: 1000 };
+    const ask = (script: string, more = {}) =>
+      outputOf("/bin/sh", ["-c", script], { ...limits, ...more });
+    const failure = (script: string, more = {}) =>
+      ask(script, more).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    // What it reads is at its end at once, and nothing of our environment but two things gets there.
+    process.env.OBSCURA_SECRET = "leaked";
+    const said = await ask("cat; env | cut -d= -f1 | sort; ulimit -c");
+    delete process.env.OBSCURA_SECRET;
+    assert.equal(
+      said.split("\n").filter((name) => !/^(PWD|_|OLDPWD|SHLVL)?$/.test(name)),
+      [...["LC_ALL", "PATH", "0"]],
+    );
+    const refused = await failure("echo first >&2; echo last one >&2; exit 2");
+    assert.ok(isFailure(refused, "refused"));
+    assert.is(refused.message, "last one");
+    assert.ok(isFailure(await failure("head -c 100000 /dev/zero"), "refused"));
+    assert.ok(isFailure(await failure("sleep 60", { limitMs: 200 }), "stalled"));
+    assert.ok(isFailure(await failure("exit 1"), "refused"));
+  });
+
+  test("what it writes aside comes out on a stream of its own", async () => {
+    const child = startChild("sh", ["-c", "echo aside >&3; echo out"], { aside: true });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of child.aside) chunks.push(chunk);
+    assert.is(Buffer.concat(chunks).toString(), "aside\n");
+    await child.kill();
   });
 
   test("killed once and twice, while it ignores everything else", async () => {

@@ -1,10 +1,9 @@
-import { execFile } from "node:child_process";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { arch, availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { Failure } from "../../base/pure/failure.ts";
+import { explain, Failure } from "../../base/pure/failure.ts";
+import { outputOf } from "../child.ts";
 import { type Detection, overlapOf } from "./boxes.ts";
 import type { ModelEntry, Precision, Size } from "./manifest.ts";
 
@@ -24,8 +23,8 @@ export type ChoiceOptions = {
 };
 type Remembered = { machine: string; precision: Precision; trials: Record<string, number> };
 
-const run = promisify(execFile);
 const trialLimitMs = 120_000;
+const trialBytes = 1024 * 1024;
 /** A gain smaller than this is noise, and fp32 is the reference. */
 const worthwhile = 0.95;
 const surely = 0.5;
@@ -98,11 +97,11 @@ async function tryOut(options: ChoiceOptions, precision: Precision): Promise<Tri
     threads,
   });
   try {
-    const { stdout } = await run(process.execPath, [script, plan], { timeout: trialLimitMs });
-    return JSON.parse(stdout) as Trial;
+    const limits = { limitMs: trialLimitMs, mostBytes: trialBytes };
+    return JSON.parse(await outputOf(process.execPath, [script, plan], limits)) as Trial;
   } catch (cause) {
-    const said = String((cause as { stderr?: unknown }).stderr ?? "").trim();
-    throw new Failure("refused", `the person detector (${precision}) does not run here: ${said}`, {
+    const why = explain(cause);
+    throw new Failure("refused", `the person detector (${precision}) does not run here: ${why}`, {
       stage: "trial",
       cause,
     });

@@ -1,10 +1,9 @@
-import { execFile, spawn } from "node:child_process";
 import { open, readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { promisify } from "node:util";
-import { Failure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 import type { PixelFormat } from "../camera/camera.ts";
+import { outputOf, startChild } from "../child.ts";
 import { readJpegHeader } from "./jpeg.ts";
 
 /** One picture of a file, not yet in a slab. `index` is the video's own, from 0; absent in images. */
@@ -23,13 +22,11 @@ export type ReadOptions = {
   signal?: AbortSignal;
 };
 
-const run = promisify(execFile);
 const headLimitBytes = 64;
 const probeLimitMs = 60_000;
+const probeBytes = 64 * 1024;
 /** Matroska and others keep times to the millisecond: a frame this early is on time. */
 const stampSlackS = 0.002;
-/** libcamerify preloads a library that must not start in a child. */
-const environment = { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" };
 const decoders: [RegExp, string][] = [
   [/^\xff\xd8/, "mjpeg"],
   [/^\x89PNG\r\n/, "png"],
@@ -97,7 +94,7 @@ function decoderOf(head: Uint8Array): string | undefined {
 
 async function isVideo(file: string): Promise<boolean> {
   const entries = "format=format_name:stream=codec_type,nb_frames";
-  const { stdout } = await run(
+  const said = await outputOf(
     "ffprobe",
     ["-v", "error", "-protocol_whitelist", "file", "-select_streams", "v:0"].concat([
       "-show_entries",
@@ -106,11 +103,11 @@ async function isVideo(file: string): Promise<boolean> {
       "json",
       `file:${file}`,
     ]),
-    { env: environment, timeout: probeLimitMs },
+    { limitMs: probeLimitMs, mostBytes: probeBytes },
   ).catch((cause) => {
-    throw refusal(String((cause as { stderr?: unknown }).stderr ?? ""), cause);
+    throw isFailure(cause, "refused") ? refusal(cause.message, cause) : cause;
   });
-  const { format, streams } = JSON.parse(stdout) as {
+  const { format, streams } = JSON.parse(said) as {
     format?: { format_name?: string };
     streams?: { nb_frames?: string }[];
   };
@@ -174,36 +171,22 @@ async function* decode(
   aside?: (stream: Readable) => void,
 ): AsyncGenerator<Picture> {
   const output = ["-an", "-sn", "-dn", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe"];
-  const child = spawn(
+  const child = startChild(
     "ffmpeg",
     ["-nostdin", "-hide_banner", "-loglevel", "error", ...input, ...output, "pipe:1"],
-    { stdio: ["ignore", "pipe", "pipe", aside ? "pipe" : "ignore"], env: environment },
+    { aside: aside !== undefined },
   );
-  let said = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-4096);
-  });
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.on("error", (cause) => {
-      reject(
-        new Failure("absent", `ffmpeg cannot be started: ${cause.message}`, {
-          hint: "Install it with: sudo apt-get install ffmpeg",
-          cause,
-        }),
-      );
-    });
-    child.on("close", resolve);
-  });
-  ended.catch(() => {});
-  const stop = () => child.kill("SIGKILL");
+  const stop = () => void child.kill();
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    aside?.(child.stdio[3] as Readable);
-    yield* readPpm(child.stdout as Readable);
-    if ((await ended) !== 0) throw refusal(said);
+    child.input.end();
+    aside?.(child.aside);
+    yield* readPpm(child.output);
+    const { code, lastLine, error } = await child.ended;
+    if (code !== 0) throw refusal(lastLine, error);
   } finally {
     signal?.removeEventListener("abort", stop);
-    stop();
+    await child.kill();
   }
 }
 
@@ -249,8 +232,7 @@ async function* readPpm(stream: Readable): AsyncGenerator<Picture> {
 
 /** ffmpeg's own words, without its addresses in memory and without the file's name. */
 function refusal(said: string, cause?: unknown): Failure {
-  const line = said.trim().split("\n").at(-1) ?? "";
-  const reason = line.replace(/\[[^\]]*\]\s*|(file|pipe):\S*: /g, "");
+  const reason = said.replace(/\[[^\]]*\]\s*|(file|pipe):\S*: /g, "");
   return new Failure("refused", `ffmpeg cannot read it${reason ? `: ${reason}` : ""}`, {
     ...(cause === undefined ? {} : { cause }),
   });
