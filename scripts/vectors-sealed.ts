@@ -30,6 +30,13 @@ import {
   epochVectors,
   stanzaVectors,
 } from "./vectors-boxes.ts";
+import {
+  answerVectors,
+  grantVectors,
+  linkVectors,
+  offerVectors,
+  seenVectors,
+} from "./vectors-join.ts";
 import { checkpointVectors, confirmationVectors, tombstoneVectors } from "./vectors-phones.ts";
 import { cameraSeed, put, type Refusal, refusals, rootSeed } from "./vectors-wire.ts";
 
@@ -217,6 +224,11 @@ export async function sealedVectors(): Promise<Record<string, Vector[]>> {
     tombstone: tombstoneVectors(),
     confirmation: confirmationVectors(),
     checkpoint: checkpointVectors(),
+    offer: offerVectors(),
+    answer: answerVectors(),
+    grant: grantVectors(),
+    seen: seenVectors(),
+    link: linkVectors(),
   };
 }
 

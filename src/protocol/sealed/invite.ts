@@ -1,6 +1,7 @@
 import { equal, Reader, toHex, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { hashBytes } from "../wire/signature.ts";
+import { fromBase32, toBase32 } from "./base32.ts";
 import { fingerprint } from "./sodium.ts";
 
 // What a camera shows to a phone, as a link and as a QR code. Specification: invite.md.
@@ -24,8 +25,7 @@ const scheme = "obscura:";
 const longestLink = 240;
 const inviteSecretBytes = 32;
 const checkBytes = 4;
-/** Without I, L, O and U, which are misread. */
-const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+const hint = "Copy the whole of what the camera shows";
 
 /** The link, in lower case. Its QR code is that of the same text in upper case. */
 export function printInvite(invite: Invite): string {
@@ -60,7 +60,7 @@ export function parseInvite(text: string): Invite {
   if (!link.startsWith(scheme)) {
     throw refuse("scheme", `a link that does not begin with ${scheme}`);
   }
-  const bytes = fromBase32(link.slice(scheme.length));
+  const bytes = fromBase32(link.slice(scheme.length), hint);
   const reader = new Reader(bytes, "link");
   const found = reader.u8();
   if (found !== version) {
@@ -74,7 +74,7 @@ export function parseInvite(text: string): Invite {
   if (end < 1 || !equal(checkOf(bytes.subarray(0, end)), bytes.subarray(end))) {
     throw new Failure("corrupt", "a link with a wrong or missing character", {
       stage: "check",
-      hint: "Copy the whole of what the camera shows",
+      hint,
     });
   }
   const identity = reader.take(hashBytes);
@@ -113,40 +113,6 @@ function checkOf(body: Uint8Array): Uint8Array {
   return fingerprint("obscura/1/invite", body).slice(0, checkBytes);
 }
 
-function toBase32(bytes: Uint8Array): string {
-  let [text, held, bits] = ["", 0, 0];
-  for (const byte of bytes) {
-    held = (held << 8) | byte;
-    bits += 8;
-    while (bits >= 5) {
-      bits -= 5;
-      text += alphabet[(held >> bits) & 31];
-    }
-    held &= (1 << bits) - 1;
-  }
-  return bits > 0 ? text + alphabet[(held << (5 - bits)) & 31] : text;
-}
-
-function fromBase32(text: string): Uint8Array {
-  const bytes = new Uint8Array(Math.floor((text.length * 5) / 8));
-  let [held, bits, at] = [0, 0, 0];
-  for (const letter of text) {
-    const value = alphabet.indexOf(letter);
-    if (value < 0) throw refuse("base32", "a link with a character that no link has");
-    held = (held << 5) | value;
-    bits += 5;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes[at++] = held >> bits;
-      held &= (1 << bits) - 1;
-    }
-  }
-  // One text for each link: no character more than needed, and nothing in what is left over.
-  if (bits >= 5 || held !== 0) throw refuse("base32", "a link with something left over");
-  return bytes;
-}
-
 function refuse(stage: string, message: string): Failure {
-  const hint = "Copy the whole of what the camera shows";
   return new Failure("corrupt", message, { stage, hint });
 }

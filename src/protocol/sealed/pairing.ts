@@ -120,10 +120,8 @@ export function decodeAdoption(bytes: Uint8Array): Adoption {
   if (count > mostRelays) throw reader.refuse("count", `${count} relays, at most ${mostRelays}`);
   const relays: string[] = [];
   for (let i = 0; i < count; i++) {
-    const relay = toText(reader.bytes16(relayBytes));
-    if (relays.includes(relay) || relay !== relayOf(relay)) {
-      throw reader.refuse("relay", "an adoption with something else than the address of a relay");
-    }
+    const relay = readRelay(reader, relayBytes);
+    if (relays.includes(relay)) throw reader.refuse("relay", "an adoption with a relay twice");
     relays.push(relay);
   }
   reader.take(signatureBytes);
@@ -142,6 +140,15 @@ export function relayOf(address: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The address of a relay behind a length, in its one form. Stage "relay". */
+export function readRelay(reader: Reader, limit: number): string {
+  const relay = toText(reader.bytes16(limit));
+  if (relay !== relayOf(relay)) {
+    throw reader.refuse("relay", "something else than the address of a relay");
+  }
+  return relay;
 }
 
 /** An adoption with everything in it opened and checked. */

@@ -18,6 +18,15 @@ import {
 } from "../../../src/protocol/sealed/details.ts";
 import { EpochReader, openEpoch } from "../../../src/protocol/sealed/epoch.ts";
 import {
+  encodeAnswer,
+  encodeGrant,
+  encodeOffer,
+  verifyAnswer,
+  verifyGrant,
+  verifyOffer,
+} from "../../../src/protocol/sealed/join.ts";
+import { parseLines, parseLink, printLink } from "../../../src/protocol/sealed/link.ts";
+import {
   encodeMembership,
   verifyFirst,
   verifyNext,
@@ -30,6 +39,7 @@ import {
   verifyAdoption,
   verifyIdentity,
 } from "../../../src/protocol/sealed/pairing.ts";
+import { encodeSeen, verifySeen } from "../../../src/protocol/sealed/seen.ts";
 import { kemPublicKey, ready } from "../../../src/protocol/sealed/sodium.ts";
 import {
   decodeStanzas,
@@ -105,6 +115,30 @@ const openers: Record<string, (vector: Vector) => Opened> = {
   checkpoint: ({ header, bytes }) => {
     const fields = verifyCheckpoint(bytes, input(header, "expectedCamera"), nodeSuite);
     return { fields, again: encodeCheckpoint(fields, owner).bytes };
+  },
+  offer: ({ bytes }) => {
+    const { hash: _, ...fields } = verifyOffer(bytes, nodeSuite);
+    return { fields, again: encodeOffer(fields, owner).bytes };
+  },
+  answer: ({ bytes }) => {
+    const { hash: _, ...fields } = verifyAnswer(bytes, nodeSuite);
+    return { fields, again: encodeAnswer(fields, owner).bytes };
+  },
+  grant: ({ bytes }) => {
+    const { hash: _, ...fields } = verifyGrant(bytes, nodeSuite);
+    return { fields, again: encodeGrant(fields, owner).bytes };
+  },
+  seen: ({ bytes }) => {
+    const fields = verifySeen(bytes, nodeSuite);
+    return { fields, again: encodeSeen(fields, owner).bytes };
+  },
+  link: ({ header, bytes }) => {
+    const text = new TextDecoder().decode(bytes);
+    if (header.object === "lines") return { fields: parseLines("kit", text) };
+    const kind = header.object === "kit" ? "kit" : "join";
+    const fields = parseLink(kind, text);
+    const again = new TextEncoder().encode(printLink(kind, fields));
+    return text === text.toLowerCase() ? { fields, again } : { fields };
   },
   details: ({ header, bytes }) => {
     if (header.object === "opening") return { fields: decodeOpening(bytes) };
@@ -193,7 +227,7 @@ function openClip(header: Record<string, string>, slices: Iterable<Uint8Array>):
 /** Where every proper prefix can be tried: the others have 64 KiB and more. */
 const short = [
   ...["supply", "membership", "identity", "adoption", "body", "stanza", "epoch"],
-  ...["tombstone", "confirmation", "checkpoint"],
+  ...["tombstone", "confirmation", "checkpoint", "offer", "answer", "grant", "seen", "link"],
 ];
 
 suite("sealed vectors", (test) => {
