@@ -1,4 +1,5 @@
 import { readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Failure } from "../base/pure/failure.ts";
 import {
   checkWord,
@@ -7,6 +8,7 @@ import {
   printPairingFile,
 } from "../protocol/sealed/pairing.ts";
 import { createKeyring, hasKeys, openKeyring } from "./keyring.ts";
+import { notebookOf } from "./seal/seal.ts";
 
 // Pairing by two files: `obscura-camera identity` and `obscura-camera adopt`. What stands in them is
 // specified in protocol/sealed/pairing.md.
@@ -30,7 +32,8 @@ export async function writeIdentity(
 }
 
 /**
- * Takes the file that the phone made. Throws Failure "absent" when there is no such file or camera,
+ * Takes the file that the phone made: the first, or a later one of the same owner with more keys,
+ * which the service uses from its next start on. Throws Failure "absent" when there is no such file or camera,
  * "corrupt" or "refused" with the stage of pairing.ts when it is not for this camera.
  */
 export async function adoptFrom(
@@ -45,11 +48,13 @@ export async function adoptFrom(
     throw new Failure("corrupt", `${file} is too long for an adoption`, { stage: "length" });
   }
   const adoption = parsePairingFile("camera adoption", new Uint8Array(await readFile(file)));
-  const { adopted, identity } = await keyring.adopt(adoption);
+  const notebook = await notebookOf(join(state, "journal"));
+  const { incarnation } = notebook ?? keyring.identity;
+  const { adopted, identity } = await keyring.adopt(adoption, { incarnation });
   if (!adopted) throw new Failure("gone", "the adoption was not kept");
   return {
     word: checkWord(identity.hash, adopted.hash),
     members: adopted.membership.members.map(({ name }) => name),
-    oneTimeKeys: adopted.supply.oneTime.length,
+    oneTimeKeys: adopted.supplies.reduce((sum, { oneTime }) => sum + oneTime.length, 0),
   };
 }

@@ -60,6 +60,7 @@ export async function runAdopt(args: string[]): Promise<number> {
     print(`usage: obscura-camera adopt FILE [--state DIR]
 
 Takes the file that obscura-phone adopt made: from then on clips are sealed to its owner's phones.
+A later file of the same owner brings further keys; a camera that runs uses them from its next start on.
 
   ${stateHelp}`);
     return 0;

@@ -12,6 +12,7 @@ import {
   verifyIdentity,
 } from "../../src/protocol/sealed/pairing.ts";
 import { makeOwner } from "../lib/owner.ts";
+import { faultsOf, makeCamera, recording, startSealer } from "../lib/sealing.ts";
 import { suite } from "../lib/suite.ts";
 import { quickFolder } from "../lib/world.ts";
 
@@ -68,6 +69,98 @@ suite("adoption", (test) => {
     assert.is(Buffer.compare(kept, owner.adoption), 0);
   });
 
+  test("an adoption of the same owner with more keys is taken, and what it replaces is used up first", async () => {
+    await using home = await quickFolder();
+    const { owner } = await makeCamera(home.path, { oneTime: 2, days: 1 });
+    const ids: string[] = [];
+    const record = async () => {
+      const { sealer, stop } = await startSealer(home.path);
+      const { clip } = await sealer.clip(recording(1));
+      await stop();
+      ids.push((await owner.openClip(join(home.path, "outbox"), clip)).keyId);
+    };
+    await record();
+    const file = join(home.path, "more.json");
+    const adopt = async (adoption: Uint8Array) => {
+      await writeFile(file, printPairingFile("camera adoption", adoption, ""));
+      return await adoptFrom(home.path, file);
+    };
+    const second = owner.further({ oneTime: 2 });
+    assert.is((await adopt(second)).oneTimeKeys, 4);
+    // Again is well; what came before it, and other bytes in its place, are not.
+    await adopt(second);
+    const stageOf = async (adoption: Uint8Array) => {
+      const failure = await failureOf(adopt(adoption));
+      return failure instanceof Failure ? failure.stage : failure;
+    };
+    assert.is(await stageOf(owner.adoption), "index");
+    assert.is(await stageOf(owner.further({ batch: 2, oneTime: 3 })), "index");
+    assert.is(await stageOf(owner.further({ batch: 9, firstIndex: 1 })), "index");
+    assert.is(await stageOf(owner.further({ incarnation: 2 })), "incarnation");
+    assert.is(await stageOf(owner.further({ member: "somebody else" })), "members");
+    for (let i = 0; i < 4; i++) await record();
+    // Two of the first supply, two of the second, and then a day key of the second.
+    assert.is(new Set(ids).size, 5);
+    const said = (await owner.readLog(join(home.path, "outbox"))).map(({ body }) => body.statement);
+    assert.equal(
+      said.flatMap((one) => (one.kind === "fallback-used" ? [one.key] : [])),
+      ["day"],
+    );
+    assert.equal(
+      said.flatMap((one) =>
+        one.kind === "supply-acknowledged" ? [[one.batch, one.nextIndex, one.endIndex]] : [],
+      ),
+      [
+        [1, 0, 2],
+        [2, 1, 4],
+        [2, 2, 4],
+        [2, 3, 4],
+        [2, 4, 4],
+      ],
+    );
+    // By a command, while it runs: nothing is read from a file again.
+    const running = await startSealer(home.path);
+    const keyring = await openKeyring(home.path);
+    const more = await keyring.resupply(owner.supply({ batch: 3, firstIndex: 4, oneTime: 1 }), {
+      incarnation: 1,
+    });
+    assert.ok(more.adopted);
+    await running.sealer.resupply(more.adopted);
+    const { clip } = await running.sealer.clip(recording(1));
+    await running.stop();
+    ids.push((await owner.openClip(join(home.path, "outbox"), clip)).keyId);
+    assert.is(new Set(ids).size, 6);
+    assert.is(await stageOf(second), undefined);
+    const strange = owner.supply({ batch: 4, firstIndex: 9, seed: 3 });
+    const failure = await failureOf(keyring.resupply(strange, { incarnation: 1 }));
+    assert.ok(isFailure(failure, "refused") && failure.stage === "phone");
+    assert.equal(await faultsOf(home.path), []);
+  });
+
+  test("after a new incarnation only keys that are bound to it are taken, and used again", async () => {
+    await using home = await quickFolder();
+    const { owner, outbox } = await makeCamera(home.path);
+    await (await startSealer(home.path)).stop();
+    await rm(join(home.path, "journal"), { recursive: true });
+    await (await startSealer(home.path)).stop();
+    const file = join(home.path, "more.json");
+    const adopt = async (adoption: Uint8Array) => {
+      await writeFile(file, printPairingFile("camera adoption", adoption, ""));
+      return await adoptFrom(home.path, file);
+    };
+    const failure = await failureOf(adopt(owner.further({})));
+    assert.ok(failure instanceof Failure && failure.stage === "incarnation");
+    await adopt(owner.further({ incarnation: 2 }));
+    const { sealer, stop } = await startSealer(home.path);
+    const { clip } = await sealer.clip(recording(1));
+    await stop();
+    assert.is((await owner.openClip(outbox, clip)).whole, true);
+    const used = (await owner.readLog(outbox)).flatMap(({ body: { statement } }) =>
+      statement.kind === "fallback-used" && statement.clip ? [statement.key] : [],
+    );
+    assert.equal(used, []);
+  });
+
   test("an adoption of another camera, a wrong file and a cut one say what they are", async () => {
     await using home = await quickFolder();
     await using away = await quickFolder();
@@ -110,7 +203,7 @@ suite("adoption", (test) => {
     );
     const written = await readFile(join(home.path, "camera.json"), "utf8");
     for (const name of ["camera.key", "request.key", "receiving.key"]) {
-      const secret = await readFile(join(home.path, "keys", name));
+      const secret = (await readFile(join(home.path, "keys", name))).subarray(-32);
       assert.is(secret.length, 32);
       for (const text of [shown, written]) {
         assert.not.ok(text.includes(secret.toString("hex")), name);

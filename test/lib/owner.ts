@@ -23,12 +23,26 @@ export type Opened = { events: ClipEvent[]; last: number; whole: boolean; keyId:
 /** A phone with every secret in memory: opens what a camera wrote, and checks as a phone must. */
 export type Owner = {
   adoption: Uint8Array;
+  /** Further keys, by default the ones that follow; the owner can open what they seal. */
+  supply(more: More): Uint8Array;
+  /** An adoption that brings them. */
+  further(more: More & { member?: string }): Uint8Array;
   /** All entries of an outbox, chained from the first, opened in order; throws at any break. */
   readLog(folder: string): Promise<Line[]>;
   /** One clip from the parts in an outbox; throws when anything in it does not verify. */
   openClip(folder: string, clip: string): Promise<Opened>;
 };
 
+/** How further keys differ from those that would follow. */
+export type More = {
+  batch?: number;
+  firstIndex?: number;
+  incarnation?: number;
+  oneTime?: number;
+  days?: number;
+  /** Of another phone. */
+  seed?: number;
+};
 export type OwnerOptions = { oneTime?: number; days?: number; restart?: boolean; seed?: number };
 
 export async function makeOwner(
@@ -40,18 +54,32 @@ export async function makeOwner(
   const phone = ed25519Signer(new Uint8Array(32).fill(seed));
   const root = ed25519Signer(new Uint8Array(32).fill(seed + 1));
   const pairs = (count: number) => Array.from({ length: count }, kemPair);
-  const keys = { oneTime: pairs(oneTime), days: pairs(days), restart: pairs(restart ? 1 : 0) };
   const publicOf = (list: readonly Pair[]) => list.map(({ publicKey }) => publicKey);
   const by = { sign: phone.sign, suite: nodeSuite };
-  const [restartKey] = publicOf(keys.restart);
-  const supply = encodeSupply(
-    {
-      ...{ phone: phone.publicKey, camera, incarnation, batch: 1, firstIndex: 0, firstDay: 0 },
-      ...{ oneTime: publicOf(keys.oneTime), days: publicOf(keys.days) },
-      ...(restartKey ? { restart: restartKey } : {}),
-    },
-    by,
-  );
+  const all: Pair[] = [];
+  const prints: { fingerprint: Uint8Array; secret: Uint8Array }[] = [];
+  const supply = (more: More & { restart?: boolean } = {}): Uint8Array => {
+    const signer = more.seed ? ed25519Signer(new Uint8Array(32).fill(more.seed)) : phone;
+    const keys = {
+      oneTime: pairs(more.oneTime ?? 1),
+      days: pairs(more.days ?? days),
+      restart: pairs((more.restart ?? true) ? 1 : 0),
+    };
+    for (const pair of [...keys.oneTime, ...keys.days, ...keys.restart]) {
+      all.push(pair);
+      prints.push({ fingerprint: keyFingerprint(pair.publicKey), secret: pair.secret });
+    }
+    const [restartKey] = publicOf(keys.restart);
+    return encodeSupply(
+      {
+        ...{ phone: signer.publicKey, camera, incarnation: more.incarnation ?? incarnation },
+        ...{ batch: more.batch ?? 2, firstIndex: more.firstIndex ?? oneTime, firstDay: 0 },
+        ...{ oneTime: publicOf(keys.oneTime), days: publicOf(keys.days) },
+        ...(restartKey ? { restart: restartKey } : {}),
+      },
+      { sign: signer.sign, suite: nodeSuite },
+    ).bytes;
+  };
   const doors = encodeDoorList(
     {
       ...{ root: root.publicKey, version: 1, minimumAgeMs: 0 },
@@ -59,24 +87,23 @@ export async function makeOwner(
     },
     { sign: root.sign, suite: nodeSuite },
   );
-  const { bytes: adoption } = encodeAdoption(
-    {
-      ...{ camera, identity: identity.hash, owner: phone.publicKey, supply: supply.bytes },
-      membership: encodeMembership(found(camera, phone.publicKey, "owner"), by).bytes,
-      mailbox: mailboxOf(root.publicKey, nodeSuite),
-      doors: doors.bytes,
-      relays: ["http://127.0.0.1:8470"],
-    },
-    by,
-  );
-  const all = [...keys.oneTime, ...keys.days, ...keys.restart];
-  const prints = all.map(({ publicKey, secret }) => ({
-    fingerprint: keyFingerprint(publicKey),
-    secret,
-  }));
+  const adopt = (supplied: Uint8Array, member = "owner") =>
+    encodeAdoption(
+      {
+        ...{ camera, identity: identity.hash, owner: phone.publicKey, supply: supplied },
+        membership: encodeMembership(found(camera, phone.publicKey, member), by).bytes,
+        mailbox: mailboxOf(root.publicKey, nodeSuite),
+        doors: doors.bytes,
+        relays: ["http://127.0.0.1:8470"],
+      },
+      by,
+    ).bytes;
+  const adoption = adopt(supply({ batch: 1, firstIndex: 0, oneTime, restart }));
 
   return {
     adoption,
+    supply,
+    further: ({ member, ...more }) => adopt(supply(more), member),
     async readLog(folder) {
       const lines: Line[] = [];
       let before: ReturnType<typeof verifyEntry> | undefined;

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Failure } from "../pure/failure.ts";
@@ -17,9 +18,15 @@ export type DurableFolder = {
    * Writes a file, or replaces it, durable when it resolves. Throws Failure "full" when there is no
    * room (nothing was written), "gone" when the storage failed: then nobody knows what lies there,
    * every later call throws the same, and the program must start anew from what it finds.
-   * `modifiedMs` sets the file's time; the others keep the system's.
+   * `modifiedMs` sets the file's time; the others keep the system's. With `shred` the bytes of the
+   * file that is replaced are written over where they lay, as far as the medium does that: flash may
+   * keep a copy that only its controller can reach.
    */
-  write(name: string, bytes: Uint8Array, options?: { modifiedMs?: number }): Promise<void>;
+  write(
+    name: string,
+    bytes: Uint8Array,
+    options?: { modifiedMs?: number; shred?: boolean },
+  ): Promise<void>;
   /** Removes files, durable when it resolves; one that is not there is no error. */
   remove(names: readonly string[]): Promise<void>;
   /** Throws Failure "absent" when it is not there. */
@@ -90,7 +97,24 @@ export async function openDurable(
     }
   };
 
-  const write: DurableFolder["write"] = async (name, bytes, { modifiedMs } = {}) => {
+  /** Writes over a file that has no name any more. */
+  const shredOld = async (name: string, old: FileHandle) => {
+    const { size } = await old.stat();
+    await step(name, "write", () => old.write(randomBytes(size), 0, size, 0));
+    await step(name, "fsync", () => old.sync());
+  };
+
+  const write: DurableFolder["write"] = async (name, bytes, { modifiedMs, shred } = {}) => {
+    const old = shred ? await open(join(path, name), "r+").catch(() => undefined) : undefined;
+    try {
+      await replace(name, bytes, modifiedMs);
+      if (old) await shredOld(name, old);
+    } finally {
+      await old?.close();
+    }
+  };
+
+  const replace = async (name: string, bytes: Uint8Array, modifiedMs: number | undefined) => {
     const draft = join(path, unfinished + name);
     let file: FileHandle | undefined;
     try {

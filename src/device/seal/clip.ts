@@ -8,7 +8,6 @@ import type {
   OpeningDetails,
   ThumbnailDetails,
 } from "../../protocol/sealed/details.ts";
-import type { Adopted } from "../../protocol/sealed/pairing.ts";
 import type { Sealed } from "../../protocol/sealed/sealed.ts";
 import type { Sign } from "../../protocol/wire/signature.ts";
 import { isStorageFailure, type Outbox } from "../outbox/outbox.ts";
@@ -40,7 +39,6 @@ export type SealedClip = {
 export type SealClipOptions = {
   camera: Uint8Array;
   sign: Sign;
-  adopted: Adopted;
   journal: Journal;
   outbox: Outbox;
   clock: Clock;
@@ -117,8 +115,8 @@ type Begun = { sealer: ClipSealer; chosen: readonly Chosen[]; first: Sealed; day
 
 /** In a turn that was prepared: keys for one clip, taken at once, and its first part. */
 function begin(opening: OpeningDetails, options: SealClipOptions): Begun {
-  const { camera, sign, adopted, journal } = options;
-  const { day } = journal;
+  const { camera, sign, journal } = options;
+  const { adopted, day } = journal;
   const { incarnation, spent } = journal.notebook;
   const chosen = chooseForClip(adopted, { incarnation, day, spent });
   if (chosen.length === 0) {

@@ -3,9 +3,9 @@ import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Statement } from "../../protocol/sealed/body.ts";
 import { LogEpoch, sealBeacon } from "../../protocol/sealed/epoch.ts";
-import type { Adopted } from "../../protocol/sealed/pairing.ts";
 import type { Sealed } from "../../protocol/sealed/sealed.ts";
 import { noHash, type Sign, type Suite } from "../../protocol/wire/signature.ts";
+import type { Owned } from "../keyring.ts";
 import type { Loss, Outbox } from "../outbox/outbox.ts";
 import { type Notebook, type NotebookFolder, writeNotebook } from "./notebook.ts";
 import { type Chosen, chooseForEpoch, dayMs } from "./recipients.ts";
@@ -14,7 +14,7 @@ export type JournalOptions = {
   camera: Uint8Array;
   sign: Sign;
   suite: Suite;
-  adopted: Adopted;
+  adopted: Owned;
   outbox: Outbox;
   /** Where the notebook lies. */
   folder: NotebookFolder;
@@ -40,6 +40,7 @@ export class Journal {
   readonly #options: JournalOptions;
   readonly #startUs: number;
   readonly #elapsedAtStartMs: number;
+  #adopted: Owned;
   #epoch: { log: LogEpoch; day: number } | undefined;
   #beaconVersion = 0;
   /** Within the present turn: what it writes goes into the epoch as it stands. */
@@ -51,6 +52,7 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.notebook = options.notebook;
+    this.#adopted = options.adopted;
     this.#startUs = options.clock.monotonicUs();
     this.#elapsedAtStartMs = options.notebook.elapsedMs;
   }
@@ -123,6 +125,16 @@ export class Journal {
     });
   }
 
+  /** Whom the log is sealed to, and with which keys. */
+  get adopted(): Owned {
+    return this.#adopted;
+  }
+
+  /** In a turn: further keys of the members that there are. */
+  resupply(adopted: Owned): void {
+    this.#adopted = adopted;
+  }
+
   /** Later beacons have a higher version than this. */
   continueBeacons(version: number): void {
     this.#beaconVersion = Math.max(this.#beaconVersion, version);
@@ -163,7 +175,8 @@ export class Journal {
 
   /** A fresh key for the log, for a new day or after a start: kept in memory alone. */
   async #openEpoch(day: number): Promise<Chosen[]> {
-    const { camera, adopted } = this.#options;
+    const { camera } = this.#options;
+    const adopted = this.#adopted;
     const { incarnation } = this.notebook;
     const chosen = chooseForEpoch(adopted, { incarnation, day });
     if (chosen.length === 0) {

@@ -22,6 +22,7 @@ export type Notebook = {
   spent: Record<string, number>; // phone in hexadecimal → lowest one-time index not spent
   open: OpenClip[];
   announced: number; // the version of the member list that the log has
+  receiving: string; // fingerprint of the receiving key that the log has, in hexadecimal; or none
 };
 
 /** What it takes of a folder to keep the notebook there. */
@@ -93,6 +94,7 @@ function parse(text: string): Notebook {
     ),
     open: list(read.open).map(openClip),
     announced: whole(read.announced),
+    receiving: read.receiving ? toHex(hash(read.receiving)) : "",
   };
 }
 

@@ -1,6 +1,7 @@
 import { toHex } from "../../base/pure/bytes.ts";
-import type { Adopted } from "../../protocol/sealed/pairing.ts";
+import type { Statement } from "../../protocol/sealed/body.ts";
 import type { Supply } from "../../protocol/sealed/supply.ts";
+import type { Owned } from "../keyring.ts";
 
 export const dayMs = 86_400_000;
 
@@ -12,44 +13,73 @@ export type Chosen = {
 
 /**
  * Chooses one key of each member for one clip: the lowest one-time key that was not spent, else
- * today's key, else the restart key. After a new incarnation only the restart key: what was spent
- * before is not known any more. Members without a key are left out.
+ * today's key, else the restart key. After a new incarnation only the restart key, until there is a
+ * supply for it: what was spent before is not known any more. Members without a key are left out.
  *
  * @param spent phone in hexadecimal → lowest one-time index that is not spent
  */
 export function chooseForClip(
-  adopted: Adopted,
+  owned: Owned,
   at: { incarnation: number; day: number; spent: Readonly<Record<string, number>> },
 ): Chosen[] {
-  return suppliesOf(adopted).flatMap((supply): Chosen[] => {
-    const { phone, firstIndex, oneTime } = supply;
-    const index = Math.max(at.spent[toHex(phone)] ?? firstIndex, firstIndex);
-    const publicKey = oneTime[index - firstIndex];
-    if (publicKey && supply.incarnation === at.incarnation) {
-      return [{ phone, publicKey, from: "one-time", index }];
+  return phonesOf(owned).flatMap((supplies): Chosen[] => {
+    for (const { phone, firstIndex, oneTime, incarnation } of supplies) {
+      const index = Math.max(at.spent[toHex(phone)] ?? firstIndex, firstIndex);
+      const publicKey = oneTime[index - firstIndex];
+      if (publicKey && incarnation === at.incarnation) {
+        return [{ phone, publicKey, from: "one-time", index }];
+      }
     }
-    return chooseLasting(supply, at);
+    return chooseLasting(supplies, at);
   });
 }
 
 /** Chooses today's key of each member, for an epoch of the log. */
-export function chooseForEpoch(
-  adopted: Adopted,
-  at: { incarnation: number; day: number },
-): Chosen[] {
-  return suppliesOf(adopted).flatMap((supply) => chooseLasting(supply, at));
+export function chooseForEpoch(owned: Owned, at: { incarnation: number; day: number }): Chosen[] {
+  return phonesOf(owned).flatMap((supplies) => chooseLasting(supplies, at));
 }
 
+/** What the camera holds of each phone's keys, for the log to acknowledge. */
+export function acknowledge(
+  owned: Owned,
+  spent: Readonly<Record<string, number>>,
+): Extract<Statement, { kind: "supply-acknowledged" }>[] {
+  return phonesOf(owned).flatMap((supplies) => {
+    const [first, newest] = [supplies[0], supplies.at(-1)];
+    if (!first || !newest) return [];
+    const { phone, batch, firstIndex, oneTime } = newest;
+    return [
+      {
+        ...({ kind: "supply-acknowledged", phone, batch } as const),
+        nextIndex: Math.max(spent[toHex(phone)] ?? 0, first.firstIndex),
+        endIndex: firstIndex + oneTime.length,
+      },
+    ];
+  });
+}
+
+/** Of the newest supply that has one. */
 function chooseLasting(
-  { phone, days, firstDay, restart, incarnation }: Supply,
+  supplies: readonly Supply[],
   at: { incarnation: number; day: number },
 ): Chosen[] {
-  const today = incarnation === at.incarnation ? days[at.day - firstDay] : undefined;
-  if (today) return [{ phone, publicKey: today, from: "day", day: at.day }];
-  return restart ? [{ phone, publicKey: restart, from: "restart" }] : [];
+  const newestFirst = supplies.toReversed();
+  for (const { phone, days, firstDay, incarnation } of newestFirst) {
+    const today = incarnation === at.incarnation ? days[at.day - firstDay] : undefined;
+    if (today) return [{ phone, publicKey: today, from: "day", day: at.day }];
+  }
+  for (const { phone, restart } of newestFirst) {
+    if (restart) return [{ phone, publicKey: restart, from: "restart" }];
+  }
+  return [];
 }
 
-// One so far: the owner's, from the adoption. Those of other phones come as commands.
-function suppliesOf({ supply }: Adopted): Supply[] {
-  return [supply];
+/** The supplies of each phone, by rising batch. */
+function phonesOf({ supplies }: Owned): Supply[][] {
+  const phones = new Map<string, Supply[]>();
+  for (const supply of supplies) {
+    const phone = toHex(supply.phone);
+    phones.set(phone, [...(phones.get(phone) ?? []), supply]);
+  }
+  return [...phones.values()];
 }

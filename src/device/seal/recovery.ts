@@ -46,7 +46,7 @@ export async function findHead(
   const names = outbox.entries();
   const newest = await newestOf(names, { camera, suite, outbox });
   if (!kept) {
-    const empty = { epoch: 0, elapsedMs: 0, spent: {}, open: [], announced: 0 };
+    const empty = { epoch: 0, elapsedMs: 0, spent: {}, open: [], announced: 0, receiving: "" };
     if (!newest)
       return { notebook: { incarnation: first, head: undefined, ...empty }, reopened: undefined };
     const notebook = { incarnation: newest.incarnation + 1, head: headOf(newest), ...empty };

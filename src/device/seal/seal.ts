@@ -7,14 +7,15 @@ import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Statement } from "../../protocol/sealed/body.ts";
-import type { Adopted } from "../../protocol/sealed/pairing.ts";
 import { ready } from "../../protocol/sealed/sodium.ts";
+import { keyFingerprint } from "../../protocol/sealed/stanza.ts";
 import { decodeBeacon } from "../../protocol/wire/beacon.ts";
-import type { Keyring } from "../keyring.ts";
+import type { Keyring, Owned } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { type Recording, type SealedClip, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
 import { type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
+import { acknowledge } from "./recipients.ts";
 import { findHead, findPassingHead, finishOpenClips } from "./recovery.ts";
 
 export type { Recording, SealedClip };
@@ -32,6 +33,8 @@ export type Sealer = {
   clip(recording: Recording): Promise<SealedClip>;
   /** Adds a statement of the other stages to the log; durable when it resolves. */
   note(statement: Statement): Promise<void>;
+  /** Seals with further keys from here on, and acknowledges them (keyring.ts, resupply). */
+  resupply(owned: Owned): Promise<void>;
   /** Ends the log for now: last beacon, notebook. Clips have to be over. Twice is well. */
   close(): Promise<void>;
 };
@@ -74,7 +77,7 @@ export async function openSealer(options: SealerOptions): Promise<Sealer> {
 
 async function openIn(
   folder: NotebookFolder & Pick<DurableFolder, "close">,
-  adopted: Adopted,
+  adopted: Owned,
   options: SealerOptions,
 ): Promise<Sealer> {
   const { keyring, outbox, clock, onProblem } = options;
@@ -90,6 +93,15 @@ async function openIn(
     ...{ ...where, sign, adopted, folder, notebook, clock },
     clockTrusted: options.clockTrusted,
   });
+  /** A key that is not durable is never announced; on a card that failed none can be made. */
+  const announceReceiving = async () => {
+    const publicKey = isKept ? await keyring.rotate(journal.elapsedMs) : keyring.receiving;
+    const known = toHex(keyFingerprint(publicKey));
+    if (notebook.receiving === known) return;
+    await journal.append({ kind: "receiving-key", publicKey });
+    notebook.receiving = known;
+    await journal.inTurn(() => journal.save());
+  };
   const present = new Set(outbox.entries().map(({ sequence }) => sequence));
   journal.continueBeacons(await beaconVersion(outbox));
   if (reopened) {
@@ -101,10 +113,10 @@ async function openIn(
   await finishOpenClips(journal, { ...where, hasEntry: (sequence) => present.has(sequence) });
   if (notebook.announced < adopted.membership.version) {
     await journal.append({ kind: "membership", list: adopted.membershipBytes });
-    await journal.append({ kind: "receiving-key", publicKey: identity.receiving });
     notebook.announced = adopted.membership.version;
     await journal.inTurn(() => journal.save());
   }
+  await announceReceiving();
   await journal.append({
     kind: "started",
     version: options.version,
@@ -114,12 +126,7 @@ async function openIn(
     const text = "the card failed: clips are kept in memory until they are fetched";
     await journal.append({ kind: "problem", code: "storage-failed", text });
   }
-  const { supply } = adopted;
-  const nextIndex = notebook.spent[toHex(supply.phone)] ?? supply.firstIndex;
-  await journal.append({
-    ...{ kind: "supply-acknowledged", phone: supply.phone, batch: supply.batch, nextIndex },
-    endIndex: supply.firstIndex + supply.oneTime.length,
-  });
+  for (const held of acknowledge(adopted, notebook.spent)) await journal.append(held);
   await journal.beacon();
   const timer = setInterval(() => void tick(), beaconIntervalMs);
   timer.unref();
@@ -127,6 +134,7 @@ async function openIn(
     journal
       .beacon()
       .then(() => journal.inTurn(() => journal.save()))
+      .then(announceReceiving)
       .catch((error) => onProblem?.(error));
 
   let running = 0;
@@ -137,7 +145,6 @@ async function openIn(
       try {
         return await sealClip(recording, {
           ...options,
-          adopted,
           camera: identity.camera,
           sign,
           journal,
@@ -147,6 +154,11 @@ async function openIn(
       }
     },
     note: (statement) => journal.append(statement),
+    resupply: (owned) =>
+      journal.inTurn(async (append) => {
+        journal.resupply(owned);
+        for (const held of acknowledge(owned, notebook.spent)) await append(held);
+      }),
     close() {
       if (running > 0) {
         return Promise.reject(new Failure("misuse", "the sealer is closed in the midst of a clip"));

@@ -1,10 +1,10 @@
 import type { Stats } from "node:fs";
-import { chmod, lstat, open, stat } from "node:fs/promises";
+import { chmod, lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
 import { Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
-import { random, sizes } from "../../protocol/sealed/sodium.ts";
+import { sizes } from "../../protocol/sealed/sodium.ts";
 import type { VaultStore, Wrapped } from "../vault.ts";
 
 const keyFile = "key";
@@ -61,15 +61,8 @@ async function replace(folder: DurableFolder, { key, sealed }: Wrapped): Promise
   const before = await readKey(folder);
   const generation = ((before?.generation ?? 0) + 1) % 0xffff_ffff;
   await folder.write(vaultFile(generation), sealed);
-  const old = before && (await open(join(folder.path, keyFile), "r+"));
-  try {
-    await folder.write(keyFile, new Writer().u32(generation).raw(key).done());
-    // Still the old file: its name is another's now.
-    await old?.write(random(4 + sizes.key), 0, 4 + sizes.key, 0);
-    await old?.sync();
-  } finally {
-    await old?.close();
-  }
+  const bytes = new Writer().u32(generation).raw(key).done();
+  await folder.write(keyFile, bytes, { shred: true });
   const current = vaultFile(generation);
   const others = (await folder.list()).filter((name) => /^vault\.\d+$/.test(name));
   await folder.remove(others.filter((name) => name !== current));

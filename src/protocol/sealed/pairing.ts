@@ -169,13 +169,16 @@ export type Adopted = {
  * An adoption of this very camera. Stages after decoding: "camera", "identity" (the owner saw
  * another identity), "key", "signature", then those of the member list, "owner" (it does not make
  * the signer an owner), those of supply and door list, "door" (the camera is not let in).
+ *
+ * @param incarnation the one that the camera is in: an adopted one may have left that of its identity
  */
 export function verifyAdoption(
   bytes: Uint8Array,
   identity: Identity & { hash: Uint8Array },
   suite: Suite,
+  incarnation: number = identity.incarnation,
 ): Adopted {
-  const { camera, incarnation } = identity;
+  const { camera } = identity;
   const adoption = decodeAdoption(bytes);
   const { owner, mailbox, relays } = adoption;
   if (!equal(adoption.camera, camera)) throw refuse("camera", "an adoption of another camera");

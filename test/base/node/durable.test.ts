@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { type Fault, openDurable, type Step } from "../../../src/base/node/durable.ts";
@@ -135,8 +135,8 @@ suite("durable", (test) => {
     const folder = await openDurable(home.path);
     await writeFile(join(home.path, ".unfinished-x"), "being written");
     seen.push(await failureOf(openDurable(home.path)));
-    const link = `${home.path}/../${home.path.split("/").at(-1)}`;
-    seen.push(await failureOf(openDurable(link)));
+    const detour = `${home.path}/../${home.path.split("/").at(-1)}`;
+    seen.push(await failureOf(openDurable(detour)));
     for (const failure of seen) assert.ok(isFailure(failure, "busy"));
     assert.equal(await readdir(home.path), [".unfinished-x"]);
     await folder.close();
@@ -168,6 +168,20 @@ suite("durable", (test) => {
     const path = home.path;
     assert.ok(isFailure(await failureOf(openDurable(path, { fault: failAt("unlink", false) }))));
     await (await openDurable(path)).close();
+  });
+
+  test("what is shredded is written over where it lay", async () => {
+    await using home = await temporaryFolder();
+    const folder = await openDurable(home.path);
+    await folder.write("x", fromText("a secret"), { shred: true });
+    // Whoever reads the medium sees the old bytes by another way than their name.
+    await link(join(home.path, "x"), join(home.path, "old"));
+    await folder.write("x", fromText("another"), { shred: true });
+    assert.is(toText(await folder.read("x")), "another");
+    const old = await readFile(join(home.path, "old"));
+    assert.is(old.length, 8);
+    assert.is.not(old.toString(), "a secret");
+    await folder.close();
   });
 
   test("a time that is asked for is the file's", async () => {
