@@ -14,7 +14,7 @@
     ],
     "core": [
       "capture.cc", "choice.cc", "control.cc", "convert.cc", "device.cc", "error.cc", "frame.cc",
-      "jobs.cc", "settings.cc", "slab.cc", "stream.cc", "worker.cc",
+      "grabber.cc", "jobs.cc", "settings.cc", "slab.cc", "stream.cc", "worker.cc",
     ],
   },
   "target_defaults": {

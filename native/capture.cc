@@ -18,7 +18,7 @@ void left(void* data) {
   delete leaving;
 }
 
-void freePoll(uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); }
+void forget(void*) {}
 
 }  // namespace
 
@@ -63,15 +63,16 @@ Capture::~Capture() { shutdown(); }
 void Capture::shutdown() {
   if (!worker_) return;
   state_ = State::closed;
-  auto* leaving = new Leaving{1, hook_};
+  auto* leaving = new Leaving{grabber_ ? 2 : 1, hook_};
   hook_ = nullptr;
-  if (poll_) {
-    uv_close(reinterpret_cast<uv_handle_t*>(poll_), freePoll);
-    poll_ = nullptr;
-  }
-  Worker* worker = worker_;
-  worker_ = nullptr;
+  Grabber* grabber = std::exchange(grabber_, nullptr);
+  Worker* worker = std::exchange(worker_, nullptr);
+  if (grabber) grabber->halt();
   worker->shutdown(left, leaving);
+  if (grabber) {
+    grabber->join();
+    grabber->dispose(left, leaving);
+  }
   stream_.close();
   slab_.close();
 }
@@ -85,10 +86,11 @@ bool Capture::post(Job job) {
 // Finished jobs, on the loop's thread.
 void Capture::onReady() {
   Napi::HandleScope scope(env_);
-  Napi::CallbackScope callbacks(env_, *context_);
   Job job;
   bool ran = false;
   while (worker_ && worker_->takeDone(&job, &ran)) {
+    // One for each: who waits for a picture gets it before the next one comes.
+    Napi::CallbackScope callbacks(env_, *context_);
     job.finish(ran);
     job = Job{};
     if (--held_ == 0) Unref();
@@ -133,71 +135,35 @@ void Capture::opened(const Error& error, Napi::Promise::Deferred deferred) {
   if (!outcome && (stopAsked_ || closing_)) outcome = gone("the camera was closed while it opened");
   uv_loop_t* loop = nullptr;
   if (!outcome && napi_get_uv_event_loop(env_, &loop) == napi_ok) {
-    poll_ = new uv_poll_t;
-    const int code = uv_poll_init(loop, poll_, stream_.fd());
-    if (code != 0) {
-      delete poll_;
-      poll_ = nullptr;
-      outcome = systemError("uv_poll_init", -code, mode.path, true);
-    }
+    const auto ready = [](void* self) { static_cast<Capture*>(self)->onPictures(); };
+    grabber_ = new Grabber(&stream_, &slab_, ready, this);
+    const bool grows = !masks_.empty() && mode.label.fourcc == pixels::MJPG;
+    outcome = grabber_->start(loop, grows ? mode.pictureBytes / 16 + 4096 : 0);
   }
   if (outcome) {
     // Told when the device is free again, so that whoever is refused may try again at once.
     refused_ = std::make_unique<Refusal>(Refusal{deferred, outcome});
     return error ? stopped() : beginStop(nullptr);
   }
-  poll_->data = this;
   state_ = State::streaming;
   streamNumber_++;
   lost_ = 0;
   if (held_++ == 0) Ref();
-  startPoll();
   deferred.Resolve(toJs(env_, mode));
 }
 
-// Takes what is ready, but no more than one round of buffers: the loop has other work too.
-void Capture::onReadable() {
+// What the grabber has taken, but no more than a few at a time: the loop has other work too.
+void Capture::onPictures() {
   Napi::HandleScope scope(env_);
-  bool empty = false;
-  int taken = 0;
-  for (int round = 0; round < 8 && state_ == State::streaming && !empty; round++) {
+  for (int round = 0; round < 8; round++) {
     Taken picture;
     Error error;
-    const size_t slack = masks_.empty() || stream_.mode().label.fourcc != pixels::MJPG
-                             ? 0
-                             : stream_.mode().pictureBytes / 16 + 4096;
-    switch (stream_.take(slab_, slack, &picture, &error)) {
-      case Took::nothing: empty = true; break;
-      case Took::ended: return beginStop(&error);
-      case Took::lost: taken++; break;
-      case Took::picture:
-        taken++;
-        arrived(picture);
-        break;
-    }
+    bool ended = false;
+    if (state_ != State::streaming) return;
+    if (!grabber_->next(&picture, &ended, &error)) return ended ? beginStop(&error) : void();
+    arrived(picture);
   }
-  if (state_ != State::streaming) return;
-  if (uv_is_active(reinterpret_cast<uv_handle_t*>(poll_))) {
-    // v4l2loopback hangs a poller on its queue only if there was nothing to read when it was added,
-    // and so never wakes one that was added while a picture lay there. Added anew after each
-    // emptying it is either hung on the queue or told of the next picture at once.
-    if (empty) {
-      uv_poll_stop(poll_);
-      startPoll();
-    }
-    return;
-  }
-  // libuv stops at an error of the fd. If pictures were there, the next DQBUF may still tell the
-  // reason; an error that no DQBUF knows of would wake the loop for ever.
-  if (taken > 0) return startPoll();
-  const Error error = systemError("poll", EIO, stream_.mode().path, true);
-  beginStop(&error);
-}
-
-void Capture::startPoll() {
-  uv_poll_start(poll_, UV_READABLE, [](uv_poll_t* poll, int, int) {
-    static_cast<Capture*>(poll->data)->onReadable();
-  });
+  if (state_ == State::streaming) grabber_->again();
 }
 
 Napi::Value Capture::stop(const Info&) {
@@ -212,21 +178,22 @@ Napi::Value Capture::stop(const Info&) {
   return deferred.Promise();
 }
 
-// From an open device. The fd may be closed as soon as uv_close was called on its poll handle.
+// From an open device.
 void Capture::beginStop(const Error* why) {
-  state_ = State::stopping;
-  const bool polled = poll_ != nullptr;
-  if (polled) {
-    uv_close(reinterpret_cast<uv_handle_t*>(poll_), freePoll);
-    poll_ = nullptr;
-  }
+  const bool streamed = std::exchange(state_, State::stopping) == State::streaming;
+  if (grabber_) grabber_->halt();
   if (why) ended_ = std::make_unique<Error>(*why);
-  post({[this] { stream_.close(); }, [this](bool) { stopped(); }, false});
-  if (polled && --held_ == 0) Unref();
+  post({[this, grabber = grabber_] {
+          if (grabber) grabber->join();
+          stream_.close();
+        },
+        [this](bool) { stopped(); }, false});
+  if (streamed && --held_ == 0) Unref();
 }
 
 void Capture::stopped() {
   state_ = State::idle;
+  if (Grabber* grabber = std::exchange(grabber_, nullptr)) grabber->dispose(forget, nullptr);
   if (const auto refusal = std::move(refused_)) {
     refusal->deferred.Reject(toJs(env_, refusal->error));
   }

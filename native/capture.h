@@ -2,14 +2,14 @@
 //
 // States: idle → opening → streaming → stopping → idle …, and closed from each of them. All methods
 // run on the thread of their environment's loop. Device calls that may hang run on the pixel
-// thread; DQBUF with its copy runs on the loop, woken by uv_poll.
+// thread, DQBUF with its copy on the grabber's.
 #pragma once
 #include <memory>
 #include <napi.h>
-#include <uv.h>
 #include <vector>
 
 #include "convert.h"
+#include "grabber.h"
 #include "slab.h"
 #include "stream.h"
 #include "worker.h"
@@ -40,8 +40,7 @@ class Capture : public Napi::ObjectWrap<Capture> {
   void beginClose();
   void finishClose();
   void shutdown();
-  void startPoll();
-  void onReadable();
+  void onPictures();
   void onReady();
   bool post(Job job);
   Napi::Value device(const Info& info, std::function<Error()> run,
@@ -71,9 +70,9 @@ class Capture : public Napi::ObjectWrap<Capture> {
   std::unique_ptr<Napi::AsyncContext> context_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
   Worker* worker_ = nullptr;   // deletes itself after shutdown
-  uv_poll_t* poll_ = nullptr;  // freed by its close callback
+  Grabber* grabber_ = nullptr;  // while streaming and stopping; deletes itself
   Slab slab_;
-  Stream stream_;  // the pixel thread's while opening and stopping, else the loop's
+  Stream stream_;  // the pixel thread's while opening and stopping, else the grabber's
   std::string warning_;
   pixels::Turn turn_ = {0, false};
   pixels::Polygons masks_;

@@ -1,7 +1,7 @@
 // One open, streaming camera: formats are set, buffers mapped and queued. Knows nothing of N-API.
 //
 // `open` and `close` talk to the device for as long as it likes (a dead USB camera: seconds), so
-// they run on the pixel thread; `take` only ever copies and runs on the loop's. Never two at once.
+// they run on the pixel thread; `take` only ever copies and runs on the grabber's. Never two at once.
 #pragma once
 #include <cstdint>
 #include <string>
