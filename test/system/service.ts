@@ -54,6 +54,7 @@ export async function runService(
     memoryMiB: number;
     disks?: string[];
     modules?: string[];
+    files?: Record<string, Uint8Array>;
     during?(board: Board): Promise<void>;
   },
 ): Promise<Run> {
@@ -64,7 +65,7 @@ export async function runService(
     memoryMiB: more.memoryMiB,
     urgent: true,
     ...(more.disks ? { disks: more.disks } : {}),
-    files: { "order.json": JSON.stringify({ ...order, pictures, playlist }) },
+    files: { ...more.files, "order.json": JSON.stringify({ ...order, pictures, playlist }) },
     timeoutMs: order.rounds * footage.lengthMs + order.settleMs + order.afterMs + 200_000,
   });
   const read = (name: string) => readFile(join(board.results, name), "utf8").catch(() => "");

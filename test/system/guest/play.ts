@@ -50,6 +50,8 @@ async function show(round: number, index: number, shot: Shot, dueMs: number): Pr
   if (lateUs > 5000) startUs += lateUs;
   const written = writeSync(device, picture, 0, shot.length);
   if (written !== shot.length) throw new Error(`${written} of ${shot.length} B taken`);
+  // This process is the world in front of the lens: what it shows must not leak from here.
+  picture.fill(0);
   const line: Played = { round, index, atUs, doneUs: nowUs() };
   if (values.log) appendFileSync(values.log, `${JSON.stringify(line)}\n`);
 }

@@ -4,6 +4,7 @@ import { appendFile, mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
+import { copyMemory } from "./memory.ts";
 
 /** A whole camera and its owner in the guest, driven by their own command lines. */
 export type ServiceOrder = {
@@ -25,6 +26,17 @@ export type ServiceOrder = {
   kills?: { what: "service" | "ffmpeg"; afterMs: number }[];
   /** Shell lines run before all else: disks, swap. */
   before?: string;
+  /** Where settings and the two files of the adoption lie; /tmp unless said. */
+  desk?: string;
+  names?: { camera: string; phone: string };
+  /** Shell lines run when the pre-roll has filled, before the first picture of the round. */
+  ballast?: string;
+  /** When, after the first durable part, all memory of service and ffmpeg is copied. */
+  copyMemoryMs?: number;
+  /** Shell lines run when the camera's part is over, before the phone's begins. */
+  after?: string;
+  /** What the phone reads, if not the camera's own outbox. */
+  outbox?: string;
 };
 export type ServiceReport = {
   exits: (number | string | null)[];
@@ -41,7 +53,8 @@ const device = "/dev/video10";
 const order = JSON.parse(readFileSync(`${results}/order.json`, "utf8")) as ServiceOrder;
 const run = promisify(execFile);
 const home = `${results}/phone`;
-const settings = "/tmp/camera.yaml";
+const desk = order.desk ?? "/tmp";
+const settings = join(desk, "camera.yaml");
 const program = (path: string) => join(process.cwd(), "dist/src", path);
 const camera = (...args: string[]) => [program("device/main.js"), ...args];
 const phone = (...args: string[]) => [program("phone/cli.js"), "--home", home, ...args];
@@ -123,20 +136,26 @@ async function kill(what: "service" | "ffmpeg"): Promise<void> {
   for (const { pid } of victims) process.kill(pid, "SIGKILL");
 }
 
-/** Waits for a line of the service's own log. */
-async function saw(text: string, forMs: number): Promise<void> {
-  for (const endMs = Date.now() + forMs; Date.now() < endMs; await wait(100))
-    if (readFileSync(`${results}/service.log`, "utf8").includes(text)) return;
+/** Waits for what the service says, in its log or by an event. */
+async function saw(text: string, forMs: number, file = "service.log"): Promise<void> {
+  for (const endMs = Date.now() + forMs; Date.now() < endMs; await wait(100)) {
+    if (readFileSync(`${results}/${file}`, "utf8").includes(text)) return;
+    if (service?.exitCode || player.exitCode) break;
+  }
   throw new Error(`the service did not say "${text}" within ${forMs} ms`);
 }
 
+if (order.before) await run("sh", ["-ec", order.before]);
 await mkdir(home, { recursive: true });
 await mkdir(order.state, { recursive: true });
+await mkdir(desk, { recursive: true });
 writeFileSync(settings, order.settings);
-if (order.before) await run("sh", ["-ec", order.before]);
-await tell("identity", camera("identity", "--state", order.state, "-o", "/tmp/camera.json"));
-await tell("adopt", phone("adopt", "/tmp/camera.json", "-o", "/tmp/owner.json"));
-await tell("adopted", camera("adopt", "/tmp/owner.json", "--state", order.state));
+const [card, letter] = [join(desk, "camera.json"), join(desk, "owner.json")];
+const { names } = order;
+const called = names ? ["--name", names.camera] : [];
+await tell("identity", camera("identity", "--state", order.state, "-o", card, ...called));
+await tell("adopt", phone("adopt", card, "-o", letter, ...(names ? ["--phone", names.phone] : [])));
+await tell("adopted", camera("adopt", letter, "--state", order.state));
 
 const player = spawn(
   process.execPath,
@@ -154,8 +173,15 @@ service = startService();
 await saw("model ready", 90_000);
 // The encoder is tried next; then the pre-roll begins to fill.
 await wait(order.settleMs);
+if (order.ballast) await run("sh", ["-ec", order.ballast]);
 const startedUs = nowUs();
 writeFileSync("/tmp/go", "");
+if (order.copyMemoryMs !== undefined) {
+  await saw('"event":"part"', 60_000, "events");
+  await wait(order.copyMemoryMs);
+  for (const { pid, name } of (await family(service.pid ?? 0)).reverse())
+    await copyMemory(pid, `${results}/memory-${name}`);
+}
 for (const { what, afterMs } of order.kills ?? []) {
   await wait(Math.max(0, afterMs - (nowUs() - startedUs) / 1000));
   await kill(what);
@@ -171,8 +197,9 @@ report.exits.push(await Promise.race([ended(service), wait(30_000, "did not stop
 report.swapsKiB = await readFile("/proc/swaps", "utf8");
 writeFileSync(`${results}/report.json`, JSON.stringify(report));
 
-const outbox = ["--from", join(order.state, "outbox")];
 await tell("check", camera("check", "--state", order.state));
+if (order.after) await run("sh", ["-ec", order.after], { maxBuffer: 1 << 26 });
+const outbox = ["--from", order.outbox ?? join(order.state, "outbox")];
 await tell("clips", phone("clips", ...outbox, "--json"), [0, 3]);
 await tell("verify", phone("verify", ...outbox, "--json"), [0, 3]);
 await tell(
