@@ -51,6 +51,22 @@ suite("canary search", (test) => {
     }
   });
 
+  test("what stands after much emptiness is found, and where", () => {
+    const one = canary();
+    for (const empty of [4095, 4096, 4097, 12_288, 70_001]) {
+      const all = Buffer.concat([
+        randomBytes(9),
+        Buffer.alloc(empty),
+        one.bytes,
+        Buffer.alloc(9000),
+      ]);
+      for (const pieceBytes of [1000, 4096, all.length]) {
+        const { hits, bytes, first } = find([one], all, pieceBytes);
+        equal([hits, bytes, first[0]?.at], [{ key: 1 }, all.length, 9 + empty], `${empty}`);
+      }
+    }
+  });
+
   test("half a canary is none, and neither is noise", () => {
     const one = canary();
     const cut = Buffer.concat([one.bytes.subarray(0, 31), randomBytes(1), one.bytes.subarray(1)]);

@@ -80,6 +80,7 @@ function anchorIn(bytes: Uint8Array): number {
 }
 
 const tableBits = 24;
+const zeros = Buffer.alloc(4096);
 const slotOf = (word: number) => Math.imul(word, 0x9e3779b1) >>> (32 - tableBits);
 
 /**
@@ -124,6 +125,12 @@ export class CanarySearch {
     for (let end = 0; end < bytes.length; end++) {
       // The four bytes that end here, as a little-endian number.
       word = (word >>> 8) | ((bytes[end] as number) << 24);
+      if (word === 0) {
+        // Disks and memory are mostly empty, and no anchor is.
+        if ((end & 4095) === 0)
+          while (zeros.equals(bytes.subarray(end + 1, end + 1 + zeros.length))) end += zeros.length;
+        continue;
+      }
       const slot = slotOf(word);
       if (((table[slot >> 3] as number) & (1 << (slot & 7))) === 0 || end < 3) continue;
       for (const needle of this.#needles.get(word) ?? []) {
