@@ -1,32 +1,10 @@
-import { execFile } from "node:child_process";
-import {
-  chmod,
-  chown,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { promisify } from "node:util";
+import { chmod, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import * as assert from "uvu/assert";
 import type { Fault } from "../../../src/base/node/durable.ts";
-import { systemClock } from "../../../src/base/node/time.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
-import { openKeyring } from "../../../src/device/keyring.ts";
-import {
-  countStorageFailure,
-  isStorageFailure,
-  openMemoryOutbox,
-  openOutbox,
-  storageFailures,
-  storageFailuresFile,
-} from "../../../src/device/outbox/outbox.ts";
-import { openSealer } from "../../../src/device/seal/seal.ts";
+import { isStorageFailure, openOutbox } from "../../../src/device/outbox/outbox.ts";
 import { type Camera, faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
@@ -308,61 +286,6 @@ suite("outbox", (test) => {
     }
   }
 
-  test("storage failures are counted where a broken card is not needed", async () => {
-    await using home = await quickFolder();
-    const file = join(home.path, "storage-failures");
-    assert.is(storageFailures(file), 0);
-    countStorageFailure(file);
-    countStorageFailure(file);
-    assert.is(storageFailures(file), 2);
-    await writeFile(file, "rubbish, more of it than a number has");
-    assert.is(storageFailures(file), 0);
-    countStorageFailure(file);
-    assert.is(storageFailures(file), 1);
-    assert.is((await stat(file)).mode & 0o777, 0o600);
-  });
-
-  test("a count that another user could have put there is neither read nor written", async () => {
-    await using home = await quickFolder();
-    const at = (name: string) => join(home.path, name);
-    await writeFile(at("target"), "2");
-    await symlink(at("target"), at("link"));
-    await promisify(execFile)("mkfifo", [at("pipe")]);
-    for (const file of [at("link"), at("pipe"), home.path, undefined]) {
-      assert.is(storageFailures(file), 0);
-      countStorageFailure(file);
-      assert.is(storageFailures(file), 0);
-    }
-    assert.is(await readFile(at("target"), "utf8"), "2");
-    if (process.getuid?.() === 0) {
-      await chown(at("target"), 65534, 65534);
-      assert.is(storageFailures(at("target")), 0);
-    }
-
-    const { RUNTIME_DIRECTORY, XDG_RUNTIME_DIR } = process.env;
-    try {
-      process.env.RUNTIME_DIRECTORY = `${at("run")}:${at("other")}`;
-      delete process.env.XDG_RUNTIME_DIR;
-      const own = storageFailuresFile("state") ?? "";
-      assert.ok(own.startsWith(`${at("run")}/`), own);
-      assert.is((await stat(at("run"))).mode & 0o777, 0o700);
-      // Open to others, or a link to where others may write: the next best is taken.
-      await chmod(at("run"), 0o777);
-      await symlink("/tmp", at("lure"));
-      for (const lure of [at("run"), at("lure")]) {
-        process.env.RUNTIME_DIRECTORY = lure;
-        const file = storageFailuresFile("state") ?? "";
-        assert.ok(file.startsWith(`/dev/shm/obscura-${process.getuid?.()}/`), file);
-        const { mode, uid } = await stat(dirname(file));
-        assert.equal([mode & 0o777, uid], [0o700, process.getuid?.()]);
-      }
-    } finally {
-      if (RUNTIME_DIRECTORY === undefined) delete process.env.RUNTIME_DIRECTORY;
-      else process.env.RUNTIME_DIRECTORY = RUNTIME_DIRECTORY;
-      if (XDG_RUNTIME_DIR !== undefined) process.env.XDG_RUNTIME_DIR = XDG_RUNTIME_DIR;
-    }
-  });
-
   test("a card that somebody else fills costs no clip until nothing at all is left", async () => {
     await using home = await quickFolder();
     const camera = await filled(home.path);
@@ -372,98 +295,8 @@ suite("outbox", (test) => {
     assert.is((await outbox.victims(1, { force: true })).length, 1);
     await outbox.close();
   });
-
-  test("two runs in memory open incarnations of their own, whatever was kept of the log", async () => {
-    await using home = await quickFolder();
-    const camera = await filled(home.path);
-    const opened: number[] = [];
-    const heads: number[] = [];
-    const runOnce = async () => {
-      const outbox = await openInMemory(camera);
-      await openInMemory(camera).then(
-        () => assert.unreachable("two cameras on one state folder"),
-        (error) => assert.ok(isFailure(error, "busy")),
-      );
-      const sealer = await openSealer({
-        ...{ keyring: await openKeyring(home.path), outbox, clock: systemClock, version: "test" },
-        ...{ folder: join(home.path, "journal"), clockTrusted: () => true },
-      });
-      const [first] = outbox.entries();
-      assert.ok(first);
-      opened.push(first.incarnation);
-      heads.push(first.sequence);
-      await sealer.close();
-      await outbox.close();
-    };
-    for (let i = 0; i < 3; i++) await runOnce();
-    // Nothing of the notebook is left, then nothing of the log either: the incarnation is no old one.
-    await rm(join(home.path, "journal/notebook.json"));
-    await runOnce();
-    await rm(camera.outbox, { recursive: true });
-    await runOnce();
-    assert.is(new Set(opened).size, 5);
-    assert.ok(opened.every((one) => one > 2 ** 16));
-    const [next = 0] = heads;
-    assert.equal(heads, [next, next, next, next, 0]);
-  });
-
-  test("in memory: bounded, oldest first, in an incarnation of its own, nothing on the card", async () => {
-    await using home = await quickFolder();
-    const camera = await filled(home.path);
-    const before = await snapshot(home.path);
-    const outbox = await openInMemory(camera);
-    const sealer = await openSealer({
-      ...{ keyring: await openKeyring(home.path), outbox, clock: systemClock, version: "test" },
-      ...{ folder: join(home.path, "journal"), clockTrusted: () => true },
-    });
-    const clips: string[] = [];
-    for (let i = 0; i < 5; i++) {
-      clips.push((await sealer.clip(recording(4, { bytes: 200_000 }))).clip);
-      assert.ok(outbox.bytes() <= 2 * 1024 * 1024);
-    }
-    const names = outbox.entries();
-    await sealer.close();
-    assert.equal(await snapshot(home.path), before);
-    const [incarnation = 0, ...others] = new Set(names.map((name) => name.incarnation));
-    // Above all that a card that works again would open next.
-    assert.ok(incarnation > 2 ** 16 && others.length === 0, `${incarnation}`);
-    // Linked to the head that the card had, and opened by the restart key.
-    const away = await quickFolder();
-    await using _ = away;
-    for (const name of names) {
-      const file = `entry.${String(name.incarnation).padStart(10, "0")}.${String(name.sequence).padStart(16, "0")}.${Buffer.from(name.hash).toString("hex")}`;
-      await writeFile(join(away.path, file), await outbox.read(name));
-    }
-    const lines = await camera.owner.readLog(away.path);
-    const [opened] = lines.flatMap(({ body }) =>
-      body.statement.kind === "incarnation-opened" ? [body.statement] : [],
-    );
-    assert.is(opened?.head?.sequence, (lines[0]?.sequence ?? 0) - 1);
-    const problems = lines.flatMap(({ body }) =>
-      body.statement.kind === "problem" ? [body.statement.code] : [],
-    );
-    assert.equal(problems, ["storage-failed"]);
-    assert.ok(outbox.parts(clips.at(-1) ?? "").length > 0);
-    assert.is(outbox.parts(clips[0] ?? "").length, 0);
-    await outbox.close();
-  });
 });
-
-function openInMemory({ outbox }: Camera) {
-  const limitBytes = 2 * 1024 * 1024;
-  return openMemoryOutbox({ folder: outbox, limitBytes, wallMs: () => Date.now() });
-}
 
 function options({ outbox }: Camera) {
   return { folder: outbox, limitBytes: 1e9, headroomBytes: 0, wallMs: () => Date.now() };
-}
-
-async function snapshot(state: string): Promise<string[]> {
-  const files = await readdir(state, { recursive: true, withFileTypes: true });
-  const lines = files.map(async (file) => {
-    const path = join(file.parentPath, file.name);
-    const { size, mtimeMs } = await stat(path);
-    return `${path} ${size} ${mtimeMs}`;
-  });
-  return (await Promise.all(lines)).sort();
 }
