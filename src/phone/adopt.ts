@@ -125,21 +125,20 @@ function makeKeys(camera: CameraKeys, { supply = firstSupply, onProgress }: Adop
     onProgress?.(made, of);
     return { ...pair, fingerprint: keyFingerprint(pair.publicKey) };
   };
-  const [firstIndex, firstDay] = [camera.nextIndex, 0];
+  const { nextIndex: firstIndex, nextDay: firstDay, incarnation } = camera;
   const oneTime = Array.from({ length: supply.oneTime }, (_, i) => {
     const { publicKey, secret, fingerprint } = make();
     camera.oneTime.push({ index: firstIndex + i, id: keyIdOf(fingerprint), secret });
     return publicKey;
   });
-  const days = Array.from({ length: supply.days }, (_, day) => {
+  const days = Array.from({ length: supply.days }, (_, i) => {
     const { publicKey, secret, fingerprint } = make();
-    camera.days.push({ day, fingerprint, secret });
+    camera.days.push({ incarnation, day: firstDay + i, fingerprint, secret });
     return publicKey;
   });
   const { publicKey: restart, secret, fingerprint } = make();
   camera.restarts.push({ fingerprint, secret });
   camera.batch += 1;
   camera.nextIndex += supply.oneTime;
-  camera.nextDay = supply.days;
   return { firstIndex, firstDay, oneTime, days, restart };
 }

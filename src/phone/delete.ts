@@ -60,9 +60,12 @@ export async function deleteClips(
       );
       await link.put(command);
     }
-    forget(camera, id, await oneTimeOf(id, parts, options));
+    const secrets = await oneTimeOf(id, parts, options);
+    const isOpened = secrets.length > 0 || camera.clips.some(({ clip }) => equal(clip, id));
+    forget(camera, id, secrets);
     if (!camera.deleted.some(({ clip }) => equal(clip, id))) {
-      camera.deleted.push({ clip: id, atMs: nowMs, number: camera.commandNumber });
+      const unopened = isOpened ? {} : { unopened: true };
+      camera.deleted.push({ clip: id, atMs: nowMs, number: camera.commandNumber, ...unopened });
     }
   }
   const there = survey.clips.filter(({ parts }) => parts.length > 0).map(({ id }) => toHex(id));

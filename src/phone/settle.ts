@@ -7,8 +7,9 @@ import type { CameraKeys } from "./vault.ts";
 
 // What is put into the vault after a look at the log, and what may then be destroyed.
 
-/** Takes over new epoch keys and the newest head; true when something was new. */
-export function keep({ found, records, faults }: Journal, camera: CameraKeys): boolean {
+/** Takes over new epoch keys, the newest head and day; true when something was new. */
+export function keep(journal: Journal, camera: CameraKeys): boolean {
+  const { found, records, faults } = journal;
   camera.epochs.push(...found.map(({ opening, key }) => ({ opening, key })));
   const newest = records.at(-1)?.entry;
   const isFork = faults.some(({ kind, severity }) => kind === "fork" && severity === "lie");
@@ -17,13 +18,34 @@ export function keep({ found, records, faults }: Journal, camera: CameraKeys): b
   if (!newest || isFork || !isNewer) return found.length > 0;
   const { incarnation, sequence, hash } = newest;
   camera.head = { incarnation, sequence, hash };
+  camera.incarnation = Math.max(camera.incarnation, incarnation);
+  camera.nextDay = (closedDays(journal).get(camera.incarnation) ?? -1) + 1;
   return true;
 }
 
+/** The last day that the log closed, of each incarnation. */
+function closedDays(journal: Journal): Map<number, number> {
+  const closed = new Map<number, number>();
+  for (const { record, statement } of statements(journal, "day-closed")) {
+    const { incarnation } = record.entry;
+    closed.set(incarnation, Math.max(closed.get(incarnation) ?? -1, statement.day));
+  }
+  return closed;
+}
+
 /**
- * Destroys secrets that have done their work: a one-time secret when it opened a clip whose key is
- * in the vault and the log names its id with that very header, a day's secret when the log says that the day is
- * closed and every clip that was sealed to it is in the vault. True when something went.
+ * Destroys secrets that have done their work. True when something went.
+ *
+ * - A one-time secret when it opened a clip whose key is in the vault, and the log names its id with
+ *   that very header. Part 0 is enough for that: what is withheld of the rest opens with the key.
+ * - The one-time secret of a deleted clip that never came here, when it is certain which it is: the
+ *   log has no hole, names one secret of this phone for the clip, and that one for no other clip.
+ *   Else a camera could name what opens another clip, and have it destroyed.
+ * - A day's secret when the log says, in its own incarnation, that the day is closed and every clip
+ *   that was sealed to it is in the vault. A later incarnation closes none: a card that was put back
+ *   may go on in the older.
+ *
+ * A clip that the log calls lost keeps its one-time secret until it is deleted: there may be a copy.
  */
 export function settle(
   journal: Journal,
@@ -39,7 +61,6 @@ export function settle(
       headerHash !== undefined && started !== undefined && equal(headerHash, started.headerHash)
     );
   };
-  const isDeleted = (id: string) => camera.deleted.some(({ clip }) => toHex(clip) === id);
   // What opened the clip, and the log names it too: neither alone is enough.
   const used = new Set<string>();
   for (const { clip, oneTime } of camera.clips) {
@@ -48,22 +69,42 @@ export function settle(
     if (!oneTime || !about || !isKept(id, about)) continue;
     if (about.started?.keyIds.some((one) => equal(one, oneTime))) used.add(toHex(oneTime));
   }
+  // Behind a hole there might be a clip that needs a secret yet.
+  const isWhole = journal.faults.every(({ severity }) => severity === "note");
+  const deleted = new Set(camera.deleted.map(({ clip }) => toHex(clip)));
+  if (isWhole) for (const id of neverOpened(told, camera)) used.add(id);
   const spent = camera.oneTime.filter(({ id }) => used.has(toHex(id)));
   camera.oneTime = camera.oneTime.filter(({ id }) => !used.has(toHex(id)));
 
-  const closed = statements(journal, "day-closed").map(({ statement }) => statement.day);
-  // Behind a hole there might be a clip that needs the day yet.
-  const isWhole = journal.faults.every(({ severity }) => severity === "note");
-  const lastClosed = isWhole ? Math.max(-1, ...closed) : -1;
+  const closed = closedDays(journal);
+  const first = journal.records[0]?.entry.incarnation ?? 0;
+  const isClosed = ({ incarnation = first, day }: CameraKeys["days"][number]) =>
+    isWhole && day <= (closed.get(incarnation) ?? -1);
   const mustStay = (fingerprint: Uint8Array) =>
     [...told].some(([id, about]) => {
-      if (!about.started || isDeleted(id) || isKept(id, about)) return false;
+      if (!about.started || deleted.has(id) || isKept(id, about)) return false;
       if (about.lost !== undefined && !there.has(id)) return false;
       const keyId = keyIdOf(fingerprint, about.started.clip);
       return about.started.keyIds.some((one) => equal(one, keyId));
     });
-  const over = camera.days.filter((one) => one.day <= lastClosed && !mustStay(one.fingerprint));
+  const over = camera.days.filter((one) => isClosed(one) && !mustStay(one.fingerprint));
   camera.days = camera.days.filter((one) => !over.includes(one));
   for (const { secret } of [...spent, ...over]) wipe(secret);
   return spent.length + over.length > 0;
+}
+
+/** The one-time secrets of deleted clips that nothing of was ever opened, by id. */
+function neverOpened(told: ReadonlyMap<string, Told>, camera: CameraKeys): string[] {
+  const meant = camera.deleted.filter(({ unopened }) => unopened).map(({ clip }) => toHex(clip));
+  const deleted = new Set(meant);
+  const own = new Set(camera.oneTime.map(({ id }) => toHex(id)));
+  const clipsOf = new Map<string, number>();
+  const found: string[] = [];
+  for (const [clip, { started }] of told) {
+    const ids = [...new Set(started?.keyIds.map(toHex))].filter((id) => own.has(id));
+    for (const id of ids) clipsOf.set(id, (clipsOf.get(id) ?? 0) + 1);
+    const [only, ...more] = ids;
+    if (deleted.has(clip) && only !== undefined && more.length === 0) found.push(only);
+  }
+  return found.filter((id) => clipsOf.get(id) === 1);
 }

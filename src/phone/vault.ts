@@ -82,6 +82,7 @@ const camera = object({
   /** What the camera said of itself when it was adopted (pairing.md). */
   identity: bytes(1, 4096),
   adoptedMs: integer(),
+  /** The newest one that the log has shown: what is handed out now is for that. */
   incarnation: u32,
   /** The mailbox is named after this key, made for it alone; so is the key that signs requests. */
   root: seed,
@@ -91,10 +92,12 @@ const camera = object({
   membership: bytes(1, 8192),
   batch: u32,
   nextIndex: u32,
+  /** The first day of this incarnation that the log has not closed. */
   nextDay: u32,
   /** One-time secrets that were never used, by key id. */
   oneTime: list(object({ index: u32, id: keyId, secret }), 20_000),
-  days: list(object({ day: u32, fingerprint: hash, secret }), 4096),
+  /** Days are counted within an incarnation; without one it is the first. */
+  days: list(object({ incarnation: optional(u32), day: u32, fingerprint: hash, secret }), 4096),
   /** One for each batch; older ones may still open what was sealed before the newer came. */
   restarts: list(object({ fingerprint: hash, secret }), 1024),
   epochs: list(object({ opening: hash, key: bytes(32) }), 100_000),
@@ -106,7 +109,14 @@ const camera = object({
     }),
     1_000_000,
   ),
-  deleted: list(object({ clip: clipId, atMs: integer(), number: integer() }), 1_000_000),
+  deleted: list(
+    object({
+      ...{ clip: clipId, atMs: integer(), number: integer() },
+      /** Nothing of it ever came here: its one-time secret went by the log alone, or waits. */
+      unopened: optional(flag),
+    }),
+    1_000_000,
+  ),
   /** The newest log entry that was ever seen: a log that does not hold it was put back or forked. */
   head: optional(head),
   commandNumber: integer(),
