@@ -45,32 +45,32 @@ const pieceBytes = 128 * 1024;
 /** Sends a file as fast as it is taken, one piece in memory. */
 export async function answerFile(
   response: ServerResponse,
-  file: FileHandle,
-  bytes: number,
+  { file, bytes }: { file: FileHandle; bytes: number },
+  gone: AbortSignal,
 ): Promise<void> {
   const head = { "content-type": objectType, "content-length": bytes };
   response.writeHead(200, { ...everyAnswer, ...head });
   const piece = new Uint8Array(Math.min(bytes, pieceBytes));
-  for (let at = 0; at < bytes && !response.destroyed; ) {
+  for (let at = 0; at < bytes && !gone.aborted; ) {
     const { bytesRead } = await file.read(piece, 0, piece.length, at);
-    if (bytesRead === 0) return void response.destroy();
+    if (bytesRead === 0) throw new Error("a file is shorter than it was");
     at += bytesRead;
     // A copy: the piece is read into again while the socket may still hold it.
-    if (!response.write(piece.slice(0, bytesRead))) await drained(response);
+    if (!response.write(piece.slice(0, bytesRead))) await drained(response, gone);
   }
   response.end();
 }
 
-function drained(response: ServerResponse): Promise<void> {
-  if (response.destroyed || !response.writableNeedDrain) return Promise.resolve();
+function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
+  if (gone.aborted || !response.writableNeedDrain) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {
       response.removeListener("drain", done);
-      response.removeListener("close", done);
+      gone.removeEventListener("abort", done);
       resolve();
     };
     response.on("drain", done);
-    response.on("close", done);
+    gone.addEventListener("abort", done);
   });
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { nodeSuite } from "../base/node/crypto.ts";
 import { equal, fromText, toHex } from "../base/pure/bytes.ts";
 import { Failure, isFailure } from "../base/pure/failure.ts";
@@ -71,11 +72,18 @@ export function openHandler(desk: Desk) {
     let isAwaited = goOn !== undefined;
     const slot = limits.slotOfAddress(socket.remoteAddress ?? "");
     let act: Act = "none";
-    response.on("close", () => metrics.count(act, resultOf(response.statusCode)));
     const gone = new AbortController();
-    response.on("close", () => gone.abort());
-    const endWatch = watchUpload(request, flow);
-    request.on("close", endWatch);
+    const endWatches = [watchUpload(request, flow)];
+    // A pipelined answer whose turn has not come is told nothing when its connection ends.
+    const end = () => {
+      if (gone.signal.aborted) return;
+      gone.abort();
+      socket.removeListener("close", end);
+      for (const endWatch of endWatches) endWatch();
+      metrics.count(act, resultOf(response.statusCode));
+    };
+    response.on("close", end);
+    socket.on("close", end);
 
     try {
       if (desk.isClosing()) return refuse(503, { title: "the relay is stopping" });
@@ -93,7 +101,7 @@ export function openHandler(desk: Desk) {
       if (verdict === "no") return deny();
       await serve(asked, verdict === "aged");
     } catch (error) {
-      if (response.destroyed || response.headersSent) return void socket.destroy();
+      if (gone.signal.aborted || response.headersSent) return void socket.destroy();
       const { status, ...told } = tellable(error);
       if (status >= 500 && status !== 507) desk.onError(error);
       refuse(status, told);
@@ -163,8 +171,10 @@ export function openHandler(desk: Desk) {
     }
 
     async function verdictOn({ mailbox, ask, key }: Asked) {
-      const list = await store.doors(mailbox);
-      return decide({ mailbox, ask }, key, list, { suite: nodeSuite, nowMs: desk.wallMs() });
+      const options = { suite: nodeSuite, nowMs: desk.wallMs() };
+      const bare = decide({ mailbox, ask }, key, undefined, options);
+      if (bare !== "no") return bare;
+      return decide({ mailbox, ask }, key, await store.doors(mailbox), options);
     }
 
     async function serve(asked: Asked, isAged: boolean): Promise<void> {
@@ -176,12 +186,13 @@ export function openHandler(desk: Desk) {
       if (ask.act === "get") {
         await using found = await store.get(mailbox, ask.name);
         if (!found) return refuse(404, { title: "nothing under this name" });
-        const end = watchDownload(response, flow);
-        await answerFile(response, found.file, found.bytes).finally(end);
+        endWatches.push(watchDownload(socket, flow));
+        await answerFile(response, found, gone.signal);
         return metrics.moved("out", found.bytes);
       }
       const what = ask.act === "delete-clip" ? ask.clip : ask.name;
-      const minimumAgeMs = (await store.doors(mailbox))?.minimumAgeMs ?? 0;
+      const doors = isAged ? await store.doors(mailbox) : undefined;
+      const minimumAgeMs = doors?.minimumAgeMs ?? Number.POSITIVE_INFINITY;
       await store.remove(mailbox, what, isAged ? minimumAgeMs : undefined);
       answerEmpty(response, 204);
     }
@@ -246,8 +257,7 @@ export function openHandler(desk: Desk) {
     }
 
     function send(listed: Parameters<typeof printListing>[0]): void {
-      const end = watchDownload(response, flow);
-      response.on("close", end);
+      endWatches.push(watchDownload(socket, flow));
       answerBytes(response, 200, listingType, fromText(printListing(listed)));
     }
   };
@@ -283,8 +293,7 @@ function watchUpload(request: IncomingMessage, flow: Flow): () => void {
   );
 }
 
-function watchDownload({ socket }: ServerResponse, flow: Flow): () => void {
-  if (!socket) return () => {};
+function watchDownload(socket: Socket, flow: Flow): () => void {
   const sent = () => socket.bytesWritten - socket.writableLength;
   const before = sent();
   return flow.watch(

@@ -41,6 +41,7 @@ const usualPeriods = {
   sumsMs: 60 * 60_000,
   /** Before a slow connection is measured. */
   graceMs: 10_000,
+  headersMs: 15_000,
   /** For what is under way at the end. */
   drainMs: 10_000,
 };
@@ -100,7 +101,7 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
   const server = await openServer({
     ...{ host: config.listen.host, port: config.listen.port },
     ...(tls.certificate === "" ? {} : { tls }),
-    connectionsMost: most.connections,
+    ...{ connectionsMost: most.connections, headersMs: periods.headersMs },
     desk: {
       ...{ store, limits, poll, flow, metrics, prefix: config.prefix, uploadsMost: most.puts },
       authorities: {

@@ -13,6 +13,8 @@ export type ServerOptions = {
   port: number;
   tls?: { certificate: string; key: string };
   connectionsMost: number;
+  /** For the head of a request to come, and for a TLS handshake. */
+  headersMs: number;
   desk: Omit<Desk, "isClosing">;
 };
 export type RelayServer = {
@@ -24,18 +26,18 @@ export type RelayServer = {
   close(graceMs: number): Promise<void>;
 };
 
-const headersMs = 15_000;
 /** Longer than a poll is held back, so that a phone's connection outlives it. */
 const keepAliveMs = 75_000;
 
 export async function openServer(options: ServerOptions): Promise<RelayServer> {
-  const { host, port, tls, connectionsMost, desk } = options;
+  const { host, port, tls, connectionsMost, headersMs, desk } = options;
   let isClosing = false;
   const handle = openHandler({ ...desk, isClosing: () => isClosing });
   const http = {
     ...{ headersTimeout: headersMs, keepAliveTimeout: keepAliveMs, maxHeaderSize: 8192 },
     // A put has its own least rate; a request without content ends with its head.
-    ...{ requestTimeout: 0, connectionsCheckingInterval: 5000, insecureHTTPParser: false },
+    ...{ requestTimeout: 0, insecureHTTPParser: false },
+    connectionsCheckingInterval: Math.min(5000, headersMs / 2),
   };
   const server: Server | TlsServer = tls
     ? createTlsServer({ ...http, ...(await readTls(tls)), handshakeTimeout: headersMs })

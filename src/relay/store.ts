@@ -4,7 +4,12 @@ import { nodeSuite } from "../base/node/crypto.ts";
 import type { Fault } from "../base/node/durable.ts";
 import { equal, toHex } from "../base/pure/bytes.ts";
 import { Failure } from "../base/pure/failure.ts";
-import { decodeBeacon, replacesBeacon, verifyBeacon } from "../protocol/wire/beacon.ts";
+import {
+  type Beacon,
+  decodeBeacon,
+  replacesBeacon,
+  verifyBeacon,
+} from "../protocol/wire/beacon.ts";
 import { type DoorList, replacesDoorList, verifyDoorList } from "../protocol/wire/door.ts";
 import {
   type Clip,
@@ -87,7 +92,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     if (kept) return kept;
     const bytes = await readIfThere(join(rootOf(id), "door"));
     if (!bytes) return undefined;
-    const list = verifyDoorList(bytes, mailbox, nodeSuite);
+    const list = readDoors(bytes, mailbox);
     const [oldest] = doorLists.keys();
     if (doorLists.size >= doorsKept && oldest !== undefined) doorLists.delete(oldest);
     doorLists.set(id, list);
@@ -132,7 +137,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     }
     const beacon = decodeBeacon(next);
     verifyBeacon(next, beacon.camera, nodeSuite);
-    const before = current && decodeBeacon(current);
+    const before = current && readBeacon(current);
     if (before && !equal(before.camera, beacon.camera)) {
       throw new Failure("refused", "a beacon of another camera lies here", { stage: "camera" });
     }
@@ -330,6 +335,24 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
+}
+
+/** The medium's own damage is no fault of who asks; only the root key can mend it. */
+function readDoors(bytes: Uint8Array, mailbox: Uint8Array): DoorList {
+  try {
+    return verifyDoorList(bytes, mailbox, nodeSuite);
+  } catch (cause) {
+    throw new Failure("gone", "the door list of a mailbox is damaged on the disk", { cause });
+  }
+}
+
+/** One that is damaged on the disk is in nobody's way. */
+function readBeacon(bytes: Uint8Array): Beacon | undefined {
+  try {
+    return decodeBeacon(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 function notRising(): Failure {

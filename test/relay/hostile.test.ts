@@ -1,0 +1,473 @@
+import { readdir } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as assert from "uvu/assert";
+import { toHex } from "../../src/base/pure/bytes.ts";
+import { longest } from "../../src/protocol/wire/mailbox.ts";
+import {
+  clip,
+  doorList,
+  entry,
+  exchange,
+  mailbox,
+  part,
+  type RelayWorld,
+  relayWorld,
+  signed,
+  type Who,
+  who,
+} from "../lib/relay.ts";
+import { suite } from "../lib/suite.ts";
+
+const bytes = new Uint8Array(50_000).fill(7);
+const object = part(0, bytes);
+
+/** Sends bytes as they are and gives everything that comes back until the connection ends. */
+async function speak(
+  world: RelayWorld,
+  pieces: (string | Uint8Array)[],
+  { endMs = 400, half = false }: { endMs?: number; half?: boolean } = {},
+): Promise<{ text: string; wasClosed: boolean }> {
+  const socket = connect(world.relay.port, "127.0.0.1");
+  let text = "";
+  let wasClosed = false;
+  socket.setEncoding("latin1").on("data", (data: string) => {
+    text += data;
+  });
+  socket.on("error", () => {});
+  const closed = new Promise<void>((resolve) => {
+    socket.on("close", () => {
+      wasClosed = true;
+      resolve();
+    });
+  });
+  for (const piece of pieces) socket.write(piece);
+  if (half) socket.end();
+  await Promise.race([closed, sleep(endMs)]);
+  const outcome = { text, wasClosed };
+  socket.destroy();
+  return outcome;
+}
+
+/** A signed request as text, with fields added, left out or replaced. */
+function head(
+  world: RelayWorld,
+  by: Who,
+  method: string,
+  ask: Parameters<typeof signed>[2],
+  {
+    body = new Uint8Array(),
+    fields = {},
+    more = [],
+  }: { body?: Uint8Array; fields?: Record<string, string | undefined>; more?: string[] } = {},
+): string {
+  const { path, headers } = signed(by, method, ask, world.authority, { body });
+  const length = method === "PUT" ? { "content-length": String(body.length) } : {};
+  const all = Object.entries({ ...headers, ...length, ...fields });
+  const lines = all.filter(([, value]) => value !== undefined).map((field) => field.join(": "));
+  return `${[`${method} ${path} HTTP/1.1`, ...lines, ...more].join("\r\n")}\r\n\r\n`;
+}
+
+const put = { act: "put", name: object.name } as const;
+const get = { act: "get", name: object.name } as const;
+const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((m) => Number(m[1]));
+
+async function assertUntouched(world: RelayWorld, isThere = false): Promise<void> {
+  const found = await world.as("owner").list({ under: "part/" });
+  assert.is(found.length, isThere ? 1 : 0);
+  const deadline = Date.now() + 3000;
+  for (;;) {
+    const drafts = await readdir(join(world.folder, "drafts"));
+    if (drafts.length === 0) return;
+    if (Date.now() > deadline) throw new Error(`drafts are left: ${drafts}`);
+    await sleep(20);
+  }
+}
+
+suite("relay against hostile clients", (test) => {
+  test("content that is cut short, another's, or not what the name ends in is not there", async () => {
+    await using world = await relayWorld();
+    const whole = head(world, "camera", "PUT", put, { body: bytes });
+    await speak(world, [whole, bytes.subarray(0, 30_000)], { half: true });
+    await assertUntouched(world);
+    const other = new Uint8Array(bytes.length).fill(8);
+    const wrong = await speak(world, [whole, other]);
+    assert.match(wrong.text, /^HTTP\/1\.1 400 .*"stage":"content"/s);
+    await assertUntouched(world);
+    // Signed as it is, under a name that it does not end in: refused before a byte of it came.
+    const misnamed = head(world, "camera", "PUT", put, { body: other });
+    assert.match((await speak(world, [misnamed])).text, /^HTTP\/1\.1 400 .*"stage":"hash"/s);
+    await assertUntouched(world);
+    assert.equal(statuses((await speak(world, [whole, bytes])).text), [201]);
+    // What is there already is held against its signature all the same.
+    assert.match((await speak(world, [whole, other])).text, /"stage":"content"/);
+    assert.equal(await world.as("owner").get(object.name), bytes);
+    await assertUntouched(world, true);
+  });
+
+  test("too long, without length, in chunks, empty: refused by the head alone", async () => {
+    await using world = await relayWorld();
+    const long = (fields: Record<string, string | undefined>) =>
+      speak(world, [head(world, "camera", "PUT", put, { body: bytes, fields })]);
+    const tooLong = await long({ "content-length": String(longest.part + 1) });
+    assert.match(tooLong.text, /^HTTP\/1\.1 413 .*"stage":"length"/s);
+    const endless = await long({ "content-length": "999999999999999" });
+    assert.match(endless.text, /^HTTP\/1\.1 413 /);
+    assert.ok(endless.wasClosed);
+    const absent = await long({ "content-length": undefined });
+    assert.match(absent.text, /^HTTP\/1\.1 411 /);
+    const chunked = await long({ "content-length": undefined, "transfer-encoding": "chunked" });
+    assert.match(chunked.text, /^HTTP\/1\.1 411 /);
+    const nothing = { ...put, name: part(0, new Uint8Array()).name };
+    const empty = await speak(world, [head(world, "camera", "PUT", nothing)]);
+    assert.match(empty.text, /^HTTP\/1\.1 400 .*"stage":"length"/s);
+    await assertUntouched(world);
+  });
+
+  test("a replay does nothing that was not done; a late one is refused", async () => {
+    await using world = await relayWorld();
+    const whole = head(world, "camera", "PUT", put, { body: bytes });
+    const answers = [];
+    for (let i = 0; i < 3; i++)
+      answers.push(...statuses((await speak(world, [whole, bytes])).text));
+    assert.equal(answers, [201, 200, 200]);
+    for (const createdMs of [Date.now() - 301_000, Date.now() + 301_000]) {
+      const late = await world.ask("owner", "GET", get, { createdMs });
+      assert.equal([late.status, late.stage], [401, "created"]);
+      assert.ok(Math.abs(Date.parse(late.headers.date ?? "") - Date.now()) < 3000);
+    }
+    // What was signed for one thing is good for no other.
+    const { path, headers } = signed("owner", "GET", get, world.authority);
+    const port = world.relay.port;
+    const deleted = await exchange(port, { method: "DELETE", path, headers });
+    assert.equal([deleted.status, deleted.stage], [401, "signature"]);
+    const elsewhere = signed("owner", "GET", get, "127.0.0.1:1");
+    const misdirected = await exchange(port, { method: "GET", ...elsewhere });
+    assert.equal([misdirected.status, misdirected.stage], [421, "authority"]);
+    await assertUntouched(world, true);
+  });
+
+  test("signatures: none, of another, of a key that fits anybody, in another form", async () => {
+    await using world = await relayWorld();
+    const { path, headers } = signed("owner", "GET", get, world.authority);
+    const swap = (change: Record<string, string>) =>
+      exchange(world.relay.port, { method: "GET", path, headers: { ...headers, ...change } });
+    const { signature = "", "signature-input": input = "" } = headers;
+    const cases: [Record<string, string>, string][] = [
+      [{ signature: "" }, "signature-field"],
+      [{ "signature-input": "" }, "signature-input"],
+      [{ "content-digest": "sha-256=:AAAA:" }, "content-digest"],
+      [{ signature: signature.replace(/:.{4}/, ":AAAA") }, "signature"],
+      [
+        { "signature-input": input.replace(toHex(who.owner.publicKey), toHex(who.root.publicKey)) },
+        "signature",
+      ],
+      [{ "signature-input": input.replace(toHex(who.owner.publicKey), "00".repeat(32)) }, "key"],
+      [{ "signature-input": input.replace("obscura-1", "obscura-2") }, "signature-input"],
+    ];
+    for (const [change, stage] of cases) {
+      const { status, stage: found } = await swap(change);
+      assert.equal([status, found], [401, stage], JSON.stringify(change));
+    }
+  });
+
+  test("paths: nothing but a mailbox and a name, in one spelling", async () => {
+    await using world = await relayWorld();
+    const id = toHex(mailbox);
+    const targets = [
+      ...["/", "//", "*", "/..", "/../elapsed", "/elapsed", "/drafts/0", `/${id}`, `/${id}/..`],
+      ...[`/${id}/../${id}/door`, `/${id}/%64oor`, `/${id}/door/`, `/${id}//door`, `/${id}/./door`],
+      ...[`/${id}/door%00`, `/${id}/entry/../door`, `/${id.toUpperCase()}/door`, `/${id}/door?`],
+      ...[`/${id}/door#x`, `/${id}\\door`, `http://x/${id}/door`, `/${id}/door?x=1`],
+      ...[`/${"a".repeat(7000)}`, `/${id}/part/0000000001/`, `/${id}/?under=../`],
+    ];
+    for (const target of targets) {
+      const { path: _, headers } = signed("owner", "GET", get, world.authority);
+      const lines = Object.entries(headers).map((field) => field.join(": "));
+      const { text } = await speak(
+        world,
+        [`GET ${target} HTTP/1.1\r\n${lines.join("\r\n")}\r\nConnection: close\r\n\r\n`],
+        { endMs: 3000 },
+      );
+      assert.match(text, /^HTTP\/1\.1 (400|401|404) /, target);
+    }
+  });
+
+  test("fields that stand twice, and framings that two parsers read in two ways", async () => {
+    await using world = await relayWorld();
+    await world.as("camera").put(object);
+    const drop = head(world, "owner", "DELETE", { act: "delete", name: object.name });
+    const { path, headers } = signed("owner", "GET", get, world.authority);
+    const lines = Object.entries(headers).map((field) => field.join(": "));
+    const start = `GET ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n`;
+    const size = drop.length;
+    const chunk = `${size.toString(16)}\r\n${drop}\r\n0\r\n\r\n`;
+    const twice = ["host: evil.example", "signature: x", "signature-input: x", "content-digest: x"];
+    for (const field of twice) {
+      const { text } = await speak(world, [`${start}${field}\r\n\r\n`]);
+      assert.match(text, /^HTTP\/1\.1 400 /, field);
+    }
+    const shapes = [
+      // A GET with content, in which a request stands that would be carried out if it were one.
+      `${start}Content-Length: ${size}\r\n\r\n${drop}`,
+      `${start}Transfer-Encoding: chunked\r\n\r\n${chunk}`,
+      `${start}Content-Length: ${size}\r\nContent-Length: 0\r\n\r\n${drop}`,
+      `${start}Content-Length: 0\r\nContent-Length: ${size}\r\n\r\n${drop}`,
+      `${start}Content-Length: ${size}, ${size}\r\n\r\n${drop}`,
+      `${start}Content-Length: +${size}\r\n\r\n${drop}`,
+      `${start}Content-Length: 0x${size.toString(16)}\r\n\r\n${drop}`,
+      `${start}Content-Length: ${size}\r\nTransfer-Encoding: chunked\r\n\r\n${drop}`,
+      `${start}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n${chunk}`,
+      `${start}Transfer-Encoding: gzip, chunked\r\n\r\n${chunk}`,
+      `${start}Transfer-Encoding: chunked, identity\r\n\r\n${chunk}`,
+      `${start}Transfer-Encoding : chunked\r\n\r\n${chunk}`,
+      `${start} Transfer-Encoding: chunked\r\n\r\n${chunk}`,
+      `${start}X: y\r\n folded\r\nContent-Length : 0\r\n\r\n${drop}`,
+      `${start}X: y\n\nContent-Length: ${size}\r\n\r\n${drop}`.replace(start, `${start}A: b\n`),
+      `${start}Transfer-Encoding: xchunked\r\n\r\n${chunk}`,
+    ];
+    for (const shape of shapes) {
+      const { text } = await speak(world, [shape]);
+      const row = JSON.stringify(shape.slice(start.length, start.length + 70));
+      assert.not.ok(statuses(text).includes(204), `${row}: ${text}`);
+      assert.match(text, /^HTTP\/1\.1 400 /, row);
+    }
+    await assertUntouched(world, true);
+  });
+
+  test("a pipeline is answered in order; one without end is cut off", async () => {
+    await using world = await relayWorld();
+    await world.as("camera").put(object);
+    const gets = head(world, "owner", "GET", get);
+    const missing = head(world, "owner", "GET", { act: "get", name: entry(9).name });
+    const three = await speak(world, [gets + missing + gets], { endMs: 1500 });
+    assert.equal(statuses(three.text), [200, 404, 200]);
+    const many = await speak(world, [gets.repeat(500)], { endMs: 3000 });
+    assert.ok(many.wasClosed);
+    assert.ok(statuses(many.text).length <= 4);
+    await world.as("owner").list();
+  });
+
+  test("a browser asks first; other methods are not known", async () => {
+    await using world = await relayWorld();
+    const first = await speak(world, [
+      `OPTIONS /${toHex(mailbox)}/door HTTP/1.1\r\nHost: ${world.authority}\r\nOrigin: https://x\r\n\r\n`,
+    ]);
+    assert.match(first.text, /^HTTP\/1\.1 204 .*access-control-allow-headers: content-digest/s);
+    for (const method of ["POST", "HEAD", "PATCH", "TRACE", "PROPFIND"]) {
+      const { text } = await speak(world, [
+        `${method} /${toHex(mailbox)}/door HTTP/1.1\r\nHost: ${world.authority}\r\n\r\n`,
+      ]);
+      assert.match(text, /^HTTP\/1\.1 405 /, method);
+    }
+    for (const start of [
+      "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+      "\u0016\u0003\u0001",
+      "\r\n\r\nGET",
+    ]) {
+      const { text } = await speak(world, [start, "\r\n\r\n"]);
+      assert.not.match(text, /HTTP\/1\.1 2/, JSON.stringify(start));
+    }
+  });
+
+  test("who asks before sending content gets the verdict first", async () => {
+    await using world = await relayWorld();
+    const fields = { expect: "100-continue" };
+    const socket = connect(world.relay.port, "127.0.0.1");
+    let text = "";
+    socket.setEncoding("latin1").on("data", (data: string) => {
+      text += data;
+      if (text.endsWith("100 Continue\r\n\r\n")) socket.write(bytes);
+    });
+    socket.write(head(world, "camera", "PUT", put, { body: bytes, fields }));
+    for (let i = 0; i < 300 && statuses(text).length < 2; i++) await sleep(10);
+    assert.equal(statuses(text), [100, 201]);
+    socket.destroy();
+    const denied = await speak(world, [head(world, "viewer", "PUT", put, { body: bytes, fields })]);
+    assert.equal(statuses(denied.text), [403]);
+    assert.ok(denied.wasClosed);
+  });
+
+  test("slow heads, slow writers and slow readers are cut off and leave nothing", async () => {
+    await using world = await relayWorld({
+      settings: "limits: {leastBytesPerSecond: 100000}",
+      periods: { graceMs: 300, headersMs: 1000 },
+    });
+    const large = part(1, new Uint8Array(longest.part).fill(3));
+    await world.as("camera").put(large);
+    const silent = speak(world, [], { endMs: 8000 });
+    const dripping = speak(world, ["GET / HTTP/1.1\r\nHost: "], { endMs: 8000 });
+    const writer = connect(world.relay.port, "127.0.0.1");
+    const writerClosed = closing(writer);
+    writer.write(head(world, "camera", "PUT", put, { body: bytes }));
+    const drip = setInterval(() => writer.write("x"), 50);
+    const reader = connect({ port: world.relay.port, host: "127.0.0.1" });
+    const readerClosed = closing(reader);
+    reader.pause();
+    // The system's buffers hold several answers before anybody has to wait.
+    const ask = { act: "get", name: large.name } as const;
+    const more = setInterval(() => reader.write(head(world, "owner", "GET", ask)), 50);
+    await Promise.race([Promise.all([writerClosed, readerClosed]), sleep(15_000)]);
+    clearInterval(drip);
+    clearInterval(more);
+    assert.ok(writer.destroyed && reader.destroyed);
+    assert.ok((await silent).wasClosed && (await dripping).wasClosed);
+    assert.match((await dripping).text, /^HTTP\/1\.1 408 /);
+    await sleep(50);
+    assert.is((await readdir(join(world.folder, "drafts"))).length, 0);
+    assert.equal(await world.as("owner").get(large.name), large.bytes);
+  });
+
+  test(
+    "ten thousand who want to wait: a few do, the others are refused, none is left over",
+    async () => {
+      const settings =
+        "limits: {waiting: 40, waitingPerKey: 30, requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000}";
+      await using world = await relayWorld({ settings });
+      const page = { under: "entry/", after: "", waitS: 60 };
+      const before = process.memoryUsage().rss;
+      const counts: Record<number, number> = {};
+      const sockets: Socket[] = [];
+      const waiters = { viewer: 0, owner: 0 };
+      for (const by of ["viewer", "owner"] as const) {
+        const request = head(world, by, "GET", { act: "list", page });
+        for (let n = 0; n < 30; n++) {
+          const socket = connect(world.relay.port, "127.0.0.1");
+          sockets.push(socket);
+          socket.setEncoding("latin1");
+          // Held requests say nothing; refused ones are repeated on their connection.
+          let left = 500;
+          socket.on("data", (text: string) => {
+            for (const status of statuses(text)) {
+              counts[status] = (counts[status] ?? 0) + 1;
+              if (--left > 0) socket.write(request);
+            }
+          });
+          socket.write(request);
+          waiters[by]++;
+          await sleep(2);
+        }
+      }
+      // Viewer: 30 wait. Owner: 10 more wait, which is all; the other 20 are refused on and on.
+      const deadline = Date.now() + 60_000;
+      while ((counts[503] ?? 0) < 9960 && Date.now() < deadline) await sleep(100);
+      assert.ok((counts[503] ?? 0) >= 9960, JSON.stringify(counts));
+      const extra = await world.ask("viewer", "GET", { act: "list", page });
+      assert.is(extra.status, 503);
+      await world.as("camera").put(entry(1));
+      const woken = Date.now() + 5000;
+      while ((counts[200] ?? 0) < 40 && Date.now() < woken) await sleep(20);
+      assert.ok((counts[200] ?? 0) >= 40, JSON.stringify(counts));
+      const grownMb = (process.memoryUsage().rss - before) / 1e6;
+      console.log(
+        `\nmeasured: waiters: ${JSON.stringify(counts)}, resident ${grownMb.toFixed(0)} MB more`,
+      );
+      assert.ok(grownMb < 200);
+      for (const socket of sockets) socket.destroy();
+      await sleep(100);
+      // All places are free again.
+      const again = await world.ask("viewer", "GET", { act: "list", page: { ...page, waitS: 1 } });
+      assert.is(again.status, 200);
+    },
+    { deadlineMs: 120_000 },
+  );
+
+  test("too many waits of one key are its own problem", async () => {
+    await using world = await relayWorld();
+    const page = { under: "entry/", after: "", waitS: 30 };
+    const waits = Array.from({ length: 8 }, () =>
+      world.as("viewer").list({ under: "entry/", waitMs: 30_000 }),
+    );
+    await sleep(200);
+    const ninth = await world.ask("viewer", "GET", { act: "list", page });
+    assert.is(ninth.status, 429);
+    assert.match(String(ninth.headers["retry-after"]), /^\d+$/);
+    const other = world.as("owner").list({ under: "entry/", waitMs: 30_000 });
+    await sleep(100);
+    await world.as("camera").put(entry(1));
+    for (const page of await Promise.all([...waits, other])) assert.is(page.length, 1);
+  });
+
+  test("requests over the rate are refused, of a key and of an address, and it recovers", async () => {
+    const settings = "limits: {requestsPerSecondPerKey: 2, requestsPerSecondPerAddress: 20}";
+    await using world = await relayWorld({ settings });
+    const seen: number[] = [];
+    for (let i = 0; i < 60; i++) seen.push((await world.ask("owner", "GET", get)).status);
+    assert.is(seen[0], 404);
+    assert.ok(seen.includes(429), seen.join());
+    assert.is((await world.ask("viewer", "GET", get)).status, 404);
+    // A refused signature counts as twenty requests.
+    const wrong: number[] = [];
+    for (let i = 0; i < 30; i++) {
+      wrong.push((await world.ask("owner", "GET", get, { createdMs: 0 })).status);
+    }
+    assert.ok(wrong.includes(401) && wrong.includes(429), wrong.join());
+    await sleep(1500);
+    assert.is((await world.ask("viewer", "GET", get)).status, 404);
+  });
+
+  test("connections: so many of one address, so many in all", async () => {
+    await using world = await relayWorld({
+      settings: "limits: {connectionsPerAddress: 6, connections: 20}",
+    });
+    const open = Array.from({ length: 12 }, () => connect(world.relay.port, "127.0.0.1"));
+    let closed = 0;
+    for (const socket of open) {
+      socket.on("close", () => closed++);
+      socket.on("error", () => {});
+    }
+    await sleep(300);
+    assert.ok(closed >= 6, `${closed} closed`);
+    for (const socket of open) socket.destroy();
+    await sleep(100);
+    await world.as("owner").list();
+  });
+
+  test("neither logs nor metrics hold a mailbox, a key, a name or an address", async () => {
+    await using world = await relayWorld({
+      settings: "metrics: {port: 0}\nlog: debug",
+      periods: { sumsMs: 100 },
+    });
+    await world.as("camera").put(object);
+    await world.as("owner").get(object.name);
+    await world.ask("stranger", "GET", get);
+    await speak(world, ["garbage\r\n\r\n"]);
+    await sleep(300);
+    const text = world.lines.join("");
+    assert.match(text, /in about the last hour requests=0 refused=0/);
+    const secret = [
+      toHex(mailbox),
+      toHex(clip),
+      "127.0.0.1",
+      ...Object.values(who).map((k) => toHex(k.publicKey)),
+    ];
+    for (const one of secret) assert.not.ok(text.includes(one.slice(0, 12)), `${one} in ${text}`);
+  });
+
+  test("a mailbox is opened only where the settings let it be", async () => {
+    const only = `mailboxes: {only: ["${"ab".repeat(32)}"]}`;
+    await using closed = await relayWorld({ settings: only, isEmpty: true });
+    const ask = { act: "put", name: { kind: "door" } } as const;
+    const body = doorList();
+    const refused = await closed.ask("root", "PUT", ask, { body });
+    assert.equal([refused.status, refused.stage], [403, "right"]);
+    await using full = await relayWorld({ settings: "mailboxes: {most: 1}" });
+    const other = doorList({ root: who.stranger });
+    const { mailboxOf } = await import("../../src/protocol/wire/name.ts");
+    const { nodeSuite } = await import("../../src/base/node/crypto.ts");
+    const to = mailboxOf(who.stranger.publicKey, nodeSuite);
+    const second = await exchange(full.relay.port, {
+      ...{ method: "PUT", body: other },
+      ...signed("stranger", "PUT", ask, full.authority, { body: other, to }),
+    });
+    assert.equal([second.status, second.stage], [507, "mailboxes"]);
+    await full.restart();
+    assert.is((await full.ask("root", "PUT", ask, { body })).status, 409);
+  });
+});
+
+function closing(socket: Socket): Promise<void> {
+  socket.on("error", () => {});
+  return new Promise((resolve) => socket.on("close", () => resolve()));
+}
