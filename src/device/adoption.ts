@@ -36,18 +36,24 @@ export async function writeIdentity(
  * which the service uses from its next start on. Throws Failure "absent" when there is no such file or camera,
  * "corrupt" or "refused" with the stage of pairing.ts when it is not for this camera.
  */
-export async function adoptFrom(
-  state: string,
-  file: string,
-): Promise<{ word: string; members: readonly string[]; oneTimeKeys: number }> {
-  const keyring = await openKeyring(state);
+export async function adoptFrom(state: string, file: string): Promise<Kept> {
   const found = await stat(file).catch((cause) => {
     throw new Failure("absent", `cannot read ${file} (${cause.code})`, { cause });
   });
   if (found.size > pairingFileBytes) {
     throw new Failure("corrupt", `${file} is too long for an adoption`, { stage: "length" });
   }
-  const adoption = parsePairingFile("camera adoption", new Uint8Array(await readFile(file)));
+  return await keepAdoption(
+    state,
+    parsePairingFile("camera adoption", new Uint8Array(await readFile(file))),
+  );
+}
+
+export type Kept = { word: string; members: readonly string[]; oneTimeKeys: number };
+
+/** Checks and keeps an adoption, however it came; durable when it resolves. Throws as `adopt`. */
+export async function keepAdoption(state: string, adoption: Uint8Array): Promise<Kept> {
+  const keyring = await openKeyring(state);
   const notebook = await notebookOf(join(state, "journal"));
   const { incarnation } = notebook ?? keyring.identity;
   const { adopted, identity } = await keyring.adopt(adoption, { incarnation });

@@ -5,6 +5,7 @@ import { explain, isFailure } from "../base/pure/failure.ts";
 const help = `usage: obscura-camera [COMMAND] [OPTIONS]
 
   run        grab, find persons, record, seal (also when no command is given)
+  pair       show a code; the phone that scans it becomes the owner, over the network
   identity   write this camera's public keys to a file, for the owner's phone
   adopt      take the file that the owner's phone made of them
   cameras    list the cameras, and why one cannot be used
@@ -23,6 +24,7 @@ type Command = (args: string[]) => Promise<number>;
 const commands: Record<string, () => Promise<Command>> = {
   run: async () => (await import("./service.ts")).runService,
   detect: async () => (await import("./detect/detect.ts")).runDetect,
+  pair: async () => (await import("./pairing/pairing.ts")).runPair,
   identity: async () => (await import("./commands.ts")).runIdentity,
   adopt: async () => (await import("./commands.ts")).runAdopt,
   cameras: async () => (await import("./commands.ts")).runCameras,

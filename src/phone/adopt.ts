@@ -26,6 +26,8 @@ export type AdoptOptions = {
   /** Addresses of the relays that hold the mailbox (pairing.md), the preferred one first. */
   readonly relays?: readonly string[];
   readonly suite: Suite;
+  /** Keeps what was made until a camera says that it has it, to be sent again as it is (pair.ts). */
+  readonly unconfirmed?: boolean;
   readonly supply?: { readonly oneTime: number; readonly days: number };
   /** Called as keys are made: two thousand of them take a second or more. */
   onProgress?(made: number, of: number): void;
@@ -83,6 +85,8 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
     },
     { sign: owner, suite },
   );
+  if (options.unconfirmed) camera.unconfirmed = adoption;
+  else delete camera.unconfirmed;
   await vault.save();
   return {
     ...{ adoption, camera, again: known !== undefined },

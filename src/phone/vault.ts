@@ -15,6 +15,7 @@ import {
   print,
   text,
 } from "../protocol/sealed/json.ts";
+import { longestAdoptionBytes } from "../protocol/sealed/pairing.ts";
 import { decrypt, encrypt, random, signPair, sizes, wipe } from "../protocol/sealed/sodium.ts";
 
 /**
@@ -89,6 +90,8 @@ const camera = object({
   request: seed,
   /** Where the mailbox is, as the newest adoption says. */
   relays: since(list(text(512), 8), []),
+  /** An adoption that was made and that the camera did not acknowledge yet: sent again as it is. */
+  unconfirmed: optional(bytes(1, longestAdoptionBytes)),
   membership: bytes(1, 8192),
   batch: u32,
   nextIndex: u32,

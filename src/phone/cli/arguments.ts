@@ -9,7 +9,10 @@ export const help = `usage: obscura-phone [--home DIR] COMMAND ...
 
 Opens what a camera sealed. The keys lie in --home and nowhere else.
 
-  adopt camera.json -o owner.json   become a camera's owner; makes this phone's keys at first use
+  pair LINK                         become a camera's owner over the network, by the link that it
+                                    shows (-: read it from standard input); makes this phone's
+                                    keys at first use
+  adopt camera.json -o owner.json   the same by two files, without a network
   clips --from FOLDER               list the clips
   export CLIP... --from FOLDER      write clips as plain MP4 files (--all: every one)
   thumbnail CLIP... --from FOLDER   write their pictures as JPEG (--frame: the whole view)
@@ -24,11 +27,12 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   --from FOLDER  a camera's outbox, or a copy of it
   --camera NAME  which camera, where the folder does not tell (name, or beginning of its id)
   -o PATH        file to write; of several clips the folder to write them into
-  --name NAME    what to call the camera (adopt)
-  --phone NAME   what to call this phone (adopt, the first time)
-  --relay URL    where the sealed clips go, such as https://relay.example (adopt; up to eight
+  --name NAME    what to call the camera (pair, adopt)
+  --phone NAME   what to call this phone (pair, adopt; the first time)
+  --relay URL    where the sealed clips go, such as https://relay.example (pair, adopt; up to eight
                  of them, the preferred one first)
-  --keys N       one-time keys to hand out (adopt; default 2000, one is spent with each clip)
+  --keys N       one-time keys to hand out (pair, adopt; default 2000, one is spent with each clip)
+  --address A    HOST:PORT of the camera, in place of the link's (pair)
   --all          every clip that opens (export, thumbnail)
   --json         one JSON document on standard output
   --help, --version
@@ -40,10 +44,11 @@ exit codes: 0 well, 1 failed, 2 misuse, 3 verification found a lie or a loss
 `;
 
 const commands = [
-  ...["adopt", "clips", "export", "thumbnail", "verify"],
+  ...["pair", "adopt", "clips", "export", "thumbnail", "verify"],
   ...["delete", "phones", "backup", "restore"],
 ] as const;
 export type Command =
+  | "pair"
   | "adopt"
   | "clips"
   | "export"
@@ -64,6 +69,7 @@ export type Arguments = {
   name: string | undefined;
   phone: string | undefined;
   keys: number | undefined;
+  address: string | undefined;
   relays: string[] | undefined;
   all: boolean;
   frame: boolean;
@@ -83,9 +89,9 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
     });
   }
   const home = values.home ?? defaultHome();
-  const { from, camera, out, name, phone, all, frame, force, json } = values;
+  const { from, camera, out, name, phone, address, all, frame, force, json } = values;
   return {
-    ...{ command, operands, home: resolve(home), from, camera, out, name, phone },
+    ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
     relays: values.relay === undefined ? undefined : readRelays(values.relay),
     ...{ all, frame, force, json },
@@ -105,6 +111,7 @@ function parse(argv: readonly string[]) {
         name: { type: "string" },
         phone: { type: "string" },
         keys: { type: "string" },
+        address: { type: "string" },
         relay: { type: "string", multiple: true },
         all: { type: "boolean", default: false },
         frame: { type: "boolean", default: false },

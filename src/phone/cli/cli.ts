@@ -23,6 +23,7 @@ import { backup, restore } from "./backup.ts";
 import { choose, type Exported, exportClips, exportThumbnails } from "./export.ts";
 import { openFolder } from "./folder.ts";
 import { openVoice, type Voice, writeWhole } from "./out.ts";
+import { pair } from "./pair.ts";
 import { printClips, printFaults, printTable, printVerdict, surveyToJson } from "./show.ts";
 import { openHome } from "./store.ts";
 
@@ -64,6 +65,10 @@ async function run(given: Arguments, voice: Voice): Promise<number> {
         cameras: content.cameras.length,
       });
     }
+    return codes.well;
+  }
+  if (given.command === "pair") {
+    await pair(given, store, voice, say);
     return codes.well;
   }
   if (given.command === "adopt") return await adopt(given, store, voice, say);
