@@ -1,20 +1,19 @@
-import { equal, toHex } from "../base/pure/bytes.ts";
+import { equal } from "../base/pure/bytes.ts";
 import { isFailure } from "../base/pure/failure.ts";
 import type { Body, Statement } from "../protocol/sealed/body.ts";
-import { EpochReader, openEpoch } from "../protocol/sealed/epoch.ts";
 import { MembershipHistory, verifyFirst } from "../protocol/sealed/membership.ts";
 import { type Beacon, verifyBeacon } from "../protocol/wire/beacon.ts";
-import { type Entry, verifyEntry } from "../protocol/wire/entry.ts";
-import { type Name, printName } from "../protocol/wire/name.ts";
+import type { EntryName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { findChain, type Verified } from "./chain.ts";
-import { type Fault, faultOf, judge } from "./fault.ts";
+import { type ReadEntry, readEntries } from "./entries.ts";
+import { type Fault, faultOf } from "./fault.ts";
 import type { Link } from "./link.ts";
 import type { CameraKeys } from "./vault.ts";
 
 /** One verified entry and what it says, where this phone can read it. */
 export type Record = {
-  readonly entry: Entry & { hash: Uint8Array };
+  readonly entry: ReadEntry;
   readonly body: Body | undefined;
   /** When it was written, mended by a later setting of the clock where that is known. */
   readonly wallMs: number | undefined;
@@ -29,56 +28,87 @@ export type Journal = {
   readonly members: MembershipHistory;
   /** Epoch keys that were not in the vault yet. */
   readonly found: readonly { opening: Uint8Array; key: Uint8Array }[];
+  /** So many records from the first on need not be fetched again. */
+  readonly sound: number;
 };
 
-/** Fetches, verifies and reads a camera's whole log. */
-export async function readJournal(
-  link: Link,
-  names: readonly Name[],
-  camera: CameraKeys,
-  suite: Suite,
-): Promise<Journal> {
-  const faults: Fault[] = [];
-  const entries: Verified[] = [];
-  for (const name of names) {
-    if (name.kind !== "entry") continue;
-    const bytes = await link.get(name);
-    const entry =
-      bytes &&
-      take(
-        () => judge(name, bytes, suite, () => verifyEntry(bytes, camera.id, suite)),
-        name,
-        faults,
-      );
-    if (entry) entries.push(entry);
-  }
-  const beaconBytes = await link.get({ kind: "beacon" });
-  const beacon =
-    beaconBytes &&
-    take(() => verifyBeacon(beaconBytes, camera.id, suite), { kind: "beacon" }, faults);
-  const chain = findChain(entries, faults);
+export type JournalOptions = {
+  readonly link: Link;
+  readonly camera: CameraKeys;
+  readonly suite: Suite;
+  /** The log from its beginning as it was read before (ledger.ts); only what is new is fetched. */
+  readonly kept?: readonly ReadEntry[];
+  onProgress?(read: number): void;
+};
+
+/** Fetches, verifies and reads a camera's log: what is new of it, or all where nothing is kept. */
+export async function readJournal(options: JournalOptions): Promise<Journal> {
+  const { link, camera, suite, kept = [] } = options;
+  const beaconFaults: Fault[] = [];
+  const beacon = await readBeacon(link, camera, suite, beaconFaults);
+  const heads: EntryName[] = [];
+  if (camera.head) heads.push({ kind: "entry", ...camera.head });
+  if (beacon) heads.push({ kind: "entry", incarnation: beacon.incarnation, ...beacon.head });
+  const last = kept.at(-1);
+  const from = last && { last, opening: kept.findLast(({ opens }) => opens) };
+  const read = await readEntries({ ...options, from, heads });
+  const faults = [...read.faults, ...beaconFaults];
+  const branch = findChain(last ? [last, ...read.entries] : read.entries, faults);
+  // What is new does not go on where the known ends: then all of it is looked at anew.
+  if (last && branch[0] !== last) return readJournal({ ...options, kept: [] });
+  const chain = last ? [...kept, ...branch.slice(1)] : branch;
   checkHeads(chain, camera, beacon, faults);
   const members = new MembershipHistory(verifyFirst(camera.membership, camera.id, suite), suite);
-  const { bodies, found } = readBodies(chain, camera, faults);
-  chain.forEach((entry, i) => {
-    const statement = bodies[i]?.statement;
-    if (statement?.kind === "membership") order(members, statement.list, entry, faults);
-  });
+  let unreadable = 0;
+  for (const { body, trouble, sequence } of chain) {
+    if (trouble === "unreadable") unreadable += 1;
+    else if (trouble) faults.push(trouble);
+    const statement = body?.statement;
+    if (statement?.kind === "membership") order(members, statement.list, sequence, faults);
+  }
+  if (unreadable > 0) {
+    const text = `${unreadable} log entries are sealed to keys that this phone does not have`;
+    faults.push({ severity: "note", kind: "unreadable", text });
+  }
   for (const { rivals } of members.disputes) {
     const versions = rivals.map(({ version }) => version).join(" and ");
     const text = `owners signed two member lists in one place (versions ${versions})`;
     faults.push({ severity: "lie", kind: "dispute", text });
   }
-  return { records: date(chain, bodies), faults, beacon: beacon || undefined, members, found };
+  const sound = soundIn(chain, faults);
+  return { records: date(chain), faults, beacon, members, found: read.found, sound };
 }
 
-function take<T>(act: () => T, name: Name, faults: Fault[]): T | undefined {
+async function readBeacon(
+  link: Link,
+  { id, beacon: newest }: CameraKeys,
+  suite: Suite,
+  faults: Fault[],
+): Promise<Beacon | undefined> {
+  const bytes = await link.get({ kind: "beacon" });
+  if (!bytes) return undefined;
   try {
-    return act();
+    const beacon = verifyBeacon(bytes, id, suite);
+    const isOlder =
+      newest !== undefined &&
+      (beacon.incarnation < newest.incarnation ||
+        (beacon.incarnation === newest.incarnation && beacon.version < newest.version));
+    if (isOlder) {
+      const text = "the camera's beacon there is older than one that this phone has seen";
+      faults.push({ severity: "loss", kind: "rollback", text, name: "beacon" });
+    }
+    return beacon;
   } catch (error) {
-    faults.push(faultOf(error, printName(name)));
+    faults.push(faultOf(error, "beacon"));
     return undefined;
   }
+}
+
+/** How many entries from the first on have nothing wrong with them, in themselves or beside them. */
+function soundIn(chain: readonly ReadEntry[], faults: readonly Fault[]): number {
+  if (chain[0]?.sequence !== 0) return 0;
+  const first = Math.min(...faults.map(({ sequence }) => sequence ?? chain.length), chain.length);
+  return Math.max(0, first);
 }
 
 /** Holds the chain against the newest entry ever seen, and against the camera's beacon. */
@@ -88,12 +118,12 @@ function checkHeads(
   beacon: Beacon | undefined,
   faults: Fault[],
 ): void {
-  const bySequence = new Map(chain.map((entry) => [entry.sequence, entry]));
   const compare = (known: { sequence: number; hash: Uint8Array }, who: string) => {
     const { sequence } = known;
-    const here = bySequence.get(sequence);
+    // Heads are near the end.
+    const here = chain.findLast((entry) => entry.sequence <= sequence);
     const last = chain.at(-1)?.sequence ?? -1;
-    if (here && !equal(here.hash, known.hash)) {
+    if (here?.sequence === sequence && !equal(here.hash, known.hash)) {
       const text = `log entry ${sequence} is another than the one that ${who}`;
       faults.push({ severity: "lie", kind: "fork", text, sequence });
     } else if (last < sequence) {
@@ -105,42 +135,10 @@ function checkHeads(
   if (beacon) compare(beacon.head, "the camera announced");
 }
 
-function readBodies(chain: readonly Verified[], camera: CameraKeys, faults: Fault[]) {
-  const known = new Map(camera.epochs.map((one) => [toHex(one.opening), one.key]));
-  const days = [...camera.days, ...camera.restarts];
-  const found: { opening: Uint8Array; key: Uint8Array }[] = [];
-  let reader: EpochReader | undefined;
-  let epoch: number | undefined;
-  let unreadable = 0;
-  const bodies = chain.map((entry) => {
-    try {
-      if (entry.stanzas) {
-        const kept = known.get(toHex(entry.hash));
-        const key = kept ?? openEpoch(entry, days);
-        if (key && !kept) found.push({ opening: entry.hash, key });
-        reader = key ? new EpochReader(entry, key) : undefined;
-        epoch = entry.epoch;
-      }
-      if (reader && entry.epoch === epoch) return reader.open(entry);
-      unreadable += 1;
-    } catch (error) {
-      const fault = faultOf(error, printName(entry.name));
-      const kind = fault.kind === "newer" ? "newer" : "broken";
-      faults.push({ ...fault, kind, sequence: entry.sequence });
-    }
-    return undefined;
-  });
-  if (unreadable > 0) {
-    const text = `${unreadable} log entries are sealed to keys that this phone does not have`;
-    faults.push({ severity: "note", kind: "unreadable", text });
-  }
-  return { bodies, found };
-}
-
 function order(
   members: MembershipHistory,
   list: Uint8Array,
-  entry: Verified,
+  sequence: number,
   faults: Fault[],
 ): void {
   try {
@@ -148,7 +146,7 @@ function order(
   } catch (error) {
     if (!isFailure(error)) throw error;
     const text = `the camera follows a member list that no owner made: ${error.message}`;
-    faults.push({ severity: "lie", kind: "forged", text, sequence: entry.sequence });
+    faults.push({ severity: "lie", kind: "forged", text, sequence });
   }
 }
 
@@ -156,13 +154,13 @@ function order(
  * A board without a battery clock writes wrong times until its clock is set; from that entry the
  * times before it in the same run follow, by uptime.
  */
-function date(chain: readonly Verified[], bodies: readonly (Body | undefined)[]): Record[] {
+function date(chain: readonly ReadEntry[]): Record[] {
   const records: Record[] = [];
   let anchor: { uptimeMs: number; wallMs: number } | undefined;
   for (let i = chain.length - 1; i >= 0; i--) {
     const entry = chain[i];
-    const body = bodies[i];
     if (!entry) continue;
+    const { body } = entry;
     const isAnchor = body?.statement.kind === "clock-synchronised" && body.clockTrusted;
     if (body && isAnchor) anchor = { uptimeMs: entry.uptimeMs, wallMs: body.wallMs };
     const mends = body && !body.clockTrusted && anchor && entry.uptimeMs <= anchor.uptimeMs;

@@ -11,6 +11,6 @@ export async function membersOf(
   suite: Suite,
 ): Promise<{ list: Version; disputes: number }> {
   if (!link) return { list: verifyFirst(camera.membership, camera.id, suite), disputes: 0 };
-  const { members } = await readJournal(link, await link.list(), camera, suite);
+  const { members } = await readJournal({ link, camera, suite });
   return { list: members.head, disputes: members.disputes.length };
 }

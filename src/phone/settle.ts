@@ -7,10 +7,27 @@ import type { CameraKeys } from "./vault.ts";
 
 // What is put into the vault after a look at the log, and what may then be destroyed.
 
-/** Takes over new epoch keys, the newest head and day; true when something was new. */
+/** Takes over new epoch keys, the newest head, day and beacon; true when something was new. */
 export function keep(journal: Journal, camera: CameraKeys): boolean {
+  const isHead = keepHead(journal, camera);
+  return keepBeacon(journal, camera) || isHead;
+}
+
+function keepBeacon({ beacon }: Journal, camera: CameraKeys): boolean {
+  const { beacon: newest } = camera;
+  const isNewer =
+    beacon &&
+    (!newest ||
+      beacon.incarnation > newest.incarnation ||
+      (beacon.incarnation === newest.incarnation && beacon.version > newest.version));
+  if (!isNewer) return false;
+  camera.beacon = { incarnation: beacon.incarnation, version: beacon.version };
+  return true;
+}
+
+function keepHead(journal: Journal, camera: CameraKeys): boolean {
   const { found, records, faults } = journal;
-  camera.epochs.push(...found.map(({ opening, key }) => ({ opening, key })));
+  for (const { opening, key } of found) camera.epochs.push({ opening, key });
   const newest = records.at(-1)?.entry;
   const isFork = faults.some(({ kind, severity }) => kind === "fork" && severity === "lie");
   const { head } = camera;

@@ -1,11 +1,12 @@
 import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
-import type { Name, PartName } from "../protocol/wire/name.ts";
-import { decodePart } from "../protocol/wire/part.ts";
+import type { PartName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { notForUs, readClip, summarise } from "./clips.ts";
 import { type Fault, faultOf } from "./fault.ts";
 import { type Journal, readJournal } from "./journal.ts";
+import { loadLedger, type Shelf, saveLedger } from "./ledger.ts";
 import type { Link } from "./link.ts";
+import { type Add, chooseParts, listParts } from "./parts.ts";
 import { keep, settle } from "./settle.ts";
 import { openClips, readTold, type Told } from "./told.ts";
 import type { CameraKeys, Summary, Vault } from "./vault.ts";
@@ -47,6 +48,8 @@ export type SurveyOptions = {
   readonly suite: Suite;
   /** "all" opens every clip to its end, "new" those that were not opened before. */
   readonly depth: "all" | "new";
+  /** Where what was read of the log is kept; without it all of the log is read each time. */
+  readonly shelf?: Shelf;
   onProgress?(done: number, of: number): void;
 };
 
@@ -55,12 +58,13 @@ export type SurveyOptions = {
  * clips into the vault. One-time secrets are destroyed at the end, when the keys are durable there.
  */
 export async function survey(options: SurveyOptions): Promise<Survey> {
-  const { link, vault, camera, suite } = options;
-  const names = await link.list();
-  const journal = await readJournal(link, names, camera, suite);
+  const { vault, camera } = options;
+  const { journal, keepOn } = await look(options);
   const faults: Fault[] = [...journal.faults];
   const told = readTold(journal);
-  const parts = groupParts(names);
+  const { parts, passed } = await listParts(options, told);
+  const kept = new Map(camera.clips.map((one) => [toHex(one.clip), one]));
+  const deleted = new Set(camera.deleted.map(({ clip }) => toHex(clip)));
   const ids = [...new Set([...told.keys(), ...parts.keys()])];
   const open = openClips(journal);
   // What cannot be read might name a clip that otherwise nothing names.
@@ -71,7 +75,10 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
     options.onProgress?.(done, ids.length);
     const about = told.get(id) ?? {};
     const listed = parts.get(id) ?? [];
-    const known = { told: about, mayBeOpen: open.has(id), isBlind, listed };
+    const known = {
+      ...{ told: about, mayBeOpen: open.has(id), isBlind, listed },
+      ...{ kept: kept.get(id), isDeleted: deleted.has(id), isPassed: passed.has(id) },
+    };
     clips.push(await surveyClip(id, known, options, faults));
   }
   options.onProgress?.(ids.length, ids.length);
@@ -80,9 +87,30 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   if (isNew || marks(camera) !== before) vault.touch();
   await vault.saveIfTouched();
   if (settle(journal, told, new Set(parts.keys()), camera)) await vault.save();
+  await keepOn();
   clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
   const well = faults.every(({ severity }) => severity === "note");
   return { journal, clips, faults, well };
+}
+
+/** The log: on top of what was read before, unless all of it shall be looked at. */
+export async function look(
+  options: Omit<SurveyOptions, "onProgress">,
+): Promise<{ journal: Journal; keepOn(): Promise<void> }> {
+  const { link, vault, camera, suite, depth, shelf } = options;
+  const kept = shelf && depth === "new" ? await loadLedger({ shelf, vault, camera }) : [];
+  const journal = await readJournal({ link, camera, suite, kept });
+  const { records, sound } = journal;
+  const known =
+    kept.length > 0 && records[kept.length - 1]?.entry === kept.at(-1) ? kept.length : 0;
+  return {
+    journal,
+    async keepOn() {
+      if (!shelf) return;
+      const entries = records.slice(0, sound).map(({ entry }) => entry);
+      await saveLedger(entries, Math.min(known, sound), { shelf, vault, camera });
+    },
+  };
 }
 
 /** Changes with every clip key and every summary that is put into the vault. */
@@ -90,30 +118,21 @@ function marks({ clips }: CameraKeys): string {
   return clips.map(({ summary }) => (summary ? toHex(summary.last) : "-")).join();
 }
 
-function groupParts(names: readonly Name[]): Map<string, PartName[]> {
-  const groups = new Map<string, PartName[]>();
-  for (const name of names) {
-    if (name.kind !== "part") continue;
-    const id = toHex(name.clip);
-    const group = groups.get(id);
-    if (group) group.push(name);
-    else groups.set(id, [name]);
-  }
-  for (const group of groups.values()) group.sort((a, b) => a.number - b.number);
-  return groups;
-}
-
 type Known = {
   told: Told;
   mayBeOpen: boolean;
   isBlind: boolean;
   listed: readonly PartName[];
+  kept: Kept | undefined;
+  isDeleted: boolean;
+  /** Not looked at: what the vault knows of it is all that it can be. */
+  isPassed: boolean;
 };
-type Add = (severity: Fault["severity"], kind: Fault["kind"], text: string) => void;
+type Kept = CameraKeys["clips"][number];
 
 async function surveyClip(
   hex: string,
-  { told, mayBeOpen, isBlind, listed }: Known,
+  { told, mayBeOpen, isBlind, listed, kept, isDeleted, isPassed }: Known,
   options: SurveyOptions,
   faults: Fault[],
 ): Promise<Clip> {
@@ -124,20 +143,24 @@ async function surveyClip(
   const startMs = told.started?.record.wallMs;
   const clockTrusted = told.started?.record.clockTrusted === true;
   const bare = { ...{ id, parts: [], startMs, clockTrusted, summary: undefined } };
-  const isDeleted = options.camera.deleted.some(({ clip }) => equal(clip, id));
   const confirmed = isDeleted && told.gone === true;
   if (told.gone && !isDeleted)
     add("lie", "forged", "deleted by the camera, which nobody here asked");
   if (isDeleted) return { ...bare, parts: listed, state: "deleted", confirmed };
+  if (isPassed && kept?.summary) {
+    const { summary } = kept;
+    return { ...bare, summary, confirmed, state: summary.whole ? "whole" : "cut off" };
+  }
   if (told.lost !== undefined && listed.length === 0) {
     add("loss", "lost", `the camera had to let it go, ${told.lost} parts (${told.lostWhy})`);
     return { ...bare, state: "lost", confirmed };
   }
-  const parts = await choose(listed, told, options.link, add);
+  const parts = await chooseParts(listed, told, options.link, add);
   if (!told.started) add(isBlind ? "note" : "lie", "unlogged", "the log does not name it");
-  const { summary, trouble } = await readSummary(id, parts, options, add, faults);
-  const kept = options.camera.clips.find(({ clip }) => equal(clip, id));
-  if (kept && told.started && !equal(kept.headerHash, told.started.headerHash)) {
+  const read = await readSummary(id, parts, kept, options, add, faults);
+  const { summary, trouble } = read;
+  const headerHash = read.headerHash ?? kept?.headerHash;
+  if (headerHash && told.started && !equal(headerHash, told.started.headerHash)) {
     add("lie", "fork", "its header is not the one that the log names");
   }
   const state = judgeClip({ told, mayBeOpen, parts, summary, trouble }, add);
@@ -147,54 +170,16 @@ async function surveyClip(
   return { id, state, parts, summary, startMs: dated, clockTrusted: trusted, confirmed };
 }
 
-/** One part for each number, without a hole, as far as they go; rivals are named. */
-async function choose(
-  listed: readonly PartName[],
-  { ended }: Told,
-  link: Link,
-  add: Add,
-): Promise<PartName[]> {
-  const rivals = new Map<number, PartName[]>();
-  for (const part of listed) {
-    const here = rivals.get(part.number);
-    if (here) here.push(part);
-    else rivals.set(part.number, [part]);
-  }
-  const chosen: PartName[] = [];
-  let wanted: Uint8Array | undefined;
-  for (const number of [...rivals.keys()].sort((a, b) => b - a)) {
-    const here = rivals.get(number) ?? [];
-    if (ended?.number === number) wanted = ended.hash;
-    const one = here.find(({ hash }) => wanted && equal(hash, wanted)) ?? here[0];
-    if (!one) continue;
-    if (here.length > 1) add("lie", "fork", `part ${number} is there in ${here.length} versions`);
-    chosen.push(one);
-    // Fetched for its previous hash only where there is a choice to make.
-    const choice = (rivals.get(number - 1)?.length ?? 0) > 1;
-    wanted = choice ? await previousOf(one, link) : undefined;
-  }
-  return chosen.reverse();
-}
-
-async function previousOf(name: PartName, link: Link): Promise<Uint8Array | undefined> {
-  const bytes = await link.get(name);
-  try {
-    return bytes && decodePart(bytes).previous;
-  } catch {
-    return undefined; // its own check will name it
-  }
-}
-
 type Trouble = "denied" | "broken" | undefined;
 
 async function readSummary(
   id: Uint8Array,
   parts: readonly PartName[],
+  kept: Kept | undefined,
   { link, camera, suite, depth }: SurveyOptions,
   add: Add,
   faults: Fault[],
-): Promise<{ summary: Summary | undefined; trouble: Trouble }> {
-  const kept = camera.clips.find(({ clip }) => equal(clip, id));
+): Promise<{ summary: Summary | undefined; trouble: Trouble; headerHash?: Uint8Array }> {
   const last = parts.at(-1);
   if (depth === "new" && kept?.summary && last && equal(kept.summary.last, last.hash)) {
     return { summary: kept.summary, trouble: undefined };
@@ -202,23 +187,25 @@ async function readSummary(
   const reading = readClip(link, parts, camera, suite);
   const { summary, failure } = await summarise(reading);
   const opened = reading.opened();
+  let entry = kept;
   if (opened && opened.from !== "vault" && equal(opened.clip, id)) {
     const { headerHash, key, from } = opened;
     const oneTime = typeof from === "object" ? from : {};
-    camera.clips.push({ clip: id, headerHash, key, ...oneTime });
+    entry = { clip: id, headerHash, key, ...oneTime };
+    camera.clips.push(entry);
   }
-  const entry = camera.clips.find(({ clip }) => equal(clip, id));
   if (entry && summary && !failure) entry.summary = summary;
-  if (!failure) return { summary, trouble: undefined };
+  const header = entry ? { headerHash: entry.headerHash } : {};
+  if (!failure) return { summary, trouble: undefined, ...header };
   if (failure.stage === notForUs) {
     add("note", "unreadable", "it is sealed to other phones, or its key here is gone");
-    return { summary, trouble: "denied" };
+    return { summary, trouble: "denied", ...header };
   }
   const fault = faultOf(failure, "");
   const isSealed = opened !== undefined && fault.kind === "damaged" && failure.stage !== "hash";
   add(fault.severity, isSealed ? "broken" : fault.kind, failure.message);
   if (fault.kind === "newer") faults.push({ ...fault, clip: toHex(id) });
-  return { summary, trouble: "broken" };
+  return { summary, trouble: "broken", ...header };
 }
 
 type Seen = {

@@ -223,6 +223,11 @@ function nonceOf(index: number, last: boolean): Uint8Array {
 
 function wrapVault(plain: Uint8Array): Wrapped {
   const key = random(sizes.key);
+  return { key, sealed: sealSlices(key, plain) };
+}
+
+/** Seals under a key that is never used a second time; the plain text is wiped. */
+export function sealSlices(key: Uint8Array, plain: Uint8Array): Uint8Array {
   const slices = Math.max(1, Math.ceil(plain.length / sliceBytes));
   const writer = new Writer().raw(magic).u32(plain.length);
   for (let i = 0; i < slices; i++) {
@@ -230,7 +235,7 @@ function wrapVault(plain: Uint8Array): Wrapped {
     writer.raw(encrypt(key, nonceOf(i, i === slices - 1), slice, none));
   }
   wipe(plain);
-  return { key, sealed: writer.done() };
+  return writer.done();
 }
 
 /** Stages: "version", "length", "vault" (another key, or damaged). */

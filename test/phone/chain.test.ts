@@ -15,11 +15,8 @@ const hashOf = (sequence: number) =>
 /** An entry as one that was verified; only what makes a chain of them is real. */
 function entry(sequence: number, previous = hashOf(sequence - 1)): Verified {
   const hash = hashOf(sequence);
-  const none = new Uint8Array();
   return {
     ...{ camera, incarnation: 1, sequence, previous, hash, membership: 1, epoch: 1, uptimeMs: 0 },
-    ...{ bodyHash: none, body: none, critical: false },
-    name: { kind: "entry", incarnation: 1, sequence, hash },
   };
 }
 

@@ -22,7 +22,7 @@ async function world() {
   };
   let nowMs = 1_000_000;
   const send = async () => {
-    const journal = await readJournal(own, await own.list(), keys, nodeSuite);
+    const journal = await readJournal({ link: own, camera: keys, suite: nodeSuite });
     const newest = journal.records.at(-1)?.entry;
     if (newest) {
       const { incarnation, sequence, hash } = newest;

@@ -5,12 +5,14 @@ import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
 import { Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { sizes } from "../../protocol/sealed/sodium.ts";
+import type { Shelf } from "../ledger.ts";
 import type { VaultStore, Wrapped } from "../vault.ts";
 
 const keyFile = "key";
 const vaultFile = (generation: number) => `vault.${generation}`;
 
-export type Home = VaultStore & AsyncDisposable;
+/** The pages of what was read of a log (ledger.ts) lie beside the vault, as `log.*`. */
+export type Home = VaultStore & { readonly shelf: Shelf } & AsyncDisposable;
 
 /**
  * The vault as two files of one folder (0700, files 0600): `vault.N`, sealed, and `key`, which holds
@@ -30,15 +32,23 @@ export async function openHome(path: string, warn: (text: string) => void): Prom
   return {
     load: () => load(folder),
     replace: (wrapped) => replace(folder, wrapped),
+    shelf: {
+      read: (name) => readIfThere(folder, name),
+      write: (name, bytes) => folder.write(name, bytes),
+    },
     [Symbol.asyncDispose]: () => folder.close(),
   };
 }
 
-async function readKey(folder: DurableFolder) {
-  const bytes = await folder.read(keyFile).catch((error) => {
+function readIfThere(folder: DurableFolder, name: string): Promise<Uint8Array | undefined> {
+  return folder.read(name).catch((error) => {
     if (isFailure(error, "absent")) return undefined;
     throw error;
   });
+}
+
+async function readKey(folder: DurableFolder) {
+  const bytes = await readIfThere(folder, keyFile);
   if (!bytes) return undefined;
   const reader = new Reader(bytes, "the vault's key");
   const found = { generation: reader.u32(), key: reader.take(sizes.key) };

@@ -147,7 +147,7 @@ export class EpochReader {
   #link: Uint8Array;
 
   /** @param opening the entry that carried the epoch key */
-  constructor(opening: Entry, epochKey: Uint8Array) {
+  constructor(opening: EpochFields & { sequence: number }, epochKey: Uint8Array) {
     const { camera, incarnation, epoch, membership, sequence } = opening;
     this.#fields = { camera, incarnation, epoch, membership };
     this.#first = sequence;

@@ -111,12 +111,18 @@ export function verifyEntry(
   return { ...entry, hash, name: entryName(entry, hash) };
 }
 
-export function entryName(entry: EntryFields, hash: Uint8Array): EntryName {
+export function entryName(
+  entry: Pick<EntryFields, "incarnation" | "sequence">,
+  hash: Uint8Array,
+): EntryName {
   return { kind: "entry", incarnation: entry.incarnation, sequence: entry.sequence, hash };
 }
 
+/** Where an entry stands in the chain. */
+export type EntryLink = Pick<EntryFields, "camera" | "incarnation" | "sequence" | "previous">;
+
 /** Refuses an entry that is not a child of `before`, stage "chain". */
-export function checkLink(entry: EntryFields, before: EntryFields & { hash: Uint8Array }): void {
+export function checkLink(entry: EntryLink, before: EntryLink & { hash: Uint8Array }): void {
   const linked =
     entry.sequence === before.sequence + 1 &&
     entry.incarnation >= before.incarnation &&
