@@ -58,13 +58,6 @@ function missing(pictures: Picture[]): number[] {
   return Array.from({ length: span }, (_, i) => first + i).filter((index) => !counters.has(index));
 }
 
-/**
- * v4l2loopback gives a reader that is more than two pictures behind the newest one only. While an
- * incident starts in a guest, the reader is: a process takes 130 ms to start there, and code that
- * runs for the first time half a second. What is lost within this time is told, not judged.
- */
-const startMs = 1200;
-
 suite("from a real V4L2 device to a decrypted clip", (test) => {
   if (machine.kind !== "guest") {
     test.skip("everything", machine.kind === "none" ? machine.why : "needs a guest of 416 MB");
@@ -93,10 +86,11 @@ suite("from a real V4L2 device to a decrypted clip", (test) => {
         let run = await runService(machine, footage, order, { memoryMiB: 416 });
         await using _ = { [Symbol.asyncDispose]: () => run.board[Symbol.asyncDispose]() };
         let clip = await readClip(run.clips[0]?.bytes ?? new Uint8Array());
-        // A guest that gets no processor for half a second loses pictures in the driver.
-        for (let tries = 1; tries < 3 && missing(clip.pictures).length > 8; tries++) {
+        // v4l2loopback skips what a reader is three pictures late for, and here it has one processor
+        // for camera, service and encoder, which others of this machine may take away.
+        if (missing(clip.pictures).length > 1) {
           console.log(
-            `measured: ${name}: pictures ${missing(clip.pictures)} are missing; tried again`,
+            `\nmeasured: ${name}: pictures ${missing(clip.pictures)} are missing; tried once more`,
           );
           await run.board[Symbol.asyncDispose]();
           run = await runService(machine, footage, order, { memoryMiB: 416 });
@@ -127,13 +121,11 @@ suite("from a real V4L2 device to a decrypted clip", (test) => {
         const seenMs = (person?.firstSeenUs ?? Number.NaN) / 1000;
         const frameMs = atMs(first + 1) - atMs(first);
         const preRoll = (seenMs - preRollMs - atMs(first)) / frameMs;
-        ok(Math.abs(preRoll) <= 1.5, `begins ${preRoll} pictures beside the pre-roll`);
+        ok(Math.abs(preRoll) <= 1.1, `begins ${preRoll} pictures beside the pre-roll`);
         ok(first < start, `picture ${start} is the first with a person, ${first} the clip's first`);
         const lateMs = seenMs - atMs(start);
         ok(lateMs > -frameMs && lateMs < 2000, `found ${lateMs} ms after the person came`);
-        const lost = missing(pictures).filter(
-          (index) => atMs(index) < seenMs - frameMs || atMs(index) > seenMs + startMs,
-        );
+        const lost = missing(pictures);
         ok(lost.length <= 1, `${lost} of ${first} to ${last} are missing`);
         const afterMs = atMs(last) - atMs(end);
         ok(afterMs > postRollMs - 1500 && afterMs < postRollMs + 1500, `goes on ${afterMs} ms`);
@@ -156,7 +148,7 @@ suite("from a real V4L2 device to a decrypted clip", (test) => {
         const worst = Math.min(...quality);
         const { leastAvailableKiB, mostServiceKiB, mostLockedKiB } = run.report;
         console.log(
-          `measured: ${name}: ${shown}, ${missing(pictures).length} missing, ${preRoll.toFixed(1)} beside the pre-roll, found ${lateMs.toFixed(0)} ms after the person came, ${(clipMs - passedMs).toFixed(0)} ms of drift, PSNR at least ${worst.toFixed(1)} dB`,
+          `measured: ${name}: ${shown}, ${lost.length} missing${lost.map((index) => ` (${Math.round(atMs(index) - seenMs)} ms from the person)`)}, ${preRoll.toFixed(1)} beside the pre-roll, found ${lateMs.toFixed(0)} ms after the person came, ${(clipMs - passedMs).toFixed(0)} ms of drift, PSNR at least ${worst.toFixed(1)} dB`,
         );
         console.log(
           `measured: ${name}: of 416 MB ${Math.round(leastAvailableKiB / 1024)} were free at the least, service and ffmpeg held ${Math.round(mostServiceKiB / 1024)}, ${Math.round(mostLockedKiB / 1024)} locked`,
