@@ -3,7 +3,9 @@ import { type DurableFolder, type Fault, openDurable } from "../base/node/durabl
 import type { Log } from "../base/node/log.ts";
 import type { Clock } from "../base/pure/clock.ts";
 import { explain } from "../base/pure/failure.ts";
+import { marksMost } from "../protocol/wire/announce.ts";
 import { openAge } from "./age.ts";
+import { type AnnouncerOptions, openAnnouncer } from "./announce.ts";
 import type { Config } from "./config.ts";
 import { openFlow } from "./flow.ts";
 import { openLimits } from "./limit.ts";
@@ -29,6 +31,8 @@ export type RelayOptions = {
   clock: Clock;
   log: Log;
   fault?: Fault | undefined;
+  /** For tests: another port and interface than those of multicast DNS. */
+  mdns?: NonNullable<AnnouncerOptions["mdns"]>;
   /** For tests of time: other periods than the program's own. */
   periods?: Partial<typeof usualPeriods>;
 };
@@ -121,6 +125,15 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
           isWell: () => store.broken === undefined,
         });
 
+  const announcer = config.announce
+    ? openAnnouncer({
+        ...{ port: server.port, isTls: tls.certificate !== "" },
+        mailboxes: () => store.mailboxes(marksMost),
+        onProblem: (error) => log.warn("cannot announce", { what: explain(error) }),
+        ...(options.mdns ? { mdns: options.mdns } : {}),
+      })
+    : undefined;
+
   const every = (ms: number, act: () => Promise<unknown>) => {
     let last: Promise<unknown> = Promise.resolve();
     const timer = setInterval(() => {
@@ -159,6 +172,7 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
     reloadTls: () => server.reloadTls(),
     async close() {
       stop.abort();
+      await announcer?.close();
       poll.close();
       await server.close(periods.drainMs);
       await operator?.close();

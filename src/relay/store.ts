@@ -2,7 +2,7 @@ import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises
 import { join } from "node:path";
 import { nodeSuite } from "../base/node/crypto.ts";
 import type { Fault } from "../base/node/durable.ts";
-import { equal, toHex } from "../base/pure/bytes.ts";
+import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
 import { Failure } from "../base/pure/failure.ts";
 import {
   type Beacon,
@@ -48,6 +48,8 @@ export type Store = {
   remove(mailbox: Uint8Array, what: Name | Clip, minimumAgeMs?: number): Promise<void>;
   /** Takes away every part that has lain here longer; gives how many. */
   retire(retentionMs: number, signal: AbortSignal): Promise<number>;
+  /** The mailboxes here, the first of them if there are more. */
+  mailboxes(most: number): Promise<Uint8Array[]>;
   state(): Promise<{ mailboxes: number; bytes: number; freeBytes: number }>;
   readonly broken: Failure | undefined;
 };
@@ -267,6 +269,14 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         if (listed.length >= (page.limit ?? listMost)) break;
       }
       return listed;
+    },
+    async mailboxes(most) {
+      const ids: string[] = [];
+      for (const shard of await readdir(boxes)) {
+        ids.push(...(await readdir(join(boxes, shard))).filter((id) => /^[0-9a-f]{64}$/.test(id)));
+        if (ids.length >= most) break;
+      }
+      return ids.slice(0, most).map(fromHex);
     },
     async state() {
       const freeBytes = await medium.freeBytes();
