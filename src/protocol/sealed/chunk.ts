@@ -1,6 +1,6 @@
 import { isZero, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
-import { decrypt, encrypt, longestBytes, sizes } from "./sodium.ts";
+import { decrypt, encryptInto, longestBytes, sizes } from "./sodium.ts";
 
 // What a clip is made of after its header. Specification: chunk.md.
 
@@ -53,8 +53,6 @@ function nonceOf(type: number, counter: number): Uint8Array {
  */
 export class ChunkSealer {
   readonly #keys: { video: Uint8Array; details: Uint8Array };
-  /** Zero between two chunks: padding is zero, and nothing plain lies about. */
-  readonly #plain = new Uint8Array(longestBytes);
   #counter = 0;
   #closed = false;
 
@@ -74,21 +72,13 @@ export class ChunkSealer {
     for (let at = 0; at < content.length; at += chunkContentBytes) {
       const slice = content.subarray(at, at + chunkContentBytes);
       const steps = stepsFor(slice.length);
-      const plain = this.#plain.subarray(0, steps * stepBytes);
       const ends = at + chunkContentBytes >= content.length;
-      new DataView(plain.buffer).setUint32(0, slice.length);
-      plain[4] = (ends ? endsFlag : 0) | (init ? initFlag : 0);
-      plain.set(slice, headBytes);
-      let sealed: Uint8Array;
-      try {
-        sealed = encrypt(key, nonceOf(type, this.#counter), plain, none);
-      } finally {
-        plain.fill(0);
-      }
-      this.#counter += 1;
-      const chunk = new Uint8Array(1 + sealed.length);
+      const flags = (ends ? endsFlag : 0) | (init ? initFlag : 0);
+      const head = new Writer().u32(slice.length).u8(flags).done();
+      const chunk = new Uint8Array(chunkBytes(slice.length));
       chunk[0] = steps;
-      chunk.set(sealed, 1);
+      encryptInto(chunk.subarray(1), key, nonceOf(type, this.#counter), [head, slice]);
+      this.#counter += 1;
       yield chunk;
     }
   }

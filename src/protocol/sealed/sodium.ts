@@ -87,6 +87,79 @@ export function encrypt(
   return sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, additional, null, nonce, key);
 }
 
+/** The compiled library under its wrappers: pointers are places in `HEAPU8`, lengths two words. */
+type Compiled = {
+  /** Another array after the heap grew. */
+  HEAPU8: Uint8Array;
+  _malloc(bytes: number): number;
+  _crypto_aead_xchacha20poly1305_ietf_encrypt(
+    out: number,
+    outLength: number,
+    plain: number,
+    plainLow: number,
+    plainHigh: number,
+    additional: number,
+    additionalLow: number,
+    additionalHigh: number,
+    secretNonce: number,
+    nonce: number,
+    key: number,
+  ): number;
+};
+
+/** In the heap, taken once and kept: a text with its tag, a nonce, a key. */
+let desk: number | undefined;
+
+/**
+ * As `encrypt` without additional data, for long texts: what is to be sealed is `pieces` joined and
+ * filled up with zeros to the length of `out` less the tag. Copied into the heap once, sealed where
+ * it lies, and copied out once to where it is wanted.
+ */
+export function encryptInto(
+  out: Uint8Array,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  pieces: readonly Uint8Array[],
+): void {
+  demand(key, sizes.key, "key");
+  demand(nonce, sizes.nonce, "nonce");
+  const length = out.length - sizes.tag;
+  const filled = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (length > longestBytes) throw new Failure("misuse", "more than one AEAD call may take");
+  if (filled > length) throw new Failure("misuse", `${filled} bytes into a text of ${length}`);
+  const { libsodium } = sodium as unknown as { libsodium: Compiled };
+  desk ??= libsodium._malloc(longestBytes + sizes.tag + sizes.nonce + sizes.key);
+  const heap = libsodium.HEAPU8;
+  const nonceAt = desk + longestBytes + sizes.tag;
+  const keyAt = nonceAt + sizes.nonce;
+  let at = desk;
+  for (const piece of pieces) {
+    heap.set(piece, at);
+    at += piece.length;
+  }
+  heap.fill(0, at, desk + length);
+  heap.set(nonce, nonceAt);
+  heap.set(key, keyAt);
+  try {
+    const done = libsodium._crypto_aead_xchacha20poly1305_ietf_encrypt(
+      desk,
+      0,
+      desk,
+      length,
+      ...([0, 0, 0, 0, 0] as const),
+      nonceAt,
+      keyAt,
+    );
+    if (done !== 0) throw new Failure("misuse", "the text could not be sealed");
+    out.set(heap.subarray(desk, desk + out.length));
+  } catch (error) {
+    heap.fill(0, desk, nonceAt);
+    throw error;
+  } finally {
+    heap.fill(0, keyAt, keyAt + sizes.key);
+  }
+}
+
 /** The plain text, or null when key, nonce, additional data or bytes are not those of the sealing. */
 export function decrypt(
   key: Uint8Array,
