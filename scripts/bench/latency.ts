@@ -7,7 +7,14 @@ import { intervalMs } from "../../src/device/detect/detect.ts";
 import type { ServiceEvent } from "../../src/device/service.ts";
 import { composeFootage, type Footage, sourceFrame } from "../footage.ts";
 import { adopt, startService } from "./camera.ts";
-import { type BenchOptions, type Line, percentile, rounded } from "./measure.ts";
+import {
+  type BenchOptions,
+  type Line,
+  line,
+  percentile,
+  rounded,
+  type Skipped,
+} from "./measure.ts";
 
 const tallShare = 0.12;
 /** Past this a part no longer belongs to the beginning of a clip. */
@@ -21,7 +28,7 @@ type PersonEvent = ServiceEvent & { event: "person" };
  * after the capture of the first frame in which the ground truth has somebody taller than 12 % of
  * the picture the event comes, and how long after that the first parts of the clip are durable.
  */
-export async function* benchLatency({ quick }: BenchOptions): AsyncGenerator<Line, void> {
+export async function* benchLatency({ quick }: BenchOptions): AsyncGenerator<Line | Skipped, void> {
   const folder = await mkdtemp(join(tmpdir(), "obscura-bench-"));
   try {
     const footage = await composeFootage({ say: (line) => process.stderr.write(`${line}\n`) });
@@ -52,7 +59,7 @@ export async function* benchLatency({ quick }: BenchOptions): AsyncGenerator<Lin
         }
       : {
           bench: "latency",
-          what: "the event",
+          name: "the event",
           skipped: "vtest-persons.csv is not in OBSCURA_SHARED/data",
         };
     for (const [number, what] of [
@@ -62,15 +69,13 @@ export async function* benchLatency({ quick }: BenchOptions): AsyncGenerator<Lin
     ].entries()) {
       const ms = people.map((person) => sincePerson(events, person, number));
       if (ms.some(Number.isNaN)) throw new Error(`a clip has no part ${number}`);
-      yield {
-        bench: "latency",
-        what: `from the event to ${what}`,
+      yield line("latency", `from the event to ${what}`, {
         value: rounded(percentile(ms, 0.95), 0),
         unit: "ms, 95 % of all",
-        ...(number < 2 ? { aim: 1000 } : {}),
+        ...(number < 2 ? { aim: { most: 1000 } } : {}),
         ...about,
         eachMs: ms.map((one) => rounded(one, 0)),
-      };
+      });
     }
   } finally {
     await rm(folder, { recursive: true });
@@ -91,16 +96,14 @@ function eventLine(
       : [];
   });
   const each = found.map(({ ms, inferenceMs }) => ms / intervalMs(inferenceMs, false));
-  return {
-    bench: "latency",
-    what: "from the first frame with somebody taller than 12 % of the picture to the event",
+  return line("latency", "from the first frame with somebody tall (12 %) to the event", {
     value: rounded(percentile(each, 0.95), 2),
     unit: "detection intervals, 95 % of all",
-    aim: 3,
+    aim: { most: 3 },
     eachMs: found.map(({ ms }) => rounded(ms, 0)),
     inferenceMs: found.map(({ inferenceMs }) => inferenceMs),
     missed: visits.length - found.length,
-  };
+  });
 }
 
 /** From the event to part `number` of the clip that it began; NaN when it never came. */

@@ -1,7 +1,38 @@
-/** One line of output. `value` or `ratio` is held against `aim`; `against` says what it is compared with. */
-export type Line = { bench: string; [field: string]: unknown };
+/**
+ * One line of output. `met` says whether `value` reaches `aim`; both are null where there is none.
+ * What else is in it says how the value came about.
+ */
+export type Line = {
+  bench: string;
+  name: string;
+  value: number;
+  unit: string;
+  aim: number | null;
+  met: boolean | null;
+  [field: string]: unknown;
+};
+/** Instead of a line, where something that it needs is not here. */
+export type Skipped = { bench: string; name: string; skipped: string };
 /** `quick` shows that a measurement works, not what it would say. */
 export type BenchOptions = { quick: boolean };
+
+/** An aim is the most that a value may be, or the least. */
+export type Aim = { most: number } | { least: number };
+
+export function line(
+  bench: string,
+  name: string,
+  {
+    value,
+    unit,
+    aim,
+    ...details
+  }: { value: number; unit: string; aim?: Aim; [field: string]: unknown },
+): Line {
+  const met = aim === undefined ? null : "most" in aim ? value <= aim.most : value >= aim.least;
+  const limit = aim === undefined ? null : "most" in aim ? aim.most : aim.least;
+  return { bench, name, value, unit, aim: limit, met, ...details };
+}
 
 export function median(values: readonly number[]): number {
   return percentile(values, 0.5);

@@ -8,7 +8,7 @@ import { openKeyring } from "../../src/device/keyring.ts";
 import { openOutbox } from "../../src/device/outbox/outbox.ts";
 import { openSealer, type Recording } from "../../src/device/seal/seal.ts";
 import { adopt } from "./camera.ts";
-import { type BenchOptions, type Line, median, rounded } from "./measure.ts";
+import { type BenchOptions, type Line, line, median, rounded } from "./measure.ts";
 
 /** What half a second takes at the bit rates of the recorder. */
 const fragments = [
@@ -43,17 +43,15 @@ export async function* benchOutbox({ quick }: BenchOptions): AsyncGenerator<Line
         sealed.push(sealedMs);
       }
       const perSecond = (ms: number) => rounded((pieces.length * bytes) / 1e3 / ms, 1);
-      yield {
-        bench: "outbox",
-        what: `${what}: fragments of ${bytes} bytes, to ${where}`,
-        ratio: rounded(median(bare.map((ms, i) => ms / (sealed[i] ?? Number.NaN)))),
+      yield line("outbox", `${what}: fragments of ${bytes} bytes, to ${where}`, {
+        value: rounded(median(bare.map((ms, i) => ms / (sealed[i] ?? Number.NaN)))),
         unit: "speed of the sealer over that of the bare AEAD",
-        ...(where === "tmpfs" ? { aim: 0.6 } : {}),
+        ...(where === "tmpfs" ? { aim: { least: 0.6 } } : {}),
         against: "libsodium's XChaCha20-Poly1305 over the same fragments",
         megabytesPerSecond: perSecond(median(sealed)),
         bareMegabytesPerSecond: perSecond(median(bare)),
         rounds,
-      };
+      });
     }
   }
 }

@@ -7,11 +7,16 @@ import { openSlab } from "../../src/device/camera/camera.ts";
 import { type Encoder, encoderArguments, probeEncoder } from "../../src/device/record/encoder.ts";
 import { matroskaHeader, pictureHeader } from "../../src/device/record/matroska.ts";
 import { openRecord } from "../../src/device/record/record.ts";
+import {
+  type BenchOptions,
+  type Line,
+  line,
+  median as middle,
+  rounded as round,
+} from "./measure.ts";
 
 const size = { width: 1280, height: 720 };
 const fps = 15;
-const seconds = 20;
-const rounds = 3;
 const input = { ...size, fps, turn: { rotate: 0, flip: false }, halfSize: false } as const;
 
 type Cost = { cpuMs: number; wallMs: number };
@@ -27,12 +32,10 @@ type Recorded = Cost & {
  * pictures from a file and writes nowhere: processor time of us and the child over the child's.
  * In turn, in one run; the middle of the rounds is given.
  */
-export async function* benchRecord(): AsyncGenerator<
-  { bench: string; [field: string]: unknown },
-  void
-> {
+export async function* benchRecord({ quick }: BenchOptions): AsyncGenerator<Line, void> {
+  const [seconds, rounds] = quick ? [4, 1] : [20, 3];
   const encoder = await probeEncoder({ ...size, fps });
-  const jpegs = makePictures();
+  const jpegs = makePictures(seconds);
   const folder = mkdtempSync(join(tmpdir(), "obscura-bench-"));
   try {
     const file = join(folder, "input.mkv");
@@ -52,28 +55,28 @@ export async function* benchRecord(): AsyncGenerator<
       ours: middle(stage.map((s) => s.wallMs)),
       ffmpeg: middle(alone.map((a) => a.wallMs)),
     };
-    yield {
-      bench: "record",
-      what: `${seconds} s of 1280x720 MJPEG at ${fps}, ${encoder.name}`,
+    yield line("record", `${seconds} s of 1280x720 MJPEG at ${fps}, ${encoder.name}`, {
+      value: round(cpu.ours / cpu.ffmpeg),
+      unit: "processor time, ours and the encoder's, over that of ffmpeg alone",
+      aim: { most: 1.1 },
+      against: "ffmpeg with the same arguments, which reads the same pictures from a file",
       pictures: jpegs.length,
-      ratio: round(cpu.ours / cpu.ffmpeg),
-      aim: 1.1,
       cpuMs: cpu,
       wallMs: wall,
       wallRatio: round(wall.ours / wall.ffmpeg),
-    };
-    yield {
-      bench: "record",
-      what: "from the incident to the first fragment, with a whole pre-roll to catch up",
-      firstFragmentMs: middle(stage.map((s) => s.firstFragmentMs)),
+    });
+    yield line("record", "from the incident to the first fragment, all of it pre-roll", {
+      value: middle(stage.map((s) => s.firstFragmentMs)),
+      unit: "ms",
+      against: "nothing",
       picturesPerSecond: Math.round(jpegs.length / (wall.ours / 1000)),
-    };
-    yield {
-      bench: "record",
-      what: "memory while recording, without the slab",
-      ffmpegBytes: Math.max(...stage.map((s) => s.ffmpegBytes)),
-      ourGrowthBytes: Math.max(...stage.map((s) => s.ourBytes)),
-    };
+    });
+    yield line("record", "the encoder while it records", {
+      value: round(Math.max(...stage.map((s) => s.ffmpegBytes)) / 1e6, 1),
+      unit: "MB resident, at its highest",
+      against: "nothing",
+      ourGrowthMB: round(Math.max(...stage.map((s) => s.ourBytes)) / 1e6, 1),
+    });
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -94,7 +97,7 @@ async function record(encoder: Encoder, jpegs: Uint8Array[]): Promise<Recorded> 
   const stage = openRecord({
     encoder: watched,
     fps,
-    preRollMs: seconds * 1000,
+    preRollMs: (jpegs.length / fps) * 1000,
     postRollMs: 0,
     longestMs: 180_000,
     preRollBytes: 64 * 1024 * 1024,
@@ -180,15 +183,7 @@ function residentBytes(pid: number | undefined): number {
   }
 }
 
-function middle(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-}
-
-function round(value: number): number {
-  return Math.round(value * 1000) / 1000;
-}
-
-function makePictures(): Uint8Array[] {
+function makePictures(seconds: number): Uint8Array[] {
   const picture = `testsrc2=size=${size.width}x${size.height}:rate=${fps},noise=alls=8:allf=t`;
   const source = ["-f", "lavfi", "-i", picture, "-frames:v", String(fps * seconds)];
   const target = ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "4", "-f", "image2pipe", "-"];

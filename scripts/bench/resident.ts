@@ -9,7 +9,7 @@ import type { Precision } from "../../src/device/detect/detect.ts";
 import { serviceEnvironment } from "../environment.ts";
 import { composeFootage, type Footage } from "../footage.ts";
 import { adopt, memoryOfTree, type ProcessMemory, residentOfSlab, startService } from "./camera.ts";
-import { type BenchOptions, type Line, median, rounded } from "./measure.ts";
+import { type BenchOptions, type Line, line, median, rounded } from "./measure.ts";
 
 const slabMiB = 48;
 const sampleMs = 500;
@@ -39,14 +39,12 @@ export async function* benchMemory({ quick }: BenchOptions): AsyncGenerator<Line
     );
     for (const precision of ["int8", "fp32"] as const) {
       const { withoutSlab } = await watch({ folder, state, source: small, precision });
-      yield {
-        bench: "memory",
-        what: `the service on replay of 768x576, ${precision}, without the slab`,
+      yield line("memory", `the service on replay of 768x576, ${precision}, without the slab`, {
         value: megabytes(withoutSlab),
         unit: "MB resident, at its highest",
-        aim: aims[precision],
+        aim: { most: aims[precision] },
         against: "VmRSS less what of the slab's mapping is resident",
-      };
+      });
     }
     const { tree, decoder, parts } = await watch({
       folder,
@@ -54,16 +52,14 @@ export async function* benchMemory({ quick }: BenchOptions): AsyncGenerator<Line
       source: large,
       precision: "int8",
     });
-    yield {
-      bench: "memory",
-      what: "the process tree while recording 1280x720, int8, slab included",
+    yield line("memory", "the process tree while recording 1280x720, int8, slab included", {
       value: megabytes(tree),
       unit: "MB resident, at its highest",
-      aim: treeAimMB,
+      aim: { most: treeAimMB },
       against: "the sum of VmRSS, without the ffmpeg that stands for the camera",
       parts: parts.map(({ name, bytes }) => `${name} ${megabytes(bytes)}`),
       standInMB: megabytes(decoder),
-    };
+    });
     const incidents = quick ? 3 : 200;
     yield await countIncidents(footage, folder, state, incidents);
   } finally {
@@ -168,15 +164,13 @@ async function countIncidents(
   const warm = samples.slice(Math.floor(count / 10)).map(({ residentBytes }) => residentBytes);
   const width = Math.max(1, Math.floor(warm.length / 6));
   const [before, after] = [median(warm.slice(0, width)), median(warm.slice(-width))];
-  return {
-    bench: "memory",
-    what: `growth over ${count} incidents through all stages`,
+  return line("memory", `growth over ${count} incidents through all stages`, {
     value: rounded((100 * (after - before)) / before, 2),
     unit: "% of resident memory",
-    aim: 5,
+    aim: { most: 5 },
     against: `the median of ${width} incidents after the first ${Math.floor(count / 10)}`,
     beforeMB: megabytes(before),
     afterMB: megabytes(after),
     highestMB: megabytes(Math.max(...warm)),
-  };
+  });
 }

@@ -1,13 +1,12 @@
 import { ManualClock } from "../../src/base/pure/clock.ts";
 import { type Frame, openSlab, type PixelFormat } from "../../src/device/camera/camera.ts";
 import { openDetect, openModel } from "../../src/device/detect/detect.ts";
+import { type BenchOptions, type Line, line, median, rounded } from "./measure.ts";
 
 const size = { width: 1280, height: 720 };
 const quarter = { width: size.width / 4, height: size.height / 4 };
 const fps = 15;
 const pictures = 12;
-const frames = 150;
-const rounds = 7;
 
 /**
  * What a still scene costs: frames of 1280x720 at 15 a second through the detection stage, in which
@@ -15,7 +14,8 @@ const rounds = 7;
  * one inference (raw formats) or, for each picture analysed, of one bare grey decode at a quarter
  * of the size (MJPEG).
  */
-export async function* benchStill(): AsyncGenerator<{ bench: string; [field: string]: unknown }> {
+export async function* benchStill({ quick }: BenchOptions): AsyncGenerator<Line, void> {
+  const length = quick ? { frames: 30, rounds: 1 } : { frames: 150, rounds: 7 };
   const folder = new URL("../../../models", import.meta.url).pathname;
   const model = await openModel({ folder, aspect: size.width / size.height, threads: 1 });
   const slab = openSlab({ slabBytes: 64 * 2 ** 20 });
@@ -28,11 +28,23 @@ export async function* benchStill(): AsyncGenerator<{ bench: string; [field: str
     if (!first) return;
     const look = () => model.find(first, { threshold: 0.4 });
     for (let i = 0; i < 3; i++) await look();
-    const inference = await measure(raw, model, { each: 10, yardstick: look });
-    yield { bench: "still", format: "YUYV", ...inference, ratio: inference.frameRatio, aim: 0.02 };
+    const inference = await measure(raw, model, { ...length, each: 10, yardstick: look });
+    yield line("still", "YUYV 1280x720 at 15, all that a frame costs", {
+      value: rounded(inference.frameRatio, 4),
+      unit: "processor time of a frame over that of an inference",
+      aim: { most: 0.02 },
+      against: `one look at a whole frame, ${model.precision}, one thread`,
+      ...inference,
+    });
     const decode = (i: number) => (jpegs[i % pictures] ?? first).luma(quarter);
-    const jpeg = await measure(jpegs, model, { each: 40, yardstick: decode });
-    yield { bench: "still", format: "MJPG", ...jpeg, ratio: jpeg.analysedRatio, aim: 1.2 };
+    const jpeg = await measure(jpegs, model, { ...length, each: 40, yardstick: decode });
+    yield line("still", "MJPG 1280x720 at 15, all that an analysed picture costs", {
+      value: rounded(jpeg.analysedRatio),
+      unit: "processor time of an analysed picture over that of a decode",
+      aim: { most: 1.2 },
+      against: "a bare grey decode at a quarter of the size",
+      ...jpeg,
+    });
   } finally {
     await model.close();
     await slab.close();
@@ -64,7 +76,17 @@ async function cpuMsOf(count: number, work: (i: number) => Promise<unknown>): Pr
 async function measure(
   kept: readonly Frame[],
   model: Awaited<ReturnType<typeof openModel>>,
-  { each, yardstick }: { each: number; yardstick: (i: number) => Promise<unknown> },
+  {
+    each,
+    frames,
+    rounds,
+    yardstick,
+  }: {
+    each: number;
+    frames: number;
+    rounds: number;
+    yardstick: (i: number) => Promise<unknown>;
+  },
 ) {
   const clock = new ManualClock();
   const { signal } = new AbortController();
@@ -90,7 +112,7 @@ async function measure(
   }
   await stage.close();
   const middle = (value: (one: (typeof taken)[number]) => number) =>
-    taken.map(value).sort((a, b) => a - b)[rounds >> 1] ?? Number.NaN;
+    rounded(median(taken.map(value)), 4);
   return {
     frameMs: middle((one) => one.frameMs),
     analysedMs: middle((one) => one.analysedMs),
