@@ -79,6 +79,7 @@ const openIntervalMs = 1_000;
 const retryMs = 1_000;
 const planeSide = 160;
 const mostCrops = 3;
+const urgentLooks = 2; // what moves and is still nobody then must not keep crops from others
 const mostRegions = 32;
 const freshShare = 0.2;
 const stirredShare = 0.02;
@@ -118,6 +119,7 @@ export function openDetect(options: DetectOptions): DetectStage {
   // What the latest picture and the latest look lead one to expect of the next.
   let moves = false;
   let closer = false;
+  let telling = 0; // looks in a row in which the whole frame showed somebody who moves
 
   /** A frame that comes a quarter of a frame early is on time: the next one would be late. */
   const isDue = (frame: Frame, sinceUs: number, ms: number) =>
@@ -195,14 +197,16 @@ export function openDetect(options: DetectOptions): DetectStage {
     const startedUs = clock.monotonicUs();
     const most = cropsInTime();
     try {
-      const { detections, crops } = await lookAt(frame, {
+      const { detections, crops, isTelling } = await lookAt(frame, {
         ...{ model, threshold, least: threshold * keepShare, regions: moved },
         ...{ places: presence.places(), mostCrops: most, turn: counts.looks },
+        isUrgent: presence.open === undefined && telling < urgentLooks,
       });
       if (stop.signal.aborted) return;
       const tookMs = (clock.monotonicUs() - startedUs) / 1000;
       learnCrops(tookMs, crops.length);
       closer = crops.length > 0;
+      telling = isTelling ? telling + 1 : 0;
       counts.looks++;
       counts.crops += crops.length;
       if (failedUs !== undefined) {
@@ -269,7 +273,10 @@ export function openDetect(options: DetectOptions): DetectStage {
     const frame = newest;
     if (!frame || analysing || stop.signal.aborted) return;
     newest = undefined;
-    if (!isDue(frame, analysedUs, motionMs)) {
+    // Who was found once is to be confirmed as soon as a look may be, not with the next motion.
+    const isFirst = presence.undecided && presence.open === undefined;
+    const isAwaited = isFirst && !looking && isDue(frame, lookedUs, pauseMs());
+    if (!isAwaited && !isDue(frame, analysedUs, motionMs)) {
       frame.release();
       return;
     }

@@ -98,14 +98,18 @@ export async function lookAt(
     places: readonly Rect[];
     mostCrops: number;
     turn: number;
+    /** Nobody is known to be there yet: who moves in the whole frame is told without closer looks. */
+    isUrgent: boolean;
   },
-): Promise<{ detections: Detection[]; crops: Rect[] }> {
-  const { model, threshold, least, regions, places, mostCrops, turn } = options;
+): Promise<{ detections: Detection[]; crops: Rect[]; isTelling: boolean }> {
+  const { model, threshold, least, regions, places, mostCrops, turn, isUrgent } = options;
   const whole = await model.find(frame, { threshold: least });
-  if (mostCrops === 0) return { detections: whole, crops: [] };
   const sure = whole.filter(({ score }) => score >= threshold);
+  const isTelling = sure.some(({ box }) => regions.some((region) => explains(box, region)));
+  if (mostCrops === 0 || (isUrgent && isTelling))
+    return { detections: whole, crops: [], isTelling };
   const crops = planCrops({ frame, model, sure, regions, places, most: mostCrops, turn });
-  if (crops.length === 0) return { detections: whole, crops };
+  if (crops.length === 0) return { detections: whole, crops, isTelling };
   // One crop alone needs only its own lines of the picture.
   const shared = crops.length > 1 ? { finest: 1 } : {};
   const closer = await Promise.all(
@@ -117,5 +121,5 @@ export async function lookAt(
       );
     }),
   );
-  return { detections: join(whole, closer.flat(), model.overlap), crops };
+  return { detections: join(whole, closer.flat(), model.overlap), crops, isTelling };
 }

@@ -80,7 +80,9 @@ suite("look", (test) => {
         return [whole, cut];
       },
     };
-    const options = { model: finder, threshold: 0.4, least: 0.2, places: [], turn: 0 };
+    const options = {
+      ...{ model: finder, threshold: 0.4, least: 0.2, places: [], turn: 0, isUrgent: false },
+    };
     const regions = [at(600, 300), at(100, 100)];
     const picture = frame as Frame;
     const { detections, crops } = await lookAt(picture, { ...options, regions, mostCrops: 3 });
@@ -93,5 +95,10 @@ suite("look", (test) => {
     const plain = await lookAt(picture, { ...options, regions, mostCrops: 0 });
     is(plain.detections.length, 1);
     is(plain.crops.length, 0);
+    const hurried = { ...options, mostCrops: 3, isUrgent: true };
+    const told = await lookAt(picture, { ...hurried, regions });
+    equal([told.isTelling, told.crops.length, told.detections.length], [true, 0, 1]);
+    const standing = await lookAt(picture, { ...hurried, regions: [at(600, 300)] });
+    equal([standing.isTelling, standing.crops.length], [false, 1]);
   });
 });
