@@ -50,9 +50,12 @@ export type SealClipOptions = {
 
 /**
  * The first picture and the first fragment are a part each, as soon as they are there. From then on
- * a part takes two fragments: half as many fsyncs, a second behind at most.
+ * a part takes two fragments: half as many fsyncs, a second behind at most. While a clip is young,
+ * and most likely to be cut off by who was just seen, a fragment does not wait for the next one.
  */
 const fragmentsAPart = 2;
+/** Ten seconds and the usual pre-roll, in fragments of half a second. */
+const youngFragments = 30;
 /** Room is made for part 0 before it is sealed: 64 KiB and its stanzas, of 32 members at most. */
 const firstBytes = 112 * 1024;
 /** A write that finds no room costs the oldest clip; when that many do not help, this one ends. */
@@ -203,21 +206,28 @@ async function pour(
     }
   };
   let waiting = fragmentsAPart - 1;
+  let fragments = 0;
   let pictured: "not yet" | "waits" | "sealed" = "not yet";
   try {
     for await (const piece of withPauses(recording.pieces)) {
       switch (piece.kind) {
         case "pause":
-          // Somebody waits for the first picture; the encoder has only just been started.
-          if (pictured !== "waits") break;
-          pictured = "sealed";
-          await keep([sealer.flush()]);
+          if (pictured === "waits") {
+            // Somebody waits for the first picture; the encoder has only just been started.
+            pictured = "sealed";
+            await keep([sealer.flush()]);
+          } else if (fragments > 0 && fragments < youngFragments && waiting > 0) {
+            // While it catches up with the pre-roll the next one is there already.
+            waiting = 0;
+            await keep([sealer.flush()]);
+          }
           break;
         case "init":
           await keep(sealer.init(piece.bytes));
           break;
         case "fragment":
           await keep(sealer.fragment(piece.bytes));
+          fragments += 1;
           waiting += 1;
           if (waiting < fragmentsAPart) break;
           waiting = 0;
