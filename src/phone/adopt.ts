@@ -1,18 +1,19 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
 import { Failure } from "../base/pure/failure.ts";
-import { encodeMembership, found } from "../protocol/sealed/membership.ts";
+import { doorSeed } from "../protocol/sealed/join.ts";
+import { encodeMembership, found, verifyBase } from "../protocol/sealed/membership.ts";
 import {
   checkWord,
   encodeAdoption,
   type Identity,
   verifyIdentity,
 } from "../protocol/sealed/pairing.ts";
-import { kemPair, random, sign, signPublicKey } from "../protocol/sealed/sodium.ts";
-import { keyFingerprint, keyIdOf } from "../protocol/sealed/stanza.ts";
-import { encodeSupply, firstSupply } from "../protocol/sealed/supply.ts";
+import { random, sign, signPublicKey } from "../protocol/sealed/sodium.ts";
+import { firstSupply } from "../protocol/sealed/supply.ts";
 import { encodeDoorList } from "../protocol/wire/door.ts";
 import { mailboxOf } from "../protocol/wire/name.ts";
 import type { Sign, Suite } from "../protocol/wire/signature.ts";
+import { makeBatch, signBatch } from "./keys.ts";
 import type { CameraKeys, Vault } from "./vault.ts";
 
 /** The camera may not evict what is younger than this without its owner having seen it. */
@@ -61,26 +62,32 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
   if (options.relays) camera.relays = [...options.relays];
   const owner: Sign = (message) => sign(vault.content.phone, message);
   const phone = vault.content.phoneKey;
-  const supply = makeKeys(camera, options);
-  const encoded = encodeSupply(
-    {
-      ...{ phone, camera: camera.id, incarnation: camera.incarnation, batch: camera.batch },
-      ...supply,
-    },
-    { sign: owner, suite },
+  const { root: rootSecret } = camera;
+  if (!rootSecret || !isAdopter(camera, phone, suite)) {
+    throw new Failure("refused", "this phone joined the camera, and did not adopt it", {
+      stage: "owner",
+      hint: "More keys are sent by themselves, with any command that reads the camera's log",
+    });
+  }
+  const batch = makeBatch(
+    camera,
+    options.supply ?? firstSupply,
+    camera.nextDay,
+    options.onProgress,
   );
-  const root = signPublicKey(camera.root);
+  const supply = signBatch(batch, { vault, camera, suite });
+  const root = signPublicKey(rootSecret);
   const doors = [
     { key: identity.request, rights: new Set(["append"] as const) },
     { key: signPublicKey(camera.request), rights: new Set(["read", "box", "delete"] as const) },
   ].sort((a, b) => (toHex(a.key) < toHex(b.key) ? -1 : 1));
   const list = { root, version: 1, minimumAgeMs, doors };
-  const byRoot = { sign: (message: Uint8Array) => sign(camera.root, message), suite };
+  const byRoot = { sign: (message: Uint8Array) => sign(rootSecret, message), suite };
   const { bytes: adoption, hash } = encodeAdoption(
     {
       ...{ camera: camera.id, identity: identity.hash, owner: phone },
-      ...{ membership: camera.membership, supply: encoded.bytes },
-      ...{ mailbox: mailboxOf(root, suite), doors: encodeDoorList(list, byRoot).bytes },
+      ...{ membership: camera.membership, supply, mailbox: mailboxOf(root, suite) },
+      doors: camera.door ?? encodeDoorList(list, byRoot).bytes,
       relays: camera.relays,
     },
     { sign: owner, suite },
@@ -95,13 +102,20 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
   };
 }
 
+/** Whether the camera's first member list is this phone's own. */
+function isAdopter({ id, membership }: CameraKeys, phone: Uint8Array, suite: Suite): boolean {
+  const { version, signer } = verifyBase(membership, id, suite);
+  return version === 1 && equal(signer, phone);
+}
+
 function newCamera(vault: Vault, identity: Identity, options: AdoptOptions): CameraKeys {
   const { phoneKey, phone, name } = vault.content;
   const signer = { sign: (message: Uint8Array) => sign(phone, message), suite: options.suite };
+  const root = random(32);
   const camera: CameraKeys = {
     ...{ id: identity.camera, name: options.name ?? identity.name, identity: options.identity },
     ...{ adoptedMs: options.nowMs, incarnation: identity.incarnation },
-    ...{ root: random(32), request: random(32) },
+    ...{ root, request: doorSeed(root, phoneKey) },
     membership: encodeMembership(found(identity.camera, phoneKey, name), signer).bytes,
     ...{
       batch: 0,
@@ -114,35 +128,8 @@ function newCamera(vault: Vault, identity: Identity, options: AdoptOptions): Cam
       clips: [],
     },
     ...{ deleted: [], commandNumber: 0, relays: [], outgoing: [] },
+    ...{ adding: [], removing: [], shutting: [] },
   };
   vault.content.cameras.push(camera);
   return camera;
-}
-
-/** Draws a batch of keys and keeps their secrets in the (not yet saved) vault. */
-function makeKeys(camera: CameraKeys, { supply = firstSupply, onProgress }: AdoptOptions) {
-  const of = supply.oneTime + supply.days + 1;
-  let made = 0;
-  const make = () => {
-    const pair = kemPair();
-    made += 1;
-    onProgress?.(made, of);
-    return { ...pair, fingerprint: keyFingerprint(pair.publicKey) };
-  };
-  const { nextIndex: firstIndex, nextDay: firstDay, incarnation } = camera;
-  const oneTime = Array.from({ length: supply.oneTime }, (_, i) => {
-    const { publicKey, secret, fingerprint } = make();
-    camera.oneTime.push({ index: firstIndex + i, id: keyIdOf(fingerprint), secret });
-    return publicKey;
-  });
-  const days = Array.from({ length: supply.days }, (_, i) => {
-    const { publicKey, secret, fingerprint } = make();
-    camera.days.push({ incarnation, day: firstDay + i, fingerprint, secret });
-    return publicKey;
-  });
-  const { publicKey: restart, secret, fingerprint } = make();
-  camera.restarts.push({ fingerprint, secret });
-  camera.batch += 1;
-  camera.nextIndex += supply.oneTime;
-  return { firstIndex, firstDay, oneTime, days, restart };
 }

@@ -1,15 +1,15 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
-import { isFailure } from "../base/pure/failure.ts";
-import { sealCommand } from "../protocol/sealed/command.ts";
-import { verifyIdentity } from "../protocol/sealed/pairing.ts";
-import { sign, signPublicKey, wipe } from "../protocol/sealed/sodium.ts";
-import { keyIdOf } from "../protocol/sealed/stanza.ts";
-import { encodeTombstone } from "../protocol/sealed/tombstone.ts";
+import { Failure, isFailure } from "../base/pure/failure.ts";
+import { roleOf } from "../protocol/sealed/membership.ts";
+
+import { sign } from "../protocol/sealed/sodium.ts";
+import { decodeTombstone, encodeTombstone } from "../protocol/sealed/tombstone.ts";
 import type { PartName } from "../protocol/wire/name.ts";
-import type { Suite } from "../protocol/wire/signature.ts";
+import { digest, type Suite } from "../protocol/wire/signature.ts";
 import { openStart } from "./clips.ts";
-import { statements } from "./journal.ts";
+import { type Confirmable, canStillOpen, confirm, forgetClip } from "./deletions.ts";
 import type { Link } from "./link.ts";
+import { actionOf, addOutgoing, sendOutgoing } from "./outgoing.ts";
 import { settle } from "./settle.ts";
 import type { Clip, Survey } from "./survey.ts";
 import { readTold } from "./told.ts";
@@ -25,60 +25,71 @@ export type DeleteOptions = {
 };
 
 /**
- * Deletes clips: a signed tombstone for the camera first, then the keys here, under a new wrapping
- * key. Deleting again sends the tombstone again. Final when every recipient has confirmed it.
+ * Deletes clips: a signed tombstone for the camera, then the keys here, under a new wrapping key, then
+ * this phone's confirmation. The tombstone is durable before any key goes, and is sent until the log
+ * shows it. Final when every recipient has confirmed (tombstone.md).
  * Returns the clips that a key which is still here, of a day, a restart or one that was never used,
- * may open yet.
+ * may open yet: they are confirmed later, when that key goes. A viewer may not: Failure "denied".
  */
 export async function deleteClips(
   clips: readonly Clip[],
   options: DeleteOptions,
 ): Promise<readonly Clip[]> {
-  const { link, vault, camera, survey, suite, nowMs } = options;
-  const told = readTold(survey.journal);
+  const { vault, camera, survey, suite, nowMs } = options;
+  const { journal } = survey;
+  const told = readTold(journal);
   const { phone, phoneKey } = vault.content;
-  const announced = statements(survey.journal, "receiving-key").at(-1)?.statement.publicKey;
-  const receiving = announced ?? verifyIdentity(camera.identity, suite).receiving;
+  if (roleOf(journal.members.head, phoneKey) !== "owner") {
+    throw new Failure("denied", "only an owner may delete", { stage: "role" });
+  }
   const signer = { sign: (message: Uint8Array) => sign(phone, message), suite };
-  for (const { id, confirmed, parts } of clips) {
+  const asked = askedFor(camera, suite);
+  for (const { id, confirmed } of clips) {
     const keyIds = told.get(toHex(id))?.started?.keyIds ?? [];
-    if (!confirmed) {
-      const { bytes: tombstone } = encodeTombstone(
-        { camera: camera.id, clip: id, phone: phoneKey, atMs: nowMs, keyIds },
-        signer,
-      );
-      // Of the time, so that a vault put back from a backup goes on above what it had sent.
-      camera.commandNumber = Math.max(camera.commandNumber + 1, nowMs);
-      const command = sealCommand(
-        {
-          ...{ camera: camera.id, incarnation: camera.head?.incarnation ?? camera.incarnation },
-          ...{ phone: phoneKey, number: camera.commandNumber, head: camera.head },
-          action: { kind: "tombstone", replaces: 0, tombstone },
-        },
-        receiving,
-        { ...signer, writer: signPublicKey(camera.request) },
-      );
-      await link.put(command);
-    }
-    const secrets = await oneTimeOf(id, parts, options);
-    const isOpened = secrets.length > 0 || camera.clips.some(({ clip }) => equal(clip, id));
-    forget(camera, id, secrets);
+    if (confirmed || asked.some(({ clip }) => equal(clip, id))) continue;
+    const { bytes: tombstone, hash } = encodeTombstone(
+      { camera: camera.id, clip: id, phone: phoneKey, atMs: nowMs, keyIds },
+      signer,
+    );
+    addOutgoing(camera, { kind: "tombstone", replaces: 0, tombstone }, nowMs);
+    asked.push({ clip: id, tombstone: hash });
+  }
+  // What is destroyed below must be asked of the others too, whatever happens in between.
+  await vault.save();
+  const oneTime = await Promise.all(clips.map(({ id, parts }) => oneTimeOf(id, parts, options)));
+  for (const [i, { id }] of clips.entries()) {
+    const keyIds = new Set(oneTime[i]?.map(toHex));
+    const isOpened = keyIds.size > 0 || camera.clips.some(({ clip }) => equal(clip, id));
+    forgetClip(camera, id, (keyId) => keyIds.has(keyId));
     if (!camera.deleted.some(({ clip }) => equal(clip, id))) {
       const unopened = isOpened ? {} : { unopened: true };
       camera.deleted.push({ clip: id, atMs: nowMs, number: camera.commandNumber, ...unopened });
     }
   }
   const there = survey.clips.filter(({ parts }) => parts.length > 0).map(({ id }) => toHex(id));
-  settle(survey.journal, told, new Set(there), camera);
+  settle(journal, told, new Set(there), camera);
   await vault.save();
-  return clips.filter(({ id }) => {
+  // Of a clip that the log does not name nobody knows what opens it.
+  const openable = clips.filter(({ id }) => {
     const keyIds = told.get(toHex(id))?.started?.keyIds;
-    const here = [
-      ...camera.oneTime.map((one) => one.id),
-      ...[...camera.days, ...camera.restarts].map((one) => keyIdOf(one.fingerprint, id)),
-    ];
-    // Of a clip that the log does not name nobody knows.
-    return !keyIds || keyIds.some((keyId) => here.some((one) => equal(one, keyId)));
+    return !keyIds || canStillOpen(camera, id, keyIds);
+  });
+  const shut = asked.filter(
+    ({ clip }) =>
+      clips.some(({ id }) => equal(id, clip)) && !openable.some(({ id }) => equal(id, clip)),
+  );
+  confirm(shut, { ...options, told });
+  await sendOutgoing({ ...options, journal });
+  return openable;
+}
+
+/** The tombstones that are on the list already: each is sent until the log shows it. */
+function askedFor(camera: CameraKeys, suite: Suite): Confirmable[] {
+  return camera.outgoing.flatMap((item) => {
+    const action = item.what === "tombstone" ? actionOf(item) : undefined;
+    if (action?.kind !== "tombstone") return [];
+    const { clip } = decodeTombstone(action.tombstone);
+    return [{ clip, tombstone: digest(suite, action.tombstone) }];
   });
 }
 
@@ -102,13 +113,4 @@ async function oneTimeOf(
     }
   }
   return found;
-}
-
-/** The clip's key, and the one-time secrets that open it. */
-function forget(camera: CameraKeys, id: Uint8Array, keyIds: readonly Uint8Array[]): void {
-  for (const { clip, key } of camera.clips) if (equal(clip, id)) wipe(key);
-  camera.clips = camera.clips.filter(({ clip }) => !equal(clip, id));
-  const isMeant = (one: { id: Uint8Array }) => keyIds.some((keyId) => equal(keyId, one.id));
-  for (const one of camera.oneTime) if (isMeant(one)) wipe(one.secret);
-  camera.oneTime = camera.oneTime.filter((one) => !isMeant(one));
 }

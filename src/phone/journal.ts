@@ -1,7 +1,7 @@
 import { equal } from "../base/pure/bytes.ts";
 import { isFailure } from "../base/pure/failure.ts";
 import type { Body, Statement } from "../protocol/sealed/body.ts";
-import { MembershipHistory, verifyFirst } from "../protocol/sealed/membership.ts";
+import { MembershipHistory, verifyBase } from "../protocol/sealed/membership.ts";
 import { type Beacon, verifyBeacon } from "../protocol/wire/beacon.ts";
 import type { EntryName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
@@ -58,7 +58,7 @@ export async function readJournal(options: JournalOptions): Promise<Journal> {
   if (last && branch[0] !== last) return readJournal({ ...options, kept: [] });
   const chain = last ? [...kept, ...branch.slice(1)] : branch;
   checkHeads(chain, camera, beacon, faults);
-  const members = new MembershipHistory(verifyFirst(camera.membership, camera.id, suite), suite);
+  const members = new MembershipHistory(verifyBase(camera.membership, camera.id, suite), suite);
   let unreadable = 0;
   for (const { body, trouble, sequence } of chain) {
     if (trouble === "unreadable") unreadable += 1;

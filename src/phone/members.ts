@@ -1,4 +1,4 @@
-import { type Version, verifyFirst } from "../protocol/sealed/membership.ts";
+import { type Version, verifyBase } from "../protocol/sealed/membership.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { readJournal } from "./journal.ts";
 import type { Link } from "./link.ts";
@@ -10,7 +10,7 @@ export async function membersOf(
   link: Link | undefined,
   suite: Suite,
 ): Promise<{ list: Version; disputes: number }> {
-  if (!link) return { list: verifyFirst(camera.membership, camera.id, suite), disputes: 0 };
+  if (!link) return { list: verifyBase(camera.membership, camera.id, suite), disputes: 0 };
   const { members } = await readJournal({ link, camera, suite });
   return { list: members.head, disputes: members.disputes.length };
 }

@@ -2,6 +2,7 @@ import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
 import type { PartName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { notForUs, readClip, summarise } from "./clips.ts";
+import { type Deletion, obey, readDeletions } from "./deletions.ts";
 import { type Fault, faultOf } from "./fault.ts";
 import { type Journal, readJournal } from "./journal.ts";
 import { loadLedger, type Shelf, saveLedger } from "./ledger.ts";
@@ -37,6 +38,8 @@ export type Survey = {
   readonly journal: Journal;
   readonly clips: readonly Clip[];
   readonly faults: readonly Fault[];
+  /** What owners deleted, by clip in hexadecimal: those that verify. */
+  readonly deletions: ReadonlyMap<string, Deletion>;
   /** True when nothing was found that is a lie or a loss. */
   readonly well: boolean;
 };
@@ -50,6 +53,8 @@ export type SurveyOptions = {
   readonly depth: "all" | "new";
   /** Where what was read of the log is kept; without it all of the log is read each time. */
   readonly shelf?: Shelf;
+  /** For what is kept of deletions that other phones asked for. */
+  readonly nowMs?: number;
   onProgress?(done: number, of: number): void;
 };
 
@@ -58,10 +63,12 @@ export type SurveyOptions = {
  * clips into the vault. One-time secrets are destroyed at the end, when the keys are durable there.
  */
 export async function survey(options: SurveyOptions): Promise<Survey> {
-  const { vault, camera } = options;
+  const { vault, camera, suite } = options;
   const { journal, keepOn } = await look(options);
-  const faults: Fault[] = [...journal.faults];
   const told = readTold(journal);
+  const { deletions, faults: forged } = readDeletions(journal, camera, suite);
+  const faults: Fault[] = [...journal.faults, ...forged];
+  if (obey(deletions, camera, options.nowMs ?? 0)) vault.touch();
   const { parts, passed } = await listParts(options, told);
   const kept = new Map(camera.clips.map((one) => [toHex(one.clip), one]));
   const deleted = new Set(camera.deleted.map(({ clip }) => toHex(clip)));
@@ -90,7 +97,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   await keepOn();
   clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
   const well = faults.every(({ severity }) => severity === "note");
-  return { journal, clips, faults, well };
+  return { journal, clips, faults, deletions, well };
 }
 
 /** The log: on top of what was read before, unless all of it shall be looked at. */
@@ -144,8 +151,6 @@ async function surveyClip(
   const clockTrusted = told.started?.record.clockTrusted === true;
   const bare = { ...{ id, parts: [], startMs, clockTrusted, summary: undefined } };
   const confirmed = isDeleted && told.gone === true;
-  if (told.gone && !isDeleted)
-    add("lie", "forged", "deleted by the camera, which nobody here asked");
   if (isDeleted) return { ...bare, parts: listed, state: "deleted", confirmed };
   if (isPassed && kept?.summary) {
     const { summary } = kept;

@@ -77,6 +77,19 @@ const outgoing = object({
   ),
 });
 
+const oneTime = list(object({ index: u32, id: keyId, secret }), 20_000);
+/** Days are counted within an incarnation; without one it is the first. */
+const days = list(
+  object({ incarnation: optional(u32), day: u32, fingerprint: hash, secret }),
+  4096,
+);
+const restarts = list(object({ fingerprint: hash, secret, batch: optional(u32) }), 1024);
+
+const adding = object({
+  ...{ phone: bytes(32), role: oneOf("owner", "viewer", "kit"), name: text(64) },
+  supply: bytes(1, 64 * 1024),
+});
+
 const camera = object({
   id: bytes(32),
   name: text(64),
@@ -86,8 +99,12 @@ const camera = object({
   /** The newest one that the log has shown: what is handed out now is for that. */
   incarnation: u32,
   /** The mailbox is named after this key, made for it alone; so is the key that signs requests. */
-  root: seed,
+  root: optional(seed),
+  /** Its public half, where this phone is a viewer and may not have the other. */
+  rootKey: optional(bytes(32)),
   request: seed,
+  /** What the phones of this camera share (seen.md), where it does not follow from `root`. */
+  circle: optional(bytes(32)),
   /** Where the mailbox is, as the newest adoption says. */
   relays: since(list(text(512), 8), []),
   /** An adoption that was made and that the camera did not acknowledge yet: sent again as it is. */
@@ -97,12 +114,15 @@ const camera = object({
   nextIndex: u32,
   /** The first day of this incarnation that the log has not closed. */
   nextDay: u32,
+  /** The key that commands are sealed to, as an owner said; the log's own goes before it. */
+  receiving: optional(bytes(1216)),
+  /** One-time and day keys of the newest batch. */
+  lastBatch: optional(object({ oneTime: u32, days: u32 })),
   /** One-time secrets that were never used, by key id. */
-  oneTime: list(object({ index: u32, id: keyId, secret }), 20_000),
-  /** Days are counted within an incarnation; without one it is the first. */
-  days: list(object({ incarnation: optional(u32), day: u32, fingerprint: hash, secret }), 4096),
+  oneTime,
+  days,
   /** One for each batch; older ones may still open what was sealed before the newer came. */
-  restarts: list(object({ fingerprint: hash, secret }), 1024),
+  restarts,
   epochs: list(object({ opening: hash, key: bytes(32) }), 100_000),
   clips: list(
     object({
@@ -129,6 +149,39 @@ const camera = object({
   beacon: optional(object({ incarnation: u32, version: integer() })),
   /** Commands that last and that the log does not show yet (outgoing.ts). */
   outgoing: since(list(outgoing, 4096), []),
+  /** Phones that shall become members, with the first supply that each of them signed. */
+  adding: since(list(adding, 32), []),
+  /** Phones that shall be members no more, until the log shows it. */
+  removing: since(list(bytes(32), 32), []),
+  /** Doors to be shut. */
+  shutting: since(list(bytes(32), 64), []),
+  /** The entry that this phone has named to the others last (seen.md). */
+  named: optional(object({ atMs: integer(), sequence: integer() })),
+});
+
+/** A link that this phone has shown to another (join.md). */
+const joining = object({
+  ...{ secret: bytes(32), role: oneOf("owner", "viewer"), untilMs: integer() },
+  /** The camera in whose mailbox the phones meet. */
+  meeting: bytes(32),
+  /** Public key of the link's own door there. */
+  door: bytes(32),
+  offer: bytes(1, 4096),
+  /** The answer that a person has accepted. */
+  answer: optional(bytes(1, 1024 * 1024)),
+});
+
+/** A link that this phone was shown, with the keys that it made for each camera. */
+const joined = object({
+  ...{ secret: bytes(32), mailbox: bytes(32), relays: list(text(512), 8) },
+  ...{ offer: bytes(1, 4096), answer: bytes(1, 1024 * 1024), grant: secret },
+  cameras: list(
+    object({
+      ...{ id: bytes(32), incarnation: u32, batch: u32, nextIndex: u32, nextDay: u32 },
+      ...{ oneTime, days, restarts, lastBatch: optional(object({ oneTime: u32, days: u32 })) },
+    }),
+    16,
+  ),
 });
 
 const check = object({
@@ -137,6 +190,10 @@ const check = object({
   phone: seed,
   phoneKey: bytes(32),
   cameras: list(camera, 256),
+  /** Links that were shown and are good yet. */
+  links: since(list(joining, 16), []),
+  /** The link that this phone is joining by. */
+  joining: optional(joined),
 });
 
 export type CameraKeys = Checked<typeof camera>;
@@ -188,7 +245,14 @@ export class Vault {
   /** A new vault with a phone's own key; nothing is stored before the first `save`. */
   static create(store: VaultStore, name: string): Vault {
     const { publicKey, secret } = signPair();
-    const content = { version: 1, name, phone: secret, phoneKey: publicKey, cameras: [] };
+    const content = {
+      version: 1,
+      name,
+      phone: secret,
+      phoneKey: publicKey,
+      cameras: [],
+      links: [],
+    };
     return new Vault(content, store);
   }
 

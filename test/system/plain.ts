@@ -123,7 +123,7 @@ export async function keysOf(home: string, state: string): Promise<Canary[]> {
   const { phone, cameras } = await openVault(home);
   canaries.push({ kind: "phone's key", bytes: phone });
   for (const { root, request, oneTime, days, restarts, epochs } of cameras) {
-    canaries.push({ kind: "phone's key", bytes: root }, { kind: "phone's key", bytes: request });
+    for (const bytes of [root, request]) if (bytes) canaries.push({ kind: "phone's key", bytes });
     for (const { secret } of [...oneTime, ...days, ...restarts])
       canaries.push({ kind: "phone's opening key", bytes: secret });
     for (const { key } of epochs) canaries.push({ kind: "log's key", bytes: key });

@@ -1,4 +1,5 @@
 import { fromText, Reader, toText, type Writer } from "../../base/pure/bytes.ts";
+import { type DoorList, encodeDoorList } from "../wire/door.ts";
 import {
   hashBytes,
   isKey,
@@ -12,8 +13,10 @@ import {
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
+import { sealBox } from "./box.ts";
 import type { Role } from "./membership.ts";
 import { mostRelays, readRelay } from "./pairing.ts";
+import { branded, type Sealed } from "./sealed.ts";
 import { derive, kemPublicKey, type Pair, sizes } from "./sodium.ts";
 
 // How a phone joins those of an owner: offer, answer, grant. Specification: join.md.
@@ -211,6 +214,16 @@ function readCamera(reader: Reader, role: Role): GrantedCamera {
   };
 }
 
+/** Seals one of the three for the box of `writer`; it is wiped. */
+export function sealFor(
+  bytes: Uint8Array,
+  reader: Uint8Array,
+  place: { writer: Uint8Array; sequence: number },
+  suite: Suite,
+): Sealed {
+  return sealBox(Uint8Array.from(bytes), reader, place, suite);
+}
+
 /** Stages after decoding: "key", "signature". */
 export function verifyGrant(bytes: Uint8Array, suite: Suite): Grant & { hash: Uint8Array } {
   const grant = decodeGrant(bytes);
@@ -255,6 +268,11 @@ export function joinKeys(secret: Uint8Array, mailbox: Uint8Array): JoinKeys {
     answer: pair("obscura/1/join/answer"),
     request: derive(secret, "obscura/1/join/request", mailbox),
   };
+}
+
+/** A door list, ready for the mailbox. */
+export function sealDoorList(list: DoorList, by: By): Sealed {
+  return branded({ kind: "door" }, encodeDoorList(list, by).bytes);
 }
 
 /** The seed of a member's door: whoever holds the mailbox's root key can name each member's door. */

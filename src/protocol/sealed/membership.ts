@@ -118,6 +118,17 @@ export function verifyFirst(bytes: Uint8Array, camera: Uint8Array, suite: Suite)
 }
 
 /**
+ * A version that is taken on the word of somebody who is trusted already: an owner who lets this
+ * phone join. Signed by whom it names; stages "camera", "key", "signature".
+ */
+export function verifyBase(bytes: Uint8Array, camera: Uint8Array, suite: Suite): Version {
+  const list = decodeMembership(bytes);
+  if (list.version === 1) return verifyFirst(bytes, camera, suite);
+  if (!equal(list.camera, camera)) throw refuse("camera", "a member list of another camera");
+  return { ...list, hash: verifyObject(membershipKind, bytes, list.signer, suite) };
+}
+
+/**
  * The version that follows `parent`. Stages after decoding: "camera", "parent" (of another
  * version), "suite" (demands less), "owner" (signed by none of the parent's owners), "key",
  * "signature".
@@ -196,6 +207,18 @@ export class MembershipHistory {
     return this.#head;
   }
 
+  /** The hash by which a list is known here. */
+  hashOf(bytes: Uint8Array): Uint8Array {
+    return digest(this.#suite, bytes);
+  }
+
+  /** The version of that number on the ordered branch. */
+  at(version: number): Version | undefined {
+    let at: Version | undefined = this.#head;
+    while (at && at.version > version) at = this.#versions.get(toHex(at.parent));
+    return at?.version === version ? at : undefined;
+  }
+
   /**
    * Takes a version in whose parent is known; returns it. A repeat changes nothing. `ordered` moves
    * the head to it, which must follow the head (stage "parent").
@@ -233,8 +256,7 @@ export class MembershipHistory {
   }
 
   #isOrdered(version: Version): boolean {
-    let at: Version | undefined = this.#head;
-    while (at && at.version > version.version) at = this.#versions.get(toHex(at.parent));
+    const at = this.at(version.version);
     return at !== undefined && equal(at.hash, version.hash);
   }
 }

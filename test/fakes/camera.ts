@@ -1,0 +1,253 @@
+import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
+import { equal, toHex } from "../../src/base/pure/bytes.ts";
+import { isFailure } from "../../src/base/pure/failure.ts";
+import { inRange, type Link } from "../../src/phone/link.ts";
+import type { Statement } from "../../src/protocol/sealed/body.ts";
+import { type ClipRecipient, ClipSealer } from "../../src/protocol/sealed/clip.ts";
+import { admit, type Command, openCommand } from "../../src/protocol/sealed/command.ts";
+import { LogEpoch } from "../../src/protocol/sealed/epoch.ts";
+import { MembershipHistory, roleOf } from "../../src/protocol/sealed/membership.ts";
+import {
+  encodeIdentity,
+  verifyAdoption,
+  verifyIdentity,
+} from "../../src/protocol/sealed/pairing.ts";
+import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
+import { kemPair, type Pair, random } from "../../src/protocol/sealed/sodium.ts";
+import {
+  checkSupplyRises,
+  decodeSupply,
+  type Supply,
+  verifySupply,
+} from "../../src/protocol/sealed/supply.ts";
+import { verifyConfirmation, verifyTombstone } from "../../src/protocol/sealed/tombstone.ts";
+import { type Name, printName } from "../../src/protocol/wire/name.ts";
+import { opening, pattern } from "../lib/sealed.ts";
+
+export type Kept = { readonly name: Name; readonly bytes: Uint8Array };
+
+/** What lies at a relay or in a folder; whoever keeps it can put there, and take away, what they like. */
+export class Objects {
+  readonly all = new Map<string, Kept>();
+  /** Called before each put; may throw, as a phone that is killed does. */
+  onPut: (name: Name) => void = () => {};
+
+  readonly link: Link = {
+    where: "memory",
+    kind: "folder",
+    list: async (range = {}) =>
+      inRange(
+        [...this.all.values()].map(({ name }) => name),
+        range,
+      ),
+    get: async (name) => this.all.get(printName(name))?.bytes,
+    put: async (object) => {
+      this.onPut(object.name);
+      this.all.set(printName(object.name), object);
+    },
+    remove: async (name) => void this.all.delete(printName(name)),
+  };
+
+  copy(): Objects {
+    const copy = new Objects();
+    for (const [name, one] of this.all) copy.all.set(name, one);
+    return copy;
+  }
+}
+
+/**
+ * A camera of several phones, made with the protocol alone and in memory: it takes commands, orders
+ * member lists, seals to each member and says everything in its log.
+ */
+export class HouseCamera {
+  readonly objects: Objects;
+  readonly signer = { ...ed25519Signer(random(32)), suite: nodeSuite };
+  readonly receiving: Pair = kemPair();
+  readonly identity: Uint8Array;
+  members: MembershipHistory | undefined;
+  wallMs = 1_700_000_000_000;
+  uptimeMs = 1000;
+  incarnation = 0;
+  /** Refusals that were not said in the log, for the tests' own eyes. */
+  readonly troubles: string[] = [];
+  readonly #supplies = new Map<string, { supply: Supply; nextIndex: number }>();
+  readonly #highest = new Map<string, number>();
+  readonly #taken = new Set<string>();
+  #epoch: LogEpoch | undefined;
+  #epochNumber = 0;
+  #sequence = 0;
+  #previous: Uint8Array = new Uint8Array(32);
+
+  constructor(objects: Objects, name = "Front door") {
+    this.objects = objects;
+    const request = ed25519Signer(random(32)).publicKey;
+    this.identity = encodeIdentity(
+      {
+        ...{ camera: this.signer.publicKey, request, incarnation: 0, name },
+        receiving: this.receiving.publicKey,
+      },
+      this.signer,
+    ).bytes;
+  }
+
+  get id(): Uint8Array {
+    return this.signer.publicKey;
+  }
+
+  async adopt(adoption: Uint8Array): Promise<void> {
+    const identity = verifyIdentity(this.identity, nodeSuite);
+    const adopted = verifyAdoption(adoption, identity, nodeSuite);
+    this.members = new MembershipHistory(adopted.membership, nodeSuite);
+    this.#hold(adopted.supply);
+    this.newEpoch();
+    await this.say({ kind: "started", version: "0.1.0", reason: "test" });
+    await this.say({ kind: "membership", list: adopted.membershipBytes });
+    await this.say({ kind: "receiving-key", publicKey: this.receiving.publicKey });
+  }
+
+  #hold(supply: Supply): void {
+    const { firstIndex } = supply;
+    this.#supplies.set(toHex(supply.phone), { supply, nextIndex: firstIndex });
+  }
+
+  get #list() {
+    if (!this.members) throw new Error("not adopted");
+    return this.members.head;
+  }
+
+  #lasting(phone: Uint8Array): Uint8Array | undefined {
+    const held = this.#supplies.get(toHex(phone));
+    return held?.supply.days[0] ?? held?.supply.restart;
+  }
+
+  newEpoch(): void {
+    this.#epochNumber += 1;
+    const { version, members } = this.#list;
+    const keys = members.flatMap(({ phone }) => this.#lasting(phone) ?? []);
+    const fields = { camera: this.id, incarnation: this.incarnation, epoch: this.#epochNumber };
+    this.#epoch = new LogEpoch({ ...fields, membership: version }, keys);
+  }
+
+  async say(statement: Statement): Promise<void> {
+    const place = { sequence: this.#sequence, previous: this.#previous, uptimeMs: this.uptimeMs };
+    const body = { wallMs: this.wallMs, clockTrusted: true, statement };
+    const made = this.#epoch?.seal(body, place, this.signer);
+    if (!made) throw new Error("no epoch");
+    this.#sequence += 1;
+    this.#previous = made.hash;
+    this.uptimeMs += 1000;
+    this.wallMs += 1000;
+    await this.#put(made.sealed);
+  }
+
+  async record(options: { day?: boolean } = {}): Promise<Uint8Array> {
+    const { version, members } = this.#list;
+    const recipients = members.flatMap(({ phone }): ClipRecipient[] => {
+      const held = this.#supplies.get(toHex(phone));
+      const { oneTime = [], firstIndex = 0 } = held?.supply ?? {};
+      const once = options.day ? undefined : oneTime[(held?.nextIndex ?? 0) - firstIndex];
+      if (held && once) {
+        held.nextIndex += 1;
+        return [{ publicKey: once, shared: false }];
+      }
+      const publicKey = this.#lasting(phone);
+      return publicKey ? [{ publicKey, shared: true }] : [];
+    });
+    const sealer = new ClipSealer({
+      ...{ camera: this.id, incarnation: this.incarnation, membership: version, recipients },
+      opening: { ...opening, wallMs: this.wallMs },
+      ...{ sign: this.signer.sign, suite: nodeSuite },
+    });
+    const { clip, headerHash, keyIds } = sealer;
+    await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });
+    const parts = [sealer.flush(), ...sealer.init(pattern(700)), ...sealer.fragment(pattern(900))];
+    parts.push(
+      ...sealer.close({
+        ...{ endUs: opening.startUs + 1, durationMs: 500, frames: 5, thinned: [], mostPersons: 1 },
+        ...{ bestScore: 0.9, tracks: [], reason: "ended" },
+      }),
+    );
+    for (const part of parts) if (part) await this.#put(part);
+    const { last } = sealer;
+    sealer.abandon();
+    if (last) await this.say({ kind: "clip-ended", clip, last, reason: "ended" });
+    return clip;
+  }
+
+  /** Takes the commands that lie in the boxes, in the order of their numbers. */
+  async work(): Promise<void> {
+    const found: Command[] = [];
+    for (const [text, { name, bytes }] of [...this.objects.all]) {
+      if (name.kind !== "box" || this.#taken.has(text)) continue;
+      this.#taken.add(text);
+      const expected = { camera: this.id, incarnation: this.incarnation };
+      try {
+        const command = openCommand(bytes, [this.receiving], expected, nodeSuite);
+        if (command) found.push(command);
+      } catch (error) {
+        this.troubles.push((error as Error).message);
+      }
+    }
+    found.sort((a, b) => a.number - b.number);
+    for (const command of found) await this.#take(command);
+  }
+
+  async #take(command: Command): Promise<void> {
+    const { phone, number, action } = command;
+    const done = { kind: "command-done" as const, phone, number, action: action.kind };
+    try {
+      const verdict = admit(command, {
+        role: (one) => roleOf(this.#list, one),
+        highest: (one) => this.#highest.get(toHex(one)),
+        nonceAgeMs: () => undefined,
+        version: (one) => (one.kind === "membership" ? this.#list.version : 0),
+      });
+      if (verdict === "done") return;
+      this.#highest.set(toHex(phone), number);
+      await this.#act(command);
+      await this.say(done);
+    } catch (error) {
+      if (!isFailure(error)) throw error;
+      const { kind, message, stage = "" } = error;
+      if (kind === "denied") this.troubles.push(message);
+      else await this.say({ ...done, refused: stage });
+    }
+  }
+
+  async #act({ action }: Command): Promise<void> {
+    if (action.kind === "membership") {
+      this.members?.add(action.list, true);
+      this.newEpoch();
+      await this.say({ kind: "membership", list: action.list });
+    } else if (action.kind === "supply") {
+      const { phone } = decodeSupply(action.supply);
+      const about = { phone, camera: this.id, incarnation: this.incarnation };
+      const supply = verifySupply(action.supply, about, nodeSuite);
+      const held = this.#supplies.get(toHex(phone));
+      if (held) checkSupplyRises(supply, { batch: held.supply.batch, nextIndex: held.nextIndex });
+      const days = supply.days.length > 0 ? supply.days : (held?.supply.days ?? []);
+      const restart = supply.restart ?? held?.supply.restart;
+      this.#hold({ ...supply, days, ...(restart ? { restart } : {}) });
+      this.newEpoch();
+      const { batch, firstIndex, oneTime } = supply;
+      const endIndex = firstIndex + oneTime.length;
+      await this.say({
+        ...{ kind: "supply-acknowledged", phone, batch, nextIndex: firstIndex, endIndex },
+      });
+    } else if (action.kind === "tombstone") {
+      const { clip, phone } = verifyTombstone(action.tombstone, this.id, nodeSuite);
+      if (roleOf(this.#list, phone) !== "owner") throw new Error("not an owner's");
+      for (const [text, { name }] of this.objects.all) {
+        if (name.kind === "part" && equal(name.clip, clip)) this.objects.all.delete(text);
+      }
+      await this.say({ kind: "tombstone-done", tombstone: action.tombstone });
+    } else if (action.kind === "confirm") {
+      verifyConfirmation(action.confirmation, this.id, nodeSuite);
+      await this.say({ kind: "tombstone-confirmed", confirmation: action.confirmation });
+    }
+  }
+
+  async #put(object: Sealed): Promise<void> {
+    this.objects.all.set(printName(object.name), object);
+  }
+}

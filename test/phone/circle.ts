@@ -1,0 +1,128 @@
+import {
+  acceptAnswer,
+  grant,
+  isJoined,
+  readAnswer,
+  showLink,
+  takeBack,
+} from "../../src/phone/add.ts";
+import { adoptCamera } from "../../src/phone/adopt.ts";
+import { answerLink, takeGrant } from "../../src/phone/join.ts";
+import type { BatchSize } from "../../src/phone/keys.ts";
+import { survey } from "../../src/phone/survey.ts";
+import { tend } from "../../src/phone/tend.ts";
+import { Vault } from "../../src/phone/vault.ts";
+import { parseLink } from "../../src/protocol/sealed/link.ts";
+import { ready } from "../../src/protocol/sealed/sodium.ts";
+import { HouseCamera, Objects } from "../fakes/camera.ts";
+import { nodeSuite } from "../lib/sealed.ts";
+import { MemoryStore } from "./memory.ts";
+
+const suite = nodeSuite;
+/** Few, so that a test does not wait for keys. */
+export const fewKeys: BatchSize = { oneTime: 6, days: 4 };
+let now = 1_700_000_000_000;
+/** A time that rises with each look. */
+export const tick = () => (now += 1000);
+
+/** A phone with its home in memory; `home.all` holds every state it was ever in. */
+export class Phone {
+  readonly name: string;
+  readonly home = new MemoryStore();
+  objects: Objects;
+  vault: Vault;
+
+  constructor(name: string, objects: Objects) {
+    this.name = name;
+    this.objects = objects;
+    this.vault = Vault.create(this.home, name);
+  }
+
+  get key(): Uint8Array {
+    return this.vault.content.phoneKey;
+  }
+
+  /** Starts again from what is durable, as after a kill. */
+  async restart(): Promise<void> {
+    this.vault = await Vault.open(this.home);
+  }
+
+  camera(id?: Uint8Array) {
+    const { cameras } = this.vault.content;
+    const camera = id ? this.vault.camera(id) : cameras[0];
+    if (!camera) throw new Error(`${this.name} has no such camera`);
+    return camera;
+  }
+
+  async look(id?: Uint8Array) {
+    const camera = this.camera(id);
+    const { link } = this.objects;
+    const options = { link, vault: this.vault, camera, suite, nowMs: tick() };
+    return await survey({ ...options, depth: "all" });
+  }
+
+  /** A look, and what follows from it. */
+  async tend(id?: Uint8Array, name = false) {
+    const found = await this.look(id);
+    const camera = this.camera(id);
+    const { link } = this.objects;
+    const options = { link, vault: this.vault, camera, suite, nowMs: tick(), size: fewKeys, name };
+    return { survey: found, ...(await tend({ ...options, survey: found })) };
+  }
+
+  async looked(id?: Uint8Array) {
+    return { camera: this.camera(id), journal: (await this.look(id)).journal };
+  }
+
+  options() {
+    return { vault: this.vault, link: this.objects.link, suite, nowMs: tick() };
+  }
+}
+
+/** A camera, and Ada who adopted it. */
+export async function circleWorld() {
+  await ready();
+  const objects = new Objects();
+  const camera = new HouseCamera(objects);
+  const ada = new Phone("Ada", objects);
+  const { adoption } = await adoptCamera(ada.vault, {
+    ...{ identity: camera.identity, name: undefined, nowMs: tick(), suite },
+    supply: fewKeys,
+  });
+  await camera.adopt(adoption);
+  const together = async (...phones: Phone[]) => {
+    for (let round = 0; round < 3; round++) {
+      for (const phone of phones) await phone.tend();
+      await camera.work();
+    }
+    for (const phone of phones) await phone.tend();
+  };
+  return { objects, camera, ada, together };
+}
+
+/** Lets a new phone join by a link, to the end. */
+export async function join(
+  ada: Phone,
+  camera: HouseCamera,
+  name: string,
+  role: "owner" | "viewer" = "owner",
+): Promise<Phone> {
+  const { text, shown } = await showLink([await ada.looked()], role, ada.options());
+  const phone = new Phone(name, ada.objects);
+  await answerLink(parseLink("join", text), phone.options());
+  const answered = await readAnswer(shown, ada.camera(), ada.options());
+  if (!answered) throw new Error("no answer");
+  await acceptAnswer(shown, answered, ada.vault);
+  await ada.tend();
+  await camera.work();
+  await grant(shown, [await ada.looked()], ada.options());
+  if (!(await takeGrant(phone.options()))) throw new Error("no grant");
+  await phone.tend();
+  await camera.work();
+  await ada.tend();
+  if (!isJoined(shown, [await ada.looked()], suite)) throw new Error("not joined");
+  await takeBack(shown, ada.vault);
+  await ada.tend();
+  await phone.tend();
+  return phone;
+}
