@@ -10,6 +10,8 @@ import {
   type Values,
 } from "../base/node/settings.ts";
 import { Failure } from "../base/pure/failure.ts";
+import { mostRelays } from "../protocol/sealed/pairing.ts";
+import { parseRelay } from "../protocol/wire/client.ts";
 import type { Point } from "./camera/camera.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
@@ -58,6 +60,24 @@ const zones: Setting<Zone[]> = {
       const isNamed = typeof item.name === "string" && /^[a-z0-9_-]{1,32}$/i.test(item.name);
       return polygon && isNamed ? { name: item.name as string, polygon } : undefined;
     }),
+};
+
+const relayUrls: Setting<"adopted" | "none" | readonly string[]> = {
+  default: "adopted",
+  about: "where the owner's mailbox is: as the adoption says, nowhere, or these relays",
+  expected: `adopted, none, or a list of at most ${mostRelays} addresses such as https://relay.example:8443`,
+  read: (value) => {
+    if (value === "adopted" || value === "none") return value;
+    return readList(value, mostRelays, (item) => {
+      try {
+        if (typeof item !== "string") return undefined;
+        parseRelay(item);
+        return item;
+      } catch {
+        return undefined;
+      }
+    });
+  },
 };
 
 const controls: Setting<Record<string, number>> = {
@@ -160,6 +180,16 @@ export const schema = {
       max: 100_000,
       whole: true,
       about: "room left free on the card for everything else",
+    }),
+  },
+  relay: {
+    urls: relayUrls,
+    kbitPerS: number({
+      default: 0,
+      min: 0,
+      max: 10_000_000,
+      whole: true,
+      about: "a cap for what is sent to all relays together, in kbit/s; 0 is none",
     }),
   },
   log: choice({

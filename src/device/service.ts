@@ -10,7 +10,7 @@ import { type CameraEvent, openCamera } from "./camera/camera.ts";
 import { type Config, readConfig, stateFolder } from "./config.ts";
 import { type Incident, installedModels, openDetect, openModel } from "./detect/detect.ts";
 import { diskSwaps } from "./doctor.ts";
-import { openKeyring } from "./keyring.ts";
+import { type Keyring, openKeyring } from "./keyring.ts";
 import {
   countStorageFailure,
   isStorageFailure,
@@ -20,8 +20,9 @@ import {
   storageFailuresFile,
 } from "./outbox/outbox.ts";
 import { openRecord, probeEncoder } from "./record/record.ts";
-import { openSealer, type Sealer } from "./seal/seal.ts";
+import { lost, openSealer, type Sealer } from "./seal/seal.ts";
 import { watchClock } from "./trust.ts";
+import { askForHead, openRelays, openUplink } from "./uplink/uplink.ts";
 
 /** What `run --json` prints, a line each: states and counts, never a picture. */
 export type ServiceEvent =
@@ -39,6 +40,8 @@ export type ServiceEvent =
     }
   | { event: "gone"; incident: string; atUs: number; mostPersons: number }
   | { event: "part"; clip: string; number: number; bytes: number; atUs: number }
+  /** A part that is durable at a relay, which is counted from 0. */
+  | { event: "relayed"; clip: string; number: number; atUs: number; relay: number }
   | {
       event: "clip";
       clip: string;
@@ -60,6 +63,8 @@ Runs the camera until SIGTERM or Ctrl-C; what is being recorded is then sealed a
   --json           one JSON object a line on standard output for each event
 `;
 
+/** How long the end of the service waits for what was sealed last to reach the relays. */
+const lastWordMs = 3_000;
 const memoryOutboxBytes = 32 * 2 ** 20;
 
 export async function runService(args: string[]): Promise<number> {
@@ -187,7 +192,22 @@ async function runStages(
       sealer?.note({ kind: "clock-synchronised", beforeMs }).catch((error) => fail(error));
     },
   });
+  const relays = openRelays({
+    urls: relayUrls(config, keyring),
+    mailbox: keyring.adopted?.mailbox ?? new Uint8Array(32),
+    ...{ key: keyring.identity.request, sign: keyring.signRequest },
+    ...{ kbitPerS: config.relay.kbitPerS, clock },
+  });
+  stages.push({ close: async () => relays.close() });
+  const { camera: id } = keyring.identity;
+  let split = () => {};
   sealer = await openSealer({
+    newestElsewhere: (incarnation) =>
+      askForHead({
+        ...{ relays: relays.relays, entries: outbox.entries, camera: id },
+        ...{ incarnation, clock, signal: end },
+      }),
+    onCut: () => split(),
     keyring,
     outbox,
     folder: join(state, "journal"),
@@ -199,6 +219,24 @@ async function runStages(
   });
 
   stages.push(sealer);
+  const writer = sealer;
+  const uplink = openUplink({
+    ...{ outbox, relays: relays.relays, camera: id, clock },
+    // Until it is closed: what is sealed last goes too.
+    signal: new AbortController().signal,
+    incarnation: () => writer.life.incarnation,
+    onRelayed: (part) => emit({ event: "relayed", ...part }),
+    onAhead: (head) => void writer.reopen(head, "the log was behind").catch(fail),
+    onGiven: (losses) => writer.note(lost(losses, "full")),
+    onState: ({ relay, text, isWell }) =>
+      logs("uplink")[isWell ? "info" : "warn"](text, { relay: relays.relays[relay]?.url }),
+  });
+  stages.push({
+    async close() {
+      await uplink.idle(lastWordMs);
+      await uplink.close();
+    },
+  });
   const tasks: Promise<void>[] = [];
   // Between the sealer and what it is fed by: what was recorded is sealed before the log ends.
   stages.push({ close: async () => void (await Promise.allSettled(tasks)) });
@@ -256,6 +294,7 @@ async function runStages(
   });
 
   stages.push(record);
+  split = () => record.split();
 
   const grab = async () => {
     let isFirst = true;
@@ -316,6 +355,11 @@ function cameraOptions({
     ...(format === "auto" ? {} : { format }),
     slabBytes: slabMiB * 2 ** 20,
   };
+}
+
+function relayUrls({ relay }: Config, { adopted }: Keyring): readonly string[] {
+  if (relay.urls === "none") return [];
+  return relay.urls === "adopted" ? (adopted?.relays ?? []) : relay.urls;
 }
 
 function parseSize(text: string): { width: number; height: number } {

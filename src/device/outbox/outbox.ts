@@ -26,6 +26,9 @@ export {
 } from "./failures.ts";
 
 export type Loss = { clip: string; parts: number };
+/** A clip as it lies there, `isOpen` while it is recorded. */
+export type Standing = { clip: string; incarnation: number; parts: number; isOpen: boolean };
+export type Change = { kind: "put"; name: Name } | { kind: "gone"; clip: string };
 
 /**
  * Where sealed objects wait for whoever fetches them. In: objects that only protocol/sealed can
@@ -57,6 +60,10 @@ export type Outbox = {
   entries(): readonly EntryName[];
   parts(clip: string): readonly PartName[];
   read(name: Name): Promise<Uint8Array>;
+  /** All clips, the oldest first. */
+  clips(): Standing[];
+  /** Tells of each object that is durable from now on, and of each clip that went; until called back. */
+  watch(listener: (change: Change) => void): () => void;
   /** Bytes kept, in whole blocks, log entries aside. */
   bytes(): number;
   close(): Promise<void>;
@@ -127,6 +134,10 @@ function serve(
   spareBytes: () => Promise<number>,
 ): Outbox {
   const open = new Set<string>();
+  const listeners = new Set<(change: Change) => void>();
+  const tell = (change: Change) => {
+    for (const listener of listeners) listener(change);
+  };
   let newestMs = Math.max(0, ...[...contents.clips.values()].map(({ orderMs }) => orderMs));
 
   const kept = (name: Name) => {
@@ -149,6 +160,7 @@ function serve(
       const file = toFileName(name);
       await disk.write(file, bytes, isFirst ? { modifiedMs: newestMs } : {});
       addKept(contents, { name, file, bytes: bytes.length }, newestMs);
+      tell({ kind: "put", name });
     },
     async victims(bytes, { force = false } = {}) {
       const candidates = [...contents.clips.values()].map((clip) => ({
@@ -182,7 +194,10 @@ function serve(
       const files = known.map(({ parts }) => parts.map(({ file }) => file));
       await disk.remove(files.flatMap((parts) => parts.slice(0, 1)));
       await disk.remove(files.flatMap((parts) => parts.slice(1)));
-      for (const { clip } of known) contents.clips.delete(clip);
+      for (const { clip } of known) {
+        contents.clips.delete(clip);
+        tell({ kind: "gone", clip });
+      }
     },
     async discard(parts) {
       for (const name of parts) {
@@ -190,7 +205,9 @@ function serve(
         const file = toFileName(name);
         await disk.remove([file]);
         if (clip) clip.parts = clip.parts.filter((part) => part.file !== file);
-        if (clip?.parts.length === 0) contents.clips.delete(clip.clip);
+        if (clip?.parts.length !== 0) continue;
+        contents.clips.delete(clip.clip);
+        tell({ kind: "gone", clip: clip.clip });
       }
     },
     hold(clip, isOpen) {
@@ -200,6 +217,16 @@ function serve(
     entries: () => contents.entries.map(({ name }) => name),
     parts: (clip) => (contents.clips.get(clip)?.parts ?? []).map(({ name }) => name),
     read: (name) => disk.read(toFileName(name)),
+    clips: () =>
+      [...contents.clips.values()]
+        .sort((a, b) => a.orderMs - b.orderMs || (a.clip < b.clip ? -1 : 1))
+        .map(({ clip, incarnation, parts }) => ({
+          ...{ clip, incarnation, parts: parts.length, isOpen: open.has(clip) },
+        })),
+    watch(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     bytes: () => countBytes(contents),
     close: () => disk.close(),
   };

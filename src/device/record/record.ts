@@ -15,6 +15,8 @@ export type RecordStage = {
   /** Takes its own reference of what it keeps; never blocks. */
   offer(frame: Frame): void;
   incident(event: Incident): void;
+  /** Ends the clip that is being recorded; its incident goes on in another, without a gap. */
+  split(): void;
   /** Ends when the stage is closed. */
   readonly recordings: AsyncIterable<Recording>;
   /** Bytes and pictures held for what may happen. */
@@ -106,6 +108,7 @@ class Stage implements RecordStage {
   #incident: Open | undefined;
   #clip: Clip | undefined;
   #newestUs = 0;
+  #splits = false;
   #arrivedUs: number;
   #closing: Promise<void> | undefined;
 
@@ -195,6 +198,10 @@ class Stage implements RecordStage {
     clip.picture(frame, best?.box);
   }
 
+  split(): void {
+    this.#splits = this.#clip !== undefined;
+  }
+
   #end({ id, lastSeenUs }: Incident & { kind: "end" }): void {
     if (this.#incident?.id !== id) return;
     this.#incident.endUs = lastSeenUs + this.#options.postRollMs * 1000;
@@ -226,7 +233,9 @@ class Stage implements RecordStage {
       return;
     }
     const resized = !sameShape(clip.shape, frame);
-    if (resized || frame.capturedUs - clip.startUs >= this.#options.longestMs * 1000) {
+    const isLong = frame.capturedUs - clip.startUs >= this.#options.longestMs * 1000;
+    if (resized || isLong || this.#splits) {
+      this.#splits = false;
       clip.end(resized ? "resized" : "longest");
       this.#begin([frame.retain()]);
       return;
@@ -287,6 +296,7 @@ class Stage implements RecordStage {
   }
 
   #finish(reason: "ended" | "stopped"): void {
+    this.#splits = false;
     this.#clip?.end(reason);
     this.#clip = undefined;
     this.#incident = undefined;

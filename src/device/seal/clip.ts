@@ -42,6 +42,8 @@ export type SealClipOptions = {
   journal: Journal;
   outbox: Outbox;
   clock: Clock;
+  /** Cuts the clip off: it has to be over. */
+  signal?: AbortSignal;
   onPart?:
     | ((part: { clip: string; number: number; bytes: number; atUs: number }) => void)
     | undefined;
@@ -193,7 +195,7 @@ async function pour(
   recording: Recording,
   sealer: ClipSealer,
   count: (part: Sealed) => void,
-  { journal, outbox, onProblem }: SealClipOptions,
+  { journal, outbox, onProblem, signal }: SealClipOptions,
 ): Promise<EndReason> {
   let stuck = false;
   const keep = async (parts: readonly (Sealed | undefined)[]) => {
@@ -209,7 +211,7 @@ async function pour(
   let fragments = 0;
   let pictured: "not yet" | "waits" | "sealed" = "not yet";
   try {
-    for await (const piece of withPauses(recording.pieces)) {
+    for await (const piece of withPauses(recording.pieces, signal)) {
       switch (piece.kind) {
         case "pause":
           if (pictured === "waits") {
@@ -264,17 +266,23 @@ async function pour(
 /** The pieces, and a pause before each that is not there yet. */
 async function* withPauses(
   pieces: Recording["pieces"],
+  signal = new AbortController().signal,
 ): AsyncGenerator<PieceOf<Recording> | { kind: "pause" }, void> {
   const source = pieces[Symbol.asyncIterator]();
   let isWaiting = false;
+  const cut = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  cut.catch(() => {});
   try {
     for (;;) {
+      signal.throwIfAborted();
       const next = source.next();
       isWaiting = true;
       next.catch(() => {});
       const pause = new Promise<undefined>((resolve) => setImmediate(resolve, undefined));
       if (!(await Promise.race([next, pause]))) yield { kind: "pause" };
-      const result = await next;
+      const result = await Promise.race([next, cut]);
       isWaiting = false;
       if (result.done) return;
       yield result.value;

@@ -7,7 +7,7 @@ import type { Sealed } from "../../protocol/sealed/sealed.ts";
 import { noHash, type Sign, type Suite } from "../../protocol/wire/signature.ts";
 import type { Owned } from "../keyring.ts";
 import type { Loss, Outbox } from "../outbox/outbox.ts";
-import { type Notebook, type NotebookFolder, writeNotebook } from "./notebook.ts";
+import { type Head, type Notebook, type NotebookFolder, writeNotebook } from "./notebook.ts";
 import { type Chosen, chooseForEpoch, dayMs } from "./recipients.ts";
 
 export type JournalOptions = {
@@ -133,6 +133,28 @@ export class Journal {
   /** In a turn: further keys of the members that there are. */
   resupply(adopted: Owned): void {
     this.#adopted = adopted;
+  }
+
+  /** In a turn: the epoch is over, the next entry opens one to whoever is a member then. */
+  endEpoch(): void {
+    this.#epoch?.log.end();
+    this.#epoch = undefined;
+    this.#isPrepared = false;
+  }
+
+  /**
+   * In a turn: goes on in a new incarnation that is linked to `head`, or to the own one where that is
+   * newer. Durable before its first entry: an incarnation is never opened twice.
+   */
+  async reopen(head: Head): Promise<Head> {
+    const { notebook } = this;
+    const parent = notebook.head && notebook.head.sequence >= head.sequence ? notebook.head : head;
+    notebook.incarnation = Math.max(notebook.incarnation, head.incarnation) + 1;
+    const { incarnation, sequence, hash } = parent;
+    notebook.head = { incarnation, sequence, hash };
+    this.endEpoch();
+    await this.save();
+    return parent;
   }
 
   /** Later beacons have a higher version than this. */

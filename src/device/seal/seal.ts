@@ -10,14 +10,15 @@ import type { Statement } from "../../protocol/sealed/body.ts";
 import { ready } from "../../protocol/sealed/sodium.ts";
 import { keyFingerprint } from "../../protocol/sealed/stanza.ts";
 import { decodeBeacon } from "../../protocol/wire/beacon.ts";
-import type { Keyring, Owned } from "../keyring.ts";
+import type { Keyring, Life, Owned } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { type Recording, type SealedClip, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
-import { type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
+import { type Head, type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
 import { acknowledge } from "./recipients.ts";
-import { findHead, findPassingHead, finishOpenClips } from "./recovery.ts";
+import { findHead, findPassingHead, finishOpenClips, type Start } from "./recovery.ts";
 
+export { lost } from "./journal.ts";
 export type { Recording, SealedClip };
 
 /**
@@ -35,6 +36,18 @@ export type Sealer = {
   note(statement: Statement): Promise<void>;
   /** Seals with further keys from here on, and acknowledges them (keyring.ts, resupply). */
   resupply(owned: Owned): Promise<void>;
+  /** The incarnation that the log is in. */
+  readonly life: Life;
+  /**
+   * Runs `act` between two clips: those that run are ended (`onCut`), cut off when that takes longer
+   * than ten seconds, and the next begin after it.
+   */
+  between<T>(act: () => Promise<T>): Promise<T>;
+  /**
+   * There is a head of this log that is not in it (uplink.md): between two clips it goes on in a new
+   * incarnation. One of an incarnation that is over changes nothing.
+   */
+  reopen(head: Head, reason: string): Promise<void>;
   /** Ends the log for now: last beacon, notebook. Clips have to be over. Twice is well. */
   close(): Promise<void>;
 };
@@ -49,12 +62,17 @@ export type SealerOptions = {
   clockTrusted(): boolean;
   /** Each part as it becomes durable. */
   onPart?(part: { clip: string; number: number; bytes: number; atUs: number }): void;
+  /** The newest head of this log elsewhere that is not in it, of this incarnation or a later one. */
+  newestElsewhere?(incarnation: number): Promise<Head | undefined>;
+  /** Asks for the end of what is being recorded; what follows is another clip. */
+  onCut?(): void;
   /** A clip that was cut off, and why; the log has a `problem` too. */
   onProblem?(failure: Failure): void;
   fault?: Fault | undefined;
 };
 
 const beaconIntervalMs = 15 * 60_000;
+const cutMs = 10_000;
 /** Throws Failure "absent" when nobody has adopted the camera: then there is nobody to seal to. */
 export async function openSealer(options: SealerOptions): Promise<Sealer> {
   const { keyring, outbox, fault } = options;
@@ -84,9 +102,10 @@ async function openIn(
   const { identity, sign } = keyring;
   const isKept = outbox.kind === "folder";
   const where = { camera: identity.camera, suite: nodeSuite, outbox };
-  const { notebook, reopened } = isKept
+  const start = isKept
     ? await findHead(where, folder, identity.incarnation)
     : await findPassingHead({ ...where, outbox: outbox.card }, folder, identity.incarnation, draw);
+  const { notebook, reopened } = isKept ? await compared(start, options) : start;
   const isFirst = notebook.head === undefined;
   const found = notebook.head;
   const journal = new Journal({
@@ -137,30 +156,59 @@ async function openIn(
       .then(announceReceiving)
       .catch((error) => onProblem?.(error));
 
-  let running = 0;
+  const running = new Set<Promise<unknown>>();
+  let gate: Promise<unknown> | undefined;
+  let cut = new AbortController();
+  const between = async <T>(act: () => Promise<T>): Promise<T> => {
+    while (gate) await gate;
+    let open = () => {};
+    gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    try {
+      if (running.size > 0) options.onCut?.();
+      const late = setTimeout(() => cut.abort(tookTooLong()), cutMs);
+      await Promise.all(running);
+      clearTimeout(late);
+      if (cut.signal.aborted) cut = new AbortController();
+      return await act();
+    } finally {
+      gate = undefined;
+      open();
+    }
+  };
   let closed: Promise<void> | undefined;
   return {
     async clip(recording) {
-      running += 1;
-      try {
-        return await sealClip(recording, {
-          ...options,
-          camera: identity.camera,
-          sign,
-          journal,
-        });
-      } finally {
-        running -= 1;
-      }
+      while (gate) await gate;
+      const { camera } = identity;
+      const { signal } = cut;
+      const clip = sealClip(recording, { ...options, camera, sign, journal, signal });
+      const settled = clip.catch(() => {}).finally(() => running.delete(settled));
+      running.add(settled);
+      return await clip;
     },
     note: (statement) => journal.append(statement),
+    get life() {
+      return { incarnation: notebook.incarnation };
+    },
+    between,
+    reopen: (head, reason) =>
+      between(async () => {
+        if (head.incarnation < notebook.incarnation) return;
+        await journal.inTurn(async (append) => {
+          const parent = await journal.reopen(head);
+          await append({ kind: "incarnation-opened", reason, head: parent });
+        });
+        await journal.beacon();
+      }),
     resupply: (owned) =>
       journal.inTurn(async (append) => {
         journal.resupply(owned);
         for (const held of acknowledge(owned, notebook.spent)) await append(held);
       }),
     close() {
-      if (running > 0) {
+      if (running.size > 0) {
         return Promise.reject(new Failure("misuse", "the sealer is closed in the midst of a clip"));
       }
       closed ??= (async () => {
@@ -170,6 +218,24 @@ async function openIn(
       return closed;
     },
   };
+}
+
+/** What was found here, held against what is known elsewhere. */
+async function compared(
+  { notebook, reopened }: Start,
+  { newestElsewhere }: SealerOptions,
+): Promise<Start> {
+  // Before this start opened one: what is of the incarnation that was found counts too.
+  const incarnation = Math.max(0, notebook.incarnation - (reopened ? 1 : 0));
+  const head = await newestElsewhere?.(incarnation);
+  if (!head) return { notebook, reopened };
+  notebook.incarnation = Math.max(notebook.incarnation, head.incarnation + 1);
+  if (!notebook.head || head.sequence > notebook.head.sequence) notebook.head = head;
+  return { notebook, reopened: reopened ?? "the log was behind" };
+}
+
+function tookTooLong(): Failure {
+  return new Failure("gone", "the clip did not end when it had to");
 }
 
 /** Evenly from 0 up to 1, from the system's randomness. */
