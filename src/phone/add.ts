@@ -165,22 +165,25 @@ export async function acceptAnswer(shown: Shown, answered: Answered, vault: Vaul
 }
 
 /**
- * Puts the grant for an accepted answer into this phone's box, behind the door lists that let the
- * new phone in. Doing it again does no harm.
+ * Puts the grant for an accepted answer into this phone's box, when every camera's log shows the new
+ * member: that list is where its reading begins. Doing it again does no harm; false when it is too
+ * early.
  */
 export async function grant(
   shown: Shown,
   looked: readonly Looked[],
   options: AddOptions,
-): Promise<void> {
+): Promise<boolean> {
   const { vault, link, suite, nowMs } = options;
   if (!shown.answer) throw new Failure("misuse", "nothing was accepted yet");
   const answer = verifyAnswer(shown.answer, suite);
+  if (!looked.every(({ journal }) => roleOf(journal.members.head, answer.phone))) return false;
   const meeting = vault.camera(shown.meeting);
   if (!meeting) throw new Failure("gone", "the camera of this link is gone");
   const bytes = makeGrant(shown.role, answer.phone, answer.hash, looked, { vault, suite });
   const place = { writer: signPublicKey(meeting.request), sequence: nowMs };
   await link.put(sealFor(bytes, answer.grantKey, place, suite));
+  return true;
 }
 
 /** What a new phone, or a kit, needs to know of these cameras. */

@@ -67,7 +67,7 @@ export async function deleteClips(
     }
   }
   const there = survey.clips.filter(({ parts }) => parts.length > 0).map(({ id }) => toHex(id));
-  settle(journal, told, new Set(there), camera);
+  settle(journal, told, new Set(there), camera, phoneKey);
   await vault.save();
   // Of a clip that the log does not name nobody knows what opens it.
   const openable = clips.filter(({ id }) => {

@@ -167,8 +167,12 @@ function incarnationOf({ head, incarnation }: CameraKeys): number {
   return head?.incarnation ?? incarnation;
 }
 
-/** The key that the camera announced last; until it has, the one of its identity. */
-function receivingOf({ camera, journal, suite }: OutgoingOptions): Uint8Array {
+/** The key that the camera announced last; until it has, the one an owner named or of its identity. */
+export function receivingOf({
+  camera,
+  journal,
+  suite,
+}: Pick<OutgoingOptions, "camera" | "journal" | "suite">): Uint8Array {
   const announced = statements(journal, "receiving-key").at(-1)?.statement.publicKey;
-  return announced ?? verifyIdentity(camera.identity, suite).receiving;
+  return announced ?? camera.receiving ?? verifyIdentity(camera.identity, suite).receiving;
 }

@@ -61,6 +61,8 @@ function closedDays(journal: Journal): Map<number, number> {
  * - A day's secret when the log says, in its own incarnation, that the day is closed and every clip
  *   that was sealed to it is in the vault. A later incarnation closes none: a card that was put back
  *   may go on in the older.
+ * - A restart key when a clip that was sealed to it is deleted, every other such clip is in the vault,
+ *   and the camera has a newer one. Else it stays: a card that was put back may know no newer.
  *
  * A clip that the log calls lost keeps its one-time secret until it is deleted: there may be a copy.
  */
@@ -70,6 +72,8 @@ export function settle(
   /** The clips of which parts are there, by id: what is there is neither lost nor gone. */
   there: ReadonlySet<string>,
   camera: CameraKeys,
+  /** This phone, whose supplies the log acknowledges. */
+  phone: Uint8Array,
 ): boolean {
   const kept = new Map(camera.clips.map((one) => [toHex(one.clip), one.headerHash]));
   const isKept = (id: string, { started }: Told) => {
@@ -106,8 +110,33 @@ export function settle(
     });
   const over = camera.days.filter((one) => isClosed(one) && !mustStay(one.fingerprint));
   camera.days = camera.days.filter((one) => !over.includes(one));
-  for (const { secret } of [...spent, ...over]) wipe(secret);
-  return spent.length + over.length > 0;
+  const newest = isWhole ? newestBatch(journal, phone) : 0;
+  const unused = camera.restarts.filter(
+    ({ batch = newest, fingerprint }) =>
+      batch < newest && sealedDeleted(told, deleted, fingerprint) && !mustStay(fingerprint),
+  );
+  camera.restarts = camera.restarts.filter((one) => !unused.includes(one));
+  for (const { secret } of [...spent, ...over, ...unused]) wipe(secret);
+  return spent.length + over.length + unused.length > 0;
+}
+
+/** The newest batch of this phone's keys that the log says the camera has. */
+function newestBatch(journal: Journal, phone: Uint8Array): number {
+  return statements(journal, "supply-acknowledged")
+    .filter(({ statement }) => equal(statement.phone, phone))
+    .reduce((newest, { statement }) => Math.max(newest, statement.batch), 0);
+}
+
+function sealedDeleted(
+  told: ReadonlyMap<string, Told>,
+  deleted: ReadonlySet<string>,
+  fingerprint: Uint8Array,
+): boolean {
+  return [...told].some(([id, { started }]) => {
+    if (!started || !deleted.has(id)) return false;
+    const keyId = keyIdOf(fingerprint, started.clip);
+    return started.keyIds.some((one) => equal(one, keyId));
+  });
 }
 
 /** The one-time secrets of deleted clips that nothing of was ever opened, by id. */

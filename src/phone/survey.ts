@@ -93,7 +93,8 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const isNew = keep(journal, camera);
   if (isNew || marks(camera) !== before) vault.touch();
   await vault.saveIfTouched();
-  if (settle(journal, told, new Set(parts.keys()), camera)) await vault.save();
+  if (settle(journal, told, new Set(parts.keys()), camera, vault.content.phoneKey))
+    await vault.save();
   await keepOn();
   clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
   const well = faults.every(({ severity }) => severity === "note");

@@ -149,6 +149,8 @@ const camera = object({
   beacon: optional(object({ incarnation: u32, version: integer() })),
   /** Commands that last and that the log does not show yet (outgoing.ts). */
   outgoing: since(list(outgoing, 4096), []),
+  /** The secret of the recovery kit that this camera came with, until it is not needed any more. */
+  kit: optional(bytes(32)),
   /** Phones that shall become members, with the first supply that each of them signed. */
   adding: since(list(adding, 32), []),
   /** Phones that shall be members no more, until the log shows it. */

@@ -61,8 +61,8 @@ export class Objects {
  */
 export class HouseCamera {
   readonly objects: Objects;
-  readonly signer = { ...ed25519Signer(random(32)), suite: nodeSuite };
-  readonly receiving: Pair = kemPair();
+  readonly signer: ReturnType<typeof ed25519Signer> & { suite: typeof nodeSuite };
+  readonly receiving: Pair;
   readonly identity: Uint8Array;
   members: MembershipHistory | undefined;
   wallMs = 1_700_000_000_000;
@@ -70,7 +70,7 @@ export class HouseCamera {
   incarnation = 0;
   /** Refusals that were not said in the log, for the tests' own eyes. */
   readonly troubles: string[] = [];
-  readonly #supplies = new Map<string, { supply: Supply; nextIndex: number }>();
+  #supplies = new Map<string, { supply: Supply; nextIndex: number }>();
   readonly #highest = new Map<string, number>();
   readonly #taken = new Set<string>();
   #epoch: LogEpoch | undefined;
@@ -78,8 +78,22 @@ export class HouseCamera {
   #sequence = 0;
   #previous: Uint8Array = new Uint8Array(32);
 
-  constructor(objects: Objects, name = "Front door") {
+  /** With `of` one that goes on from where that one stands, as a copy of its card would: a fork. */
+  constructor(objects: Objects, name = "Front door", of?: HouseCamera) {
     this.objects = objects;
+    this.signer = of?.signer ?? { ...ed25519Signer(random(32)), suite: nodeSuite };
+    this.receiving = of?.receiving ?? kemPair();
+    if (of) {
+      this.identity = of.identity;
+      this.members = of.members;
+      this.wallMs = of.wallMs;
+      this.#supplies = new Map(of.#supplies);
+      this.#sequence = of.#sequence;
+      this.#previous = of.#previous;
+      this.#epochNumber = of.#epochNumber;
+      this.newEpoch();
+      return;
+    }
     const request = ed25519Signer(random(32)).publicKey;
     this.identity = encodeIdentity(
       {

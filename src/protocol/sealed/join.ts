@@ -59,7 +59,7 @@ export type GrantedCamera = {
   identity: Uint8Array; // pairing.md
   name: string; // as the owner calls it
   adoptedMs: number;
-  list: Uint8Array; // member list in force before the new one: what comes is held against it
+  list: Uint8Array; // member list in force, the new member in it: what comes is held against it
   root: Uint8Array; // public root key of the mailbox
   rootSecret: Uint8Array | undefined; // for owners and kits alone
   request: Uint8Array; // seed of the new phone's door
