@@ -7,7 +7,7 @@ import {
   parsePairingFile,
   printPairingFile,
 } from "../protocol/sealed/pairing.ts";
-import { createKeyring, hasKeys, openKeyring } from "./keyring.ts";
+import { createKeyring, hasKeys, type Keyring, type Owned, openKeyring } from "./keyring.ts";
 import { notebookOf } from "./seal/seal.ts";
 
 // Pairing by two files: `obscura-camera identity` and `obscura-camera adopt`. What stands in them is
@@ -58,6 +58,11 @@ export async function keepAdoption(state: string, adoption: Uint8Array): Promise
   const { incarnation } = notebook ?? keyring.identity;
   const { adopted, identity } = await keyring.adopt(adoption, { incarnation });
   if (!adopted) throw new Failure("gone", "the adoption was not kept");
+  return describe(identity, adopted);
+}
+
+/** What people are told of an adoption. */
+export function describe(identity: Keyring["identity"], adopted: Owned): Kept {
   return {
     word: checkWord(identity.hash, adopted.hash),
     members: adopted.membership.members.map(({ name }) => name),

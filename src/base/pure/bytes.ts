@@ -151,11 +151,20 @@ export function isZero(bytes: Uint8Array): boolean {
   return all === 0;
 }
 
-/** Lower-case hexadecimal. */
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+const digits: Uint8Array = encoder.encode("0123456789abcdef");
+
+/** Lower-case hexadecimal. By bytes: a string that grows by the digit takes ten times as long. */
 export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
+  const text = new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] ?? 0;
+    text[2 * i] = digits[byte >> 4] ?? 0;
+    text[2 * i + 1] = digits[byte & 15] ?? 0;
+  }
+  return decoder.decode(text);
 }
 
 /** Reads lower-case hexadecimal only: one canonical form. */
@@ -163,14 +172,14 @@ export function fromHex(text: string): Uint8Array {
   if (!/^(?:[0-9a-f]{2})*$/.test(text)) {
     throw new Failure("corrupt", "not lower-case hexadecimal", { stage: "hex" });
   }
+  const valueAt = (at: number) => {
+    const code = text.charCodeAt(at);
+    return code < 0x3a ? code - 0x30 : code - 0x57;
+  };
   const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++)
-    bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (valueAt(2 * i) << 4) | valueAt(2 * i + 1);
   return bytes;
 }
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function fromText(text: string): Uint8Array {
   return encoder.encode(text);

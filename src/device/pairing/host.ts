@@ -18,8 +18,8 @@ import {
   serveSession,
 } from "../../protocol/sealed/session.ts";
 import { digest } from "../../protocol/wire/signature.ts";
-import { keepAdoption } from "../adoption.ts";
-import { createKeyring, hasKeys, openKeyring } from "../keyring.ts";
+import { describe, keepAdoption } from "../adoption.ts";
+import { createKeyring, hasKeys, type Keyring, openKeyring } from "../keyring.ts";
 import { boardAddresses, ipBytes } from "./address.ts";
 import { type Guest, type Listener, openListener } from "./listener.ts";
 import { type BoardTime, mostFailures, openWindow, type Window, type WindowEnd } from "./window.ts";
@@ -38,7 +38,14 @@ export type PairingOptions = {
   /** For tests: a child process ends itself at one of these. */
   onStep?(step: PairingStep): Promise<void> | void;
 };
-export type PairingStep = "opened" | "received" | "kept" | "acknowledged" | "done" | "closed";
+export type PairingStep =
+  | "opened" // nobody was let in yet
+  | "received" // all of the adoption is here
+  | "kept" // it is durable in the keyring
+  | "noted" // and in the window
+  | "acknowledged" // the phone may know
+  | "done" // it does
+  | "closed";
 
 export type Outcome =
   | {
@@ -128,7 +135,6 @@ export async function openPairing(options: PairingOptions): Promise<Pairing> {
 }
 
 type Session = { interrupt(failure: Failure): void };
-type Keyring = Awaited<ReturnType<typeof openKeyring>>;
 
 /** Who is served, and when it is over. */
 class Host {
@@ -147,6 +153,8 @@ class Host {
     this.#window = window;
     this.#options = options;
     this.#keyring = keyring;
+    const { adopted, identity } = keyring;
+    if (window.kept && adopted) this.#kept = { kind: "paired", ...describe(identity, adopted) };
     this.outcome = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;
@@ -247,6 +255,8 @@ class Host {
       });
       this.#kept = { kind: "paired", ...kept };
       await this.#options.onStep?.("kept");
+      await this.#window.keep();
+      await this.#options.onStep?.("noted");
       return digest(nodeSuite, adoption);
     } finally {
       this.#isKeeping = false;

@@ -51,6 +51,7 @@ export async function runPair(args: string[]): Promise<number> {
   if (port < 0 || port > 65_535) throw new Failure("misuse", `--port ${values.port} is no port`);
   const say = (text: string) => process.stdout.write(`${text}\n`);
   const progress = showProgress();
+  const signal = stopSignal();
   const pairing = await openPairing({
     ...{ state: values.state, name: values.name, port, address: values.listen },
     ...{ time: await boardTime(), log: openLog("pairing", "info") },
@@ -68,7 +69,6 @@ export async function runPair(args: string[]): Promise<number> {
   say(`on the phone, within ${minutes} min: obscura-phone pair LINK`);
   say(`the camera's check word is ${word}; keep the link to yourself until the window is closed`);
 
-  const signal = stopSignal();
   signal.addEventListener("abort", () => void pairing.close(), { once: true });
   if (signal.aborted) await pairing.close();
   const outcome = await pairing.outcome;

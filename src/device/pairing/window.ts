@@ -6,6 +6,7 @@ import { isFailure } from "../../base/pure/failure.ts";
 import {
   bytes,
   type Checked,
+  flag,
   integer,
   object,
   oneOf,
@@ -30,11 +31,15 @@ export type Window = {
   /** Where it was listened before, if this window was open already when the program started. */
   readonly port: number | undefined;
   readonly failures: number;
+  /** An adoption was kept in it, and the phone did not say that it knows. */
+  readonly kept: boolean;
   /** Why it is closed; undefined while it is open. Time is looked at with each call. */
   end(): WindowEnd | undefined;
   remainingMs(): number;
   /** Makes it durable under a port: before this nobody may be let in. */
   listenAt(port: number): Promise<void>;
+  /** Durable when it resolves: an adoption was kept. */
+  keep(): Promise<void>;
   /** Durable when it resolves; the fifth closes the window. */
   fail(): Promise<void>;
   /** Durable when it resolves; nothing opens it again. */
@@ -51,6 +56,7 @@ const check = object({
   openedMs: integer(),
   failures: integer(0, mostFailures),
   port: integer(1, 65_535),
+  kept: flag,
   end: optional(oneOf("success", "time", "failures", "restart")),
 });
 type Kept = Checked<typeof check>;
@@ -75,8 +81,9 @@ export async function openWindow(
     return { window: run(folder, time, { ...kept, secret: kept.secret }, kept.port), before };
   }
   const secret = new Uint8Array(randomBytes(32));
-  const opened = { version: 1, boot: time.boot, openedMs: time.elapsedMs(), failures: 0, port: 1 };
-  return { window: run(folder, time, { ...opened, secret }, undefined), before };
+  const opened = { version: 1, boot: time.boot, openedMs: time.elapsedMs() };
+  const first = { ...opened, failures: 0, port: 1, kept: false, secret };
+  return { window: run(folder, time, first, undefined), before };
 }
 
 function endOf(kept: Kept, time: BoardTime): WindowEnd | undefined {
@@ -110,9 +117,13 @@ function run(
     get failures() {
       return state.failures;
     },
+    get kept() {
+      return state.kept;
+    },
     end: () => endOf(state, time),
     remainingMs: () => Math.max(0, windowMs - (time.elapsedMs() - state.openedMs)),
     listenAt: (at) => write({ ...state, port: at }),
+    keep: () => write({ ...state, kept: true }),
     async fail() {
       const failures = Math.min(mostFailures, state.failures + 1);
       if (failures < mostFailures) return await write({ ...state, failures });
