@@ -79,17 +79,21 @@ export async function showLink(
   };
   vault.content.links.push(shown);
   await vault.save();
-  await putOffer(shown, first.camera, options);
-  const relays = first.camera.relays.slice(0, 4);
-  return { text: printLink("join", { secret, place: mailbox, relays }), shown };
+  return { text: await showAgain(shown, first.camera, options), shown };
 }
 
-/** Puts the offer there, again where it is not there any more. */
-async function putOffer(shown: Shown, camera: CameraKeys, options: AddOptions): Promise<void> {
-  const { link, suite, nowMs } = options;
-  const keys = joinKeys(shown.secret, mailboxIdOf(camera, suite));
+/** The same link once more; its offer lies there when it resolves. */
+export async function showAgain(
+  shown: Shown,
+  camera: CameraKeys,
+  { link, suite, nowMs }: AddOptions,
+): Promise<string> {
+  const mailbox = mailboxIdOf(camera, suite);
+  const keys = joinKeys(shown.secret, mailbox);
   const place = { writer: signPublicKey(camera.request), sequence: nowMs };
   await link.put(sealFor(shown.offer, keys.offer.publicKey, place, suite));
+  const relays = camera.relays.slice(0, 4);
+  return printLink("join", { secret: shown.secret, place: mailbox, relays });
 }
 
 export type Answered = {
