@@ -110,10 +110,9 @@ export async function openPairing(options: PairingOptions): Promise<Pairing> {
       await opened.close();
       await folder.close();
     };
-    const outcome = host.outcome.then(async (result) => {
+    const outcome = host.outcome.finally(async () => {
       await close();
       await options.onStep?.("closed");
-      return result;
     });
     // Nobody may be waiting yet.
     outcome.catch(() => {});
@@ -123,7 +122,8 @@ export async function openPairing(options: PairingOptions): Promise<Pairing> {
       ...{ isResumed, before, outcome, remainingMs: () => window.remainingMs() },
       async close() {
         host.stop();
-        await outcome;
+        // How it ended is for whoever waits for the outcome.
+        await outcome.catch(() => {});
       },
     };
   } catch (error) {

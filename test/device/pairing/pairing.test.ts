@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import encodeQR from "qr";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
@@ -10,7 +12,7 @@ import { Vault } from "../../../src/phone/vault.ts";
 import { parseInvite } from "../../../src/protocol/sealed/invite.ts";
 import { ready } from "../../../src/protocol/sealed/sodium.ts";
 import { firstSupply } from "../../../src/protocol/sealed/supply.ts";
-import { board, dial, failureOf, pairBy } from "../../lib/pairing.ts";
+import { board, dial, failureOf, guess, pairBy } from "../../lib/pairing.ts";
 import { suite } from "../../lib/suite.ts";
 import { MemoryStore } from "../../phone/memory.ts";
 
@@ -139,6 +141,17 @@ suite("pairing", (test) => {
     const store = new MemoryStore();
     assert.is((await failureOf(pairBy(pairing.link, { store }))).stage, "storage");
     assert.ok((await Vault.open(store)).content.cameras[0]?.unconfirmed, "to be sent again");
+  });
+
+  test("a card that fails when a guess is to be counted ends it: nobody is let in uncounted", async () => {
+    await using at = await board();
+    const { state } = at;
+    const pairing = await at.start();
+    await rm(join(state, "pairing"), { recursive: true });
+    await guess(pairing.link, 3).catch(() => {});
+    assert.ok(isFailure(await failureOf(pairing.outcome)));
+    const late = await failureOf(pairBy(pairing.link)).catch((error) => error);
+    assert.is(late.code, "ECONNREFUSED");
   });
 
   test("addresses of both families", () => {
