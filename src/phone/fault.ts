@@ -32,6 +32,7 @@ export type FaultKind =
   | "unlogged" // there, and not named by the log
   | "lost" // the camera says that it had to let it go
   | "broken" // verified and does not open
+  | "silent" // the camera was not heard for long, as far as the relay tells
   | "dispute"; // two member lists over one parent
 
 /** How a refusal of an object is named. */

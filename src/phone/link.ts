@@ -1,5 +1,6 @@
 import type { Sealed } from "../protocol/sealed/sealed.ts";
 import { type Name, printName } from "../protocol/wire/name.ts";
+import type { Fault } from "./fault.ts";
 
 /** Which names: those that begin with `under` and come after `after` in text order. */
 export type Range = {
@@ -16,6 +17,8 @@ export type Link = {
   readonly where: string;
   /** A relay says when it has something new; a folder has to be looked into. */
   readonly kind: "folder" | "relay";
+  /** What is wrong with the place itself. */
+  readonly faults?: readonly Fault[];
   /** Names in text order. A hint: what is left out may be there all the same. */
   list(range?: Range): Promise<Name[]>;
   /** The bytes under a name, unchecked, at most as long as its kind; undefined when there is nothing. */

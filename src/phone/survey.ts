@@ -67,7 +67,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const { journal, keepOn } = await look(options);
   const told = readTold(journal);
   const { deletions, faults: forged } = readDeletions(journal, camera, suite);
-  const faults: Fault[] = [...journal.faults, ...forged];
+  const faults: Fault[] = [...(options.link.faults ?? []), ...journal.faults, ...forged];
   if (obey(deletions, camera, options.nowMs ?? 0)) vault.touch();
   const { parts, passed } = await listParts(options, told);
   const kept = new Map(camera.clips.map((one) => [toHex(one.clip), one]));
