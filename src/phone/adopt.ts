@@ -83,11 +83,12 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
   ].sort((a, b) => (toHex(a.key) < toHex(b.key) ? -1 : 1));
   const list = { root, version: 1, minimumAgeMs, doors };
   const byRoot = { sign: (message: Uint8Array) => sign(rootSecret, message), suite };
+  camera.door ??= encodeDoorList(list, byRoot).bytes;
   const { bytes: adoption, hash } = encodeAdoption(
     {
       ...{ camera: camera.id, identity: identity.hash, owner: phone },
       ...{ membership: camera.membership, supply, mailbox: mailboxOf(root, suite) },
-      doors: camera.door ?? encodeDoorList(list, byRoot).bytes,
+      doors: camera.door,
       relays: camera.relays,
     },
     { sign: owner, suite },

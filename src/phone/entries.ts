@@ -62,13 +62,12 @@ export async function readEntries(options: EntryOptions): Promise<Entries> {
     try {
       return bytes && judge(name, bytes, suite, () => verifyEntry(bytes, camera.id, suite));
     } catch (error) {
-      const text = printName(name);
-      if (!bad.has(text)) faults.push(faultOf(error, text));
-      bad.add(text);
+      const called = printName(name);
+      if (!bad.has(called)) faults.push(faultOf(error, called));
+      bad.add(called);
       if (bad.size <= mostBad) return undefined;
-      throw new Failure("corrupt", `more than ${mostBad} entries there are none of this camera`, {
-        stage: "flood",
-      });
+      const text = `${link.where}: more than ${mostBad} entries there are none of this camera`;
+      throw new Failure("corrupt", text, { stage: "flood" });
     }
   };
   const parentOf = async (child: Fetched): Promise<Fetched | undefined> => {

@@ -18,18 +18,13 @@ export async function findCamera(
   named: string | undefined,
 ): Promise<CameraKeys> {
   const { cameras } = vault.content;
-  if (named !== undefined) {
-    const found = cameras.filter(
-      ({ id, name }) => name === named || toHex(id).startsWith(named.toLowerCase()),
-    );
-    if (found.length === 1 && found[0]) return found[0];
-    throw new Failure("misuse", `"${named}" names ${found.length} cameras`, {
-      hint: known(cameras),
-    });
-  }
-  const names = (await link.list()).filter(({ kind }) => kind === "entry" || kind === "part");
+  if (named !== undefined) return nameCamera(vault, named);
+  const names = [
+    ...(await link.list({ under: "entry/", limit: mostAsked })),
+    ...(await link.list({ under: "part/", limit: mostAsked })),
+  ];
   let strange: Uint8Array | undefined;
-  for (const name of names.slice(0, mostAsked)) {
+  for (const name of names) {
     const bytes = await link.get(name);
     const id = bytes && cameraOf(bytes);
     const camera = id && vault.camera(id);
@@ -45,6 +40,21 @@ export async function findCamera(
   if (first && more.length === 0) return first;
   throw new Failure("absent", "nothing here tells whose objects these are", {
     hint: `Say --camera. ${known(cameras)}`,
+  });
+}
+
+/** The camera that is named, by its name or the beginning of its id; without one the only one. */
+export function nameCamera(vault: Vault, named: string | undefined): CameraKeys {
+  const { cameras } = vault.content;
+  const found = cameras.filter(
+    ({ id, name }) =>
+      named === undefined || name === named || toHex(id).startsWith(named.toLowerCase()),
+  );
+  const [first, ...more] = found;
+  if (first && more.length === 0) return first;
+  const what = named === undefined ? "there are" : `"${named}" names`;
+  throw new Failure("misuse", `${what} ${found.length} cameras`, {
+    hint: `${found.length > 1 && named === undefined ? "Say --camera. " : ""}${known(cameras)}`,
   });
 }
 

@@ -3,8 +3,9 @@ import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 import { sign, signPublicKey } from "../protocol/sealed/sodium.ts";
 import { type Mailbox, openMailbox, type Send } from "../protocol/wire/client.ts";
 import { verifyDoorList } from "../protocol/wire/door.ts";
-import { mailboxOf, type Name, printName } from "../protocol/wire/name.ts";
+import { type Name, printName } from "../protocol/wire/name.ts";
 import { digest, type Sign, type Suite } from "../protocol/wire/signature.ts";
+import { mailboxIdOf } from "./doors.ts";
 import type { Fault } from "./fault.ts";
 import type { Link, Range } from "./link.ts";
 import type { CameraKeys } from "./vault.ts";
@@ -34,11 +35,16 @@ export async function openRelay(url: string, camera: CameraKeys, line: Line): Pr
   const mailbox = openAs(camera.request, url, camera, line);
   const patient = patientOf(line, url);
   const faults = await patient(() => checkDoor(mailbox, url, camera, line));
+  const byRoot = () => camera.root && openAs(camera.root, url, camera, line);
   return {
     ...{ where: url, kind: "relay", faults },
     list: (range = {}) => listAll(mailbox, patient, range),
     get: (name) => patient(() => mailbox.get(name)),
-    put: async (object) => void (await patient(() => mailbox.put(object))),
+    put: async (object) => {
+      // A door list is put by the key that signs it.
+      const writer = (object.name.kind === "door" && byRoot()) || mailbox;
+      await patient(() => writer.put(object));
+    },
     remove: (name) => patient(() => mailbox.remove(name)),
     wait: async ({ under = "", after = "" }, waitMs, signal) => {
       await mailbox.list({ under, after, limit: 1, waitMs, signal });
@@ -71,7 +77,7 @@ function openAs(seed: Uint8Array, url: string, camera: CameraKeys, line: Line): 
   const bySodium = (message: Uint8Array) => sign(seed, message);
   return openMailbox({
     ...{ url, suite, send, nowMs: () => nowMs() },
-    mailbox: mailboxOf(signPublicKey(camera.root), suite),
+    mailbox: mailboxIdOf(camera, suite),
     key: signPublicKey(seed),
     sign: line.signer?.(seed) ?? bySodium,
   });
@@ -134,13 +140,16 @@ async function checkDoor(
   camera: CameraKeys,
   line: Line,
 ): Promise<Fault[]> {
-  const id = mailboxOf(signPublicKey(camera.root), line.suite);
-  const ours = camera.door && { bytes: camera.door, list: verifyDoorList(camera.door, id, line.suite) };
+  const id = mailboxIdOf(camera, line.suite);
+  const ours = camera.door && {
+    bytes: camera.door,
+    list: verifyDoorList(camera.door, id, line.suite),
+  };
   const fault = (severity: Fault["severity"], kind: Fault["kind"], text: string): Fault[] => [
     { severity, kind, text: `relay ${url}: ${text}`, name: "door" },
   ];
   const putOurs = async () => {
-    if (!ours) return;
+    if (!ours || !camera.root) return;
     const root = openAs(camera.root, url, camera, line);
     await root.put({ name: { kind: "door" }, bytes: ours.bytes });
   };
@@ -149,7 +158,7 @@ async function checkDoor(
     bytes = await mailbox.get({ kind: "door" });
   } catch (error) {
     // There is no mailbox yet, or it lets this phone in no more: the owner's list decides.
-    if (!isFailure(error, "refused") || error.stage !== "right" || !ours) throw error;
+    if (!isFailure(error, "refused") || error.stage !== "right" || !ours || !camera.root) throw error;
     await putOurs().catch((cause) => {
       // A newer list is there, and this phone is not on it.
       throw isFailure(cause, "refused") && cause.stage === "rises" ? error : cause;

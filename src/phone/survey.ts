@@ -163,7 +163,7 @@ async function surveyClip(
   }
   const parts = await chooseParts(listed, told, options.link, add);
   if (!told.started) add(isBlind ? "note" : "lie", "unlogged", "the log does not name it");
-  const read = await readSummary(id, parts, kept, options, add, faults);
+  const read = await readSummary(id, parts, kept, told.ended !== undefined, options, add, faults);
   const { summary, trouble } = read;
   const headerHash = read.headerHash ?? kept?.headerHash;
   if (headerHash && told.started && !equal(headerHash, told.started.headerHash)) {
@@ -182,15 +182,19 @@ async function readSummary(
   id: Uint8Array,
   parts: readonly PartName[],
   kept: Kept | undefined,
+  isEnded: boolean,
   { link, camera, suite, depth }: SurveyOptions,
   add: Add,
   faults: Fault[],
 ): Promise<{ summary: Summary | undefined; trouble: Trouble; headerHash?: Uint8Array }> {
-  const last = parts.at(-1);
+  // Of a clip that is still recorded its beginning will do for now: each part is fetched once.
+  const isRunning = depth === "new" && link.kind === "relay" && !isEnded;
+  const wanted = isRunning ? parts.slice(0, 1) : parts;
+  const last = wanted.at(-1);
   if (depth === "new" && kept?.summary && last && equal(kept.summary.last, last.hash)) {
     return { summary: kept.summary, trouble: undefined };
   }
-  const reading = readClip(link, parts, camera, suite);
+  const reading = readClip(link, wanted, camera, suite);
   const { summary, failure } = await summarise(reading);
   const opened = reading.opened();
   let entry = kept;

@@ -40,7 +40,8 @@ export type ClipPlan = {
 export class FakeRecorder {
   readonly folder: string;
   readonly signer = { ...ed25519Signer(random(32)), suite: nodeSuite };
-  readonly request: Uint8Array = ed25519Signer(random(32)).publicKey;
+  readonly requestSigner = ed25519Signer(random(32));
+  readonly request: Uint8Array = this.requestSigner.publicKey;
   readonly receiving: Pair = kemPair();
   readonly identity: Uint8Array;
   adopted: Adopted | undefined;

@@ -13,26 +13,32 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
                                     shows (-: read it from standard input); makes this phone's
                                     keys at first use
   adopt camera.json -o owner.json   the same by two files, without a network
-  clips --from FOLDER               list the clips
-  export CLIP... --from FOLDER      write clips as plain MP4 files (--all: every one)
-  thumbnail CLIP... --from FOLDER   write their pictures as JPEG (--frame: the whole view)
-  verify --from FOLDER              check the log and every clip; names each gap, fork and replay
-  delete CLIP... --from FOLDER      destroy the keys of clips, and tell the camera to delete them
+  cameras                           the cameras known here, and when each was heard last
+  clips                             list the clips (--follow: and go on, until Ctrl-C)
+  export CLIP...                    write clips as plain MP4 files (--all: every one); of one that
+                                    is still being recorded, what there is so far
+  thumbnail CLIP...                 write their pictures as JPEG (--frame: the whole view)
+  snapshot                          have the camera take a picture now, and write it as JPEG
+  verify                            check the log and every clip; names each gap, fork and replay
+                                    (--all-relays: and hold the relays against one another)
+  delete CLIP...                    destroy the keys of clips, and tell the camera to delete them
+  settings [NAME VALUE]             the settings the camera was sent; have it take another
   phones [--from FOLDER]            the cameras known here, and who may open their clips
   backup FILE                       copy all keys into one file
   restore FILE                      put them back (--force: over the keys that are there)
 
   --home DIR     where the keys lie (default $XDG_DATA_HOME/obscura-phone, else
                  ~/.local/share/obscura-phone)
-  --from FOLDER  a camera's outbox, or a copy of it
-  --camera NAME  which camera, where the folder does not tell (name, or beginning of its id)
+  --from FOLDER  a camera's outbox, or a copy of it, in place of its relay
+  --camera NAME  which camera, where several are known (name, or beginning of its id)
   -o PATH        file to write; of several clips the folder to write them into
   --name NAME    what to call the camera (pair, adopt)
   --phone NAME   what to call this phone (pair, adopt; the first time)
   --relay URL    where the sealed clips go, such as https://relay.example (pair, adopt; up to eight
-                 of them, the preferred one first)
+                 of them, the preferred one first); where to look for them (all others)
   --keys N       one-time keys to hand out (pair, adopt; default 2000, one is spent with each clip)
   --address A    HOST:PORT of the camera, in place of the link's (pair)
+  --wait N       seconds to wait for the camera's answer (snapshot, settings; default 60, 20)
   --all          every clip that opens (export, thumbnail)
   --json         one JSON document on standard output
   --help, --version
@@ -44,10 +50,13 @@ exit codes: 0 well, 1 failed, 2 misuse, 3 verification found a lie or a loss
 `;
 
 const commands = [
-  ...["pair", "adopt", "clips", "export", "thumbnail", "verify"],
-  ...["delete", "phones", "backup", "restore"],
+  ...["pair", "adopt", "cameras", "clips", "export", "thumbnail", "snapshot", "verify"],
+  ...["delete", "settings", "phones", "backup", "restore"],
 ] as const;
 export type Command =
+  | "cameras"
+  | "snapshot"
+  | "settings"
   | "pair"
   | "adopt"
   | "clips"
@@ -71,6 +80,9 @@ export type Arguments = {
   keys: number | undefined;
   address: string | undefined;
   relays: string[] | undefined;
+  waitMs: number | undefined;
+  follow: boolean;
+  allRelays: boolean;
   all: boolean;
   frame: boolean;
   force: boolean;
@@ -89,12 +101,14 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
     });
   }
   const home = values.home ?? defaultHome();
-  const { from, camera, out, name, phone, address, all, frame, force, json } = values;
+  const { from, camera, out, name, phone, address } = values;
+  const { follow, all, frame, force, json } = values;
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
     relays: values.relay === undefined ? undefined : readRelays(values.relay),
-    ...{ all, frame, force, json },
+    waitMs: values.wait === undefined ? undefined : readWait(values.wait),
+    ...{ follow, allRelays: values["all-relays"], all, frame, force, json },
   };
 }
 
@@ -113,6 +127,9 @@ function parse(argv: readonly string[]) {
         keys: { type: "string" },
         address: { type: "string" },
         relay: { type: "string", multiple: true },
+        wait: { type: "string" },
+        follow: { type: "boolean", default: false },
+        "all-relays": { type: "boolean", default: false },
         all: { type: "boolean", default: false },
         frame: { type: "boolean", default: false },
         force: { type: "boolean", default: false },
@@ -133,6 +150,12 @@ function readKeys(text: string): number {
     throw new Failure("misuse", `--keys ${text}: a number from 1 to ${mostOneTime} was expected`);
   }
   return keys;
+}
+
+function readWait(text: string): number {
+  const seconds = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (seconds < 1) throw new Failure("misuse", `--wait ${text}: a number of seconds was expected`);
+  return seconds * 1000;
 }
 
 function readRelays(texts: readonly string[]): string[] {

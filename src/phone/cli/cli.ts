@@ -14,18 +14,26 @@ import { firstSupply } from "../../protocol/sealed/supply.ts";
 import { adoptCamera } from "../adopt.ts";
 import { deleteClips } from "../delete.ts";
 import { findCamera } from "../find.ts";
-import type { Link } from "../link.ts";
+import { heardOf } from "../heard.ts";
 import { membersOf } from "../members.ts";
-import { type Survey, type SurveyOptions, survey } from "../survey.ts";
-import { type CameraKeys, shortId, Vault } from "../vault.ts";
+import { withParts } from "../parts.ts";
+import type { Line } from "../relay.ts";
+import type { Clip, Survey } from "../survey.ts";
+import { shortId, Vault } from "../vault.ts";
 import { type Arguments, help, readArguments } from "./arguments.ts";
 import { backup, restore } from "./backup.ts";
+import { cameras } from "./cameras.ts";
 import { choose, type Exported, exportClips, exportThumbnails } from "./export.ts";
 import { openFolder } from "./folder.ts";
+import { followClips } from "./follow.ts";
 import { openVoice, type Voice, writeWhole } from "./out.ts";
 import { pair } from "./pair.ts";
+import { compareRelays } from "./relays.ts";
+import { settings } from "./settings.ts";
 import { printClips, printFaults, printTable, printVerdict, surveyToJson } from "./show.ts";
+import { snapshot } from "./snapshot.ts";
 import { openHome } from "./store.ts";
+import { greetRelays, openLine, openWorld, type Say, surveyWorld, type World } from "./world.ts";
 
 const codes = { well: 0, failed: 1, misuse: 2, faults: 3 } as const;
 
@@ -49,6 +57,17 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 async function run(given: Arguments, voice: Voice): Promise<number> {
   await ready();
+  const line = openLine();
+  try {
+    if (given.command !== "clips" || !given.follow) return await runOnce(given, line, voice);
+    await followClips(given, line, voice);
+    return codes.well;
+  } finally {
+    line.close();
+  }
+}
+
+async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<number> {
   await using store = await openHome(given.home, voice.warn);
   const say = (text: string, json: unknown) =>
     voice.print(given.json ? `${JSON.stringify(json)}\n` : text);
@@ -69,30 +88,34 @@ async function run(given: Arguments, voice: Voice): Promise<number> {
   }
   if (given.command === "pair") {
     await pair(given, store, voice, say);
+    await greetRelays(store, line, voice);
     return codes.well;
   }
-  if (given.command === "adopt") return await adopt(given, store, voice, say);
+  if (given.command === "adopt") {
+    await adopt(given, store, voice, say);
+    await greetRelays(store, line, voice);
+    return codes.well;
+  }
   const vault = await Vault.open(store);
   if (given.command === "phones") return await phones(given, vault, say);
-  if (given.from === undefined) {
-    throw new Failure("misuse", `${given.command} needs --from FOLDER`, {
-      hint: "a camera's outbox, or a copy of it",
-    });
+  if (given.command === "cameras") {
+    await cameras(given, vault, line, say);
+    return codes.well;
   }
-  const link = await openFolder(given.from);
-  const camera = await findCamera(vault, link, given.camera);
-  const depth: SurveyOptions["depth"] = given.command === "verify" ? "all" : "new";
-  const onProgress = (done: number, of: number) =>
-    voice.progress(done < of ? `looking at clip ${done + 1} of ${of}` : "");
-  const found = await survey({ link, vault, camera, suite: nodeSuite, depth, onProgress });
-  return await act(given, { vault, link, camera, found }, voice, say);
+  const world = await openWorld(given, store, line);
+  if (given.command === "settings") return await settings(given, world, voice, say);
+  if (given.command === "snapshot") return await snapshot(given, world, voice, say);
+  const found = await surveyWorld(world, given.command === "verify" ? "all" : "new", voice);
+  return await act(given, { ...world, found }, line, voice, say);
 }
 
-type Say = (text: string, json: unknown) => void;
-type World = { vault: Vault; link: Link; camera: CameraKeys; found: Survey };
-
-async function act(given: Arguments, world: World, voice: Voice, say: Say): Promise<number> {
-  const { vault, link, camera, found } = world;
+async function act(
+  given: Arguments,
+  { vault, link, camera, found }: World & { found: Survey },
+  line: Line,
+  voice: Voice,
+  say: Say,
+): Promise<number> {
   const json = surveyToJson(camera, found);
   if (given.command === "clips") {
     say(printClips(found.clips), json);
@@ -100,11 +123,23 @@ async function act(given: Arguments, world: World, voice: Voice, say: Say): Prom
     return codes.well;
   }
   if (given.command === "verify") {
-    const text = printClips(found.clips) + printFaults(found.faults) + printVerdict(found);
-    say(text, json);
-    return found.well ? codes.well : codes.faults;
+    const others = given.allRelays
+      ? await compareRelays(given.relays ?? camera.relays, link, found, camera, line)
+      : [];
+    const heard = link.kind === "relay" ? heardOf(found.journal.beacon, Date.now()) : undefined;
+    const faults = [...found.faults, ...others];
+    const well = faults.every(({ severity }) => severity === "note");
+    const text =
+      printClips(found.clips) +
+      printFaults(faults) +
+      (heard ? `camera ${heard.text}\n` : "") +
+      printVerdict({ ...found, faults, well });
+    say(text, { ...json, faults, well, ...(heard ? { heard: heard.state } : {}) });
+    return well ? codes.well : codes.faults;
   }
-  const clips = choose(found, given.operands, given.all);
+  const chosen = choose(found, given.operands, given.all);
+  const clips: Clip[] = [];
+  for (const clip of chosen) clips.push(await withParts(clip, found.journal, link));
   if (given.command === "delete") {
     const nowMs = Date.now();
     const openable = await deleteClips(clips, {
@@ -147,7 +182,7 @@ async function adopt(
   store: Awaited<ReturnType<typeof openHome>>,
   voice: Voice,
   say: Say,
-): Promise<number> {
+): Promise<void> {
   const path = only(given, "camera.json");
   if (given.out === undefined) throw new Failure("misuse", "adopt needs -o owner.json");
   const file = await readFile(path).catch((cause) => {
@@ -184,7 +219,6 @@ async function adopt(
     voice.warn(`the keys lie in ${given.home} and nowhere else: losing the only copy loses every`);
     voice.warn("clip for good. Nobody can help then. Make a copy: obscura-phone backup FILE");
   }
-  return codes.well;
 }
 
 async function phones(given: Arguments, vault: Vault, say: Say): Promise<number> {

@@ -1,0 +1,55 @@
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { systemClock } from "../../base/node/time.ts";
+import { entryName } from "../../protocol/wire/entry.ts";
+import { printName } from "../../protocol/wire/name.ts";
+import { type Journal, readJournal } from "../journal.ts";
+import { look } from "../survey.ts";
+import type { World } from "./world.ts";
+
+const longestWaitMs = 20_000;
+const folderPauseMs = 500;
+
+/** The log as far as it is known. */
+export async function readLog({ store, vault, camera, link }: World): Promise<Journal> {
+  const options = {
+    link,
+    vault,
+    camera,
+    suite: nodeSuite,
+    depth: "new",
+    shelf: store.shelf,
+  } as const;
+  const { journal, keepOn } = await look(options);
+  await keepOn();
+  return journal;
+}
+
+/**
+ * Reads what comes into the log until `find` finds what was waited for, and returns both; undefined
+ * for what did not come in time.
+ */
+export async function waitForLog<T>(
+  { camera, link }: World,
+  first: Journal,
+  waitMs: number,
+  find: (journal: Journal) => T | undefined,
+): Promise<{ journal: Journal; found: T | undefined }> {
+  const end = performance.now() + waitMs;
+  let journal = first;
+  for (;;) {
+    const found = find(journal);
+    const restMs = end - performance.now();
+    if (found !== undefined || restMs <= 0) return { journal, found };
+    const head = journal.records.at(-1)?.entry;
+    const range = { under: "entry/", after: head ? printName(entryName(head, head.hash)) : "" };
+    const signal = AbortSignal.timeout(Math.ceil(restMs));
+    const wait = link.wait
+      ? link.wait(range, Math.min(restMs, longestWaitMs), signal)
+      : systemClock.sleep(folderPauseMs, signal);
+    await wait.catch((error) => {
+      if (!signal.aborted) throw error;
+    });
+    const kept = journal.records.slice(0, journal.sound).map(({ entry }) => entry);
+    journal = await readJournal({ link, camera, suite: nodeSuite, kept });
+  }
+}

@@ -1,0 +1,77 @@
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { toHex } from "../../base/pure/bytes.ts";
+import { explain, isFailure } from "../../base/pure/failure.ts";
+import { type Beacon, verifyBeacon } from "../../protocol/wire/beacon.ts";
+import { heardOf } from "../heard.ts";
+import { type Line, openFirstRelay } from "../relay.ts";
+import { type CameraKeys, shortId, type Vault } from "../vault.ts";
+import type { Arguments } from "./arguments.ts";
+import { printTable, printTime } from "./show.ts";
+import type { Say } from "./world.ts";
+
+type Row = {
+  camera: CameraKeys;
+  relay: string | undefined;
+  state: "heard" | "silent" | "never" | "unreachable" | "forged" | "no relay";
+  atMs: number | undefined;
+  text: string;
+};
+
+/** `obscura-phone cameras`: all that are known, and when each was heard through its relay. */
+export async function cameras(
+  { relays }: Arguments,
+  vault: Vault,
+  line: Line,
+  say: Say,
+): Promise<void> {
+  const nowMs = Date.now();
+  const rows = await Promise.all(
+    vault.content.cameras.map((camera) => look(camera, relays ?? camera.relays, line, nowMs)),
+  );
+  await vault.saveIfTouched();
+  const text = printTable([
+    ["CAMERA", "ID", "RELAY", "LAST HEARD", "STATE"],
+    ...rows.map(({ camera, relay, atMs, text }) => [
+      camera.name || "-",
+      shortId(camera.id),
+      relay ?? "-",
+      printTime(atMs, true),
+      text,
+    ]),
+  ]);
+  say(rows.length === 0 ? "no camera yet: `obscura-phone pair LINK`\n" : text, {
+    cameras: rows.map(({ camera, relay, state, atMs, text }) => ({
+      ...{ id: toHex(camera.id), name: camera.name, state, text, relays: camera.relays },
+      ...(relay === undefined ? {} : { relay }),
+      ...(atMs === undefined ? {} : { heard: new Date(atMs).toISOString() }),
+      waiting: camera.outgoing.length,
+    })),
+  });
+}
+
+async function look(
+  camera: CameraKeys,
+  urls: readonly string[],
+  line: Line,
+  nowMs: number,
+): Promise<Row> {
+  const none = { camera, relay: undefined, atMs: undefined };
+  if (urls.length === 0) return { ...none, state: "no relay", text: "no relay: see --from" };
+  try {
+    const link = await openFirstRelay(urls, camera, line);
+    const bytes = await link.get({ kind: "beacon" });
+    let beacon: Beacon | undefined;
+    try {
+      beacon = bytes && verifyBeacon(bytes, camera.id, nodeSuite);
+    } catch (error) {
+      return { ...none, relay: link.where, state: "forged", text: explain(error) };
+    }
+    const { state, atMs, text } = heardOf(beacon, nowMs);
+    const lies = (link.faults ?? []).filter(({ severity }) => severity === "lie");
+    const [lie] = lies;
+    return { camera, relay: link.where, state, atMs, text: lie ? `${text}. ${lie.text}` : text };
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    return { ...none, relay: urls[0], state: "unreachable", text: explain(error) };
+  }
+}

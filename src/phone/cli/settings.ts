@@ -1,0 +1,112 @@
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { Failure } from "../../base/pure/failure.ts";
+import { type Journal, statements } from "../journal.ts";
+import { actionOf, addOutgoing, sendOutgoing } from "../outgoing.ts";
+import type { CameraKeys } from "../vault.ts";
+import type { Arguments } from "./arguments.ts";
+import { readLog, waitForLog } from "./ask.ts";
+import type { Voice } from "./out.ts";
+import { printTable } from "./show.ts";
+import type { Say, World } from "./world.ts";
+
+const defaultWaitMs = 20_000;
+const namePattern = /^[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*){0,3}$/;
+const longestName = 64;
+const longestValue = 4096;
+
+type Setting = { name: string; value: string; version: number };
+
+/** What the camera says of its settings, by name. */
+function settingsOf(journal: Journal): Map<string, Setting> {
+  const all = new Map<string, Setting>();
+  for (const { statement } of statements(journal, "setting")) {
+    const { name, value, version } = statement;
+    all.set(name, { name, value, version });
+  }
+  return all;
+}
+
+function waitingOf({ outgoing }: CameraKeys): { name: string; value: string }[] {
+  return outgoing.flatMap((item) => {
+    const action = actionOf(item);
+    return action.kind === "setting" ? [{ name: action.name, value: action.value }] : [];
+  });
+}
+
+/**
+ * `obscura-phone settings [NAME VALUE]`: those that the camera was sent and follows, and those that
+ * wait for it. What a camera does not know it refuses; its own file is not shown here.
+ */
+export async function settings(
+  given: Arguments,
+  world: World,
+  voice: Voice,
+  say: Say,
+): Promise<number> {
+  const { vault, camera, link } = world;
+  const wish = readWish(given.operands);
+  const first = await readLog(world);
+  const send = (journal: Journal) =>
+    sendOutgoing({ link, vault, camera, journal, suite: nodeSuite, nowMs: Date.now() });
+  if (!wish) {
+    await send(first);
+    const now = [...settingsOf(first).values()];
+    const waiting = waitingOf(camera);
+    const rows = [
+      ...now.map(({ name, value }) => [name, value, "in force"]),
+      ...waiting.map(({ name, value }) => [name, value, "waits for the camera"]),
+    ];
+    const text = rows.length === 0 ? "nothing was set from a phone yet\n" : "";
+    say(text || printTable([["SETTING", "VALUE", "STATE"], ...rows]), { settings: now, waiting });
+    return 0;
+  }
+  const { name, value } = wish;
+  // One wish for a setting is enough: the last.
+  camera.outgoing = camera.outgoing.filter((item) => {
+    const action = actionOf(item);
+    return action.kind !== "setting" || action.name !== name;
+  });
+  const replaces = settingsOf(first).get(name)?.version ?? 0;
+  const item = addOutgoing(camera, { kind: "setting", name, value, replaces }, Date.now());
+  await vault.save();
+  await send(first);
+  voice.progress("waiting for the camera");
+  const settled = await waitForLog(world, first, given.waitMs ?? defaultWaitMs, (journal) =>
+    statements(journal, "command-done").find(({ statement }) =>
+      item.numbers.includes(statement.number),
+    ),
+  );
+  voice.progress("");
+  const refused = settled.found?.statement.refused;
+  if (settled.found) await send(settled.journal);
+  if (refused !== undefined) {
+    throw new Failure("refused", `the camera refuses ${name}: ${refused}`, { stage: "setting" });
+  }
+  const isDone = settled.found !== undefined;
+  say(
+    isDone
+      ? `${name} is ${value}\n`
+      : `${name}: sent, and the camera has not answered yet. Every later command sends it again\n`,
+    { name, value, state: isDone ? "done" : "waits" },
+  );
+  return 0;
+}
+
+function readWish(operands: readonly string[]): { name: string; value: string } | undefined {
+  const [name, value, ...more] = operands;
+  if (name === undefined) return undefined;
+  if (value === undefined || more.length > 0) {
+    throw new Failure("misuse", "settings takes a name and a value, or neither", {
+      hint: "A value with spaces stands in quotes, a list in brackets: '[a, b]'",
+    });
+  }
+  if (name.length > longestName || !namePattern.test(name)) {
+    throw new Failure("misuse", `"${name}" is no name of a setting`, {
+      hint: "`obscura-camera config` prints them; one inside another is written detect.threshold",
+    });
+  }
+  if (Buffer.byteLength(value) > longestValue || /\p{Cc}/u.test(value)) {
+    throw new Failure("misuse", `the value of ${name} is too long, or more than one line`);
+  }
+  return { name, value };
+}

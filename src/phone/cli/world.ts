@@ -1,0 +1,91 @@
+import { ed25519Signer, nodeSuite } from "../../base/node/crypto.ts";
+import { openHttp } from "../../base/node/http.ts";
+import { systemClock } from "../../base/node/time.ts";
+import { explain } from "../../base/pure/failure.ts";
+import { findCamera, nameCamera } from "../find.ts";
+import type { Link } from "../link.ts";
+import { type Line, openFirstRelay, openRelay } from "../relay.ts";
+import { type Survey, survey } from "../survey.ts";
+import { tend } from "../tend.ts";
+import { type CameraKeys, Vault } from "../vault.ts";
+import type { Arguments } from "./arguments.ts";
+import { openFolder } from "./folder.ts";
+import type { Voice } from "./out.ts";
+import type { Home } from "./store.ts";
+
+/** What most commands work on: the keys, one camera of them, and where its objects lie. */
+export type World = {
+  readonly store: Home;
+  readonly vault: Vault;
+  readonly camera: CameraKeys;
+  readonly link: Link;
+};
+
+/** Result on standard output: text for people, or with --json the one document for programs. */
+export type Say = (text: string, json: unknown) => void;
+
+/** A line to relays over the network of this machine. */
+export function openLine(): Line & { close(): void } {
+  const http = openHttp();
+  return {
+    ...{ suite: nodeSuite, send: http.send, close: http.close },
+    nowMs: () => Date.now(),
+    sleep: (ms) => systemClock.sleep(ms),
+    signer: (seed) => ed25519Signer(seed).sign,
+  };
+}
+
+/** The folder or relay that was named, else the relays that the camera was given. */
+export async function openWorld(
+  { from, camera: named, relays }: Pick<Arguments, "from" | "camera" | "relays">,
+  store: Home,
+  line: Line,
+): Promise<World> {
+  const vault = await Vault.open(store);
+  if (from !== undefined) {
+    const link = await openFolder(from);
+    return { store, vault, link, camera: await findCamera(vault, link, named) };
+  }
+  const camera = nameCamera(vault, named);
+  const door = camera.door;
+  const link = await openFirstRelay(relays ?? camera.relays, camera, line);
+  if (camera.door !== door) vault.touch();
+  return { store, vault, camera, link };
+}
+
+/**
+ * Reads what is there, and does what is due after a look: commands that wait for the camera are sent
+ * again, deletions confirmed, doors kept (tend.ts).
+ */
+export async function surveyWorld(
+  { store, vault, camera, link }: World,
+  depth: "all" | "new",
+  voice: Voice,
+): Promise<Survey> {
+  const onProgress = (done: number, of: number) =>
+    voice.progress(done < of ? `looking at clip ${done + 1} of ${of}` : "");
+  const nowMs = Date.now();
+  const found = await survey({
+    ...{ link, vault, camera, suite: nodeSuite, depth, nowMs, onProgress },
+    shelf: store.shelf,
+  });
+  const about = { link, vault, camera, survey: found, suite: nodeSuite, nowMs };
+  const { settled, faults } = await tend({ ...about, name: depth === "all" });
+  for (const { item, refused } of settled) {
+    if (refused !== undefined) voice.warn(`the camera refused the ${item.what}: ${refused}`);
+  }
+  const well = found.well && faults.every(({ severity }) => severity === "note");
+  return { ...found, faults: [...found.faults, ...faults], well };
+}
+
+/** Puts the door list where the clips shall go, so that the camera is let in; failing is no failure. */
+export async function greetRelays(store: Home, line: Line, voice: Voice): Promise<void> {
+  const vault = await Vault.open(store);
+  for (const camera of vault.content.cameras) {
+    for (const url of camera.relays) {
+      await openRelay(url, camera, line).catch((error) => {
+        voice.warn(`${explain(error)}. Its mailbox is opened by the next command that reaches it`);
+      });
+    }
+  }
+}
