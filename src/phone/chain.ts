@@ -8,9 +8,13 @@ export type Verified = Omit<EntryFields, "body" | "stanzas" | "critical"> & { ha
 
 /**
  * The branch with the newest entry, by rising sequence; names what is missing in it and what is beside it. Takes time that
- * grows as the entries do, whatever of them was withheld.
+ * grows as the entries do, whatever of them was withheld. What lies before `floor` is not looked for.
  */
-export function findChain<T extends Verified>(entries: readonly T[], faults: Fault[]): T[] {
+export function findChain<T extends Verified>(
+  entries: readonly T[],
+  faults: Fault[],
+  floor = 0,
+): T[] {
   const byHash = new Map(entries.map((entry) => [toHex(entry.hash), entry]));
   const falling = [...byHash.values()].sort((a, b) => b.sequence - a.sequence);
   const chain: T[] = [];
@@ -20,7 +24,7 @@ export function findChain<T extends Verified>(entries: readonly T[], faults: Fau
   while (at) {
     const { sequence, previous, hash } = at;
     chain.push(at);
-    if (sequence === 0) break;
+    if (sequence === floor) break;
     const parent = byHash.get(toHex(previous));
     try {
       if (parent) checkLink(at, parent);

@@ -1,4 +1,4 @@
-import { equal } from "../base/pure/bytes.ts";
+import { equal, toHex } from "../base/pure/bytes.ts";
 import { isFailure } from "../base/pure/failure.ts";
 import type { Body, Statement } from "../protocol/sealed/body.ts";
 import { MembershipHistory, verifyBase } from "../protocol/sealed/membership.ts";
@@ -43,17 +43,19 @@ export type JournalOptions = {
 
 /** Fetches, verifies and reads a camera's log: what is new of it, or all where nothing is kept. */
 export async function readJournal(options: JournalOptions): Promise<Journal> {
-  const { link, camera, suite, kept = [] } = options;
+  const { link, camera, suite } = options;
+  const { kept, opening } = resume(options.kept ?? [], camera);
   const beaconFaults: Fault[] = [];
   const beacon = await readBeacon(link, camera, suite, beaconFaults);
   const heads: EntryName[] = [];
   if (camera.head) heads.push({ kind: "entry", ...camera.head });
   if (beacon) heads.push({ kind: "entry", incarnation: beacon.incarnation, ...beacon.head });
   const last = kept.at(-1);
-  const from = last && { last, opening: kept.findLast(({ opens }) => opens) };
+  const from = last && { last, opening };
   const read = await readEntries({ ...options, from, heads });
   const faults = [...read.faults, ...beaconFaults];
-  const branch = findChain(last ? [last, ...read.entries] : read.entries, faults);
+  const known = last ? [last] : [];
+  const branch = findChain([...known, ...read.entries], faults, last?.sequence);
   // What is new does not go on where the known ends: then all of it is looked at anew.
   if (last && branch[0] !== last) return readJournal({ ...options, kept: [] });
   const chain = last ? [...kept, ...branch.slice(1)] : branch;
@@ -77,6 +79,20 @@ export async function readJournal(options: JournalOptions): Promise<Journal> {
   }
   const sound = soundIn(chain, faults);
   return { records: date(chain), faults, beacon, members, found: read.found, sound };
+}
+
+/**
+ * Where the reading goes on: within an epoch only with its key. A vault that was put back may lack the
+ * newest of them; then the epoch is read from its beginning again.
+ */
+function resume(known: readonly ReadEntry[], { epochs }: CameraKeys) {
+  const keys = new Set(epochs.map(({ opening }) => toHex(opening)));
+  for (let kept = known; ; ) {
+    const at = kept.findLastIndex(({ opens }) => opens);
+    const opening = kept[at];
+    if (!opening?.body || keys.has(toHex(opening.hash))) return { kept, opening };
+    kept = kept.slice(0, at);
+  }
 }
 
 async function readBeacon(

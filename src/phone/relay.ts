@@ -158,7 +158,8 @@ async function checkDoor(
     bytes = await mailbox.get({ kind: "door" });
   } catch (error) {
     // There is no mailbox yet, or it lets this phone in no more: the owner's list decides.
-    if (!isFailure(error, "refused") || error.stage !== "right" || !ours || !camera.root) throw error;
+    if (!isFailure(error, "refused") || error.stage !== "right" || !ours || !camera.root)
+      throw error;
     await putOurs().catch((cause) => {
       // A newer list is there, and this phone is not on it.
       throw isFailure(cause, "refused") && cause.stage === "rises" ? error : cause;

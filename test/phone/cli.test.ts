@@ -111,7 +111,7 @@ suite("obscura-phone", (test) => {
       const json = JSON.parse((await world.run("clips", "--json")).out);
       assert.is(json.clips[0].id, id);
       assert.is(json.clips[0].seconds, 3);
-      assert.ok(json.well);
+      assert.ok(json.well, JSON.stringify(json.faults));
 
       const out = join(world.path, "one.mp4");
       const exported = await world.run("export", id.slice(0, 8), "-o", out, "--json");

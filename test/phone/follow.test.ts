@@ -147,7 +147,12 @@ suite("obscura-phone over a relay", (test) => {
       const set = await run("settings", "detect.threshold", "0.7", "--json");
       assert.is(set.code, 0, set.err);
       assert.is(JSON.parse(set.out).state, "done");
-      assert.match((await run("settings")).out, /detect\.threshold +0\.7 +in force/);
+      const shown = await run("settings");
+      assert.match(
+        shown.out,
+        /detect\.threshold +0\.7 +in force/,
+        `${set.out}${shown.out}${camera.done}`,
+      );
       const refused = await run("settings", "detect.threshold", "9");
       assert.is(refused.code, 1);
       assert.match(refused.err, /refuses detect\.threshold: a threshold lies/);

@@ -55,6 +55,7 @@ suite("phone/relay", (test) => {
       );
       asked.length = 0;
       const again = await look("new");
+      assert.ok(again.well, JSON.stringify(again.faults));
       assert.equal(
         again.clips.map(({ state }) => state),
         ["whole"],

@@ -220,7 +220,12 @@ suite("vault", (test) => {
       const { home, camera } = paired;
       await camera.record({ film });
       await paired.run("clips");
-      const files = (await readdir(home)).sort();
+      const all = (await readdir(home)).sort();
+      const pages = all.filter((name) => name.startsWith("log."));
+      assert.is(pages.length, 1);
+      const page = await readFile(join(home, pages[0] ?? ""));
+      assert.not.ok(page.includes("0.1.0") || page.includes("Ada"));
+      const files = all.filter((name) => !pages.includes(name));
       assert.is(files.length, 2);
       assert.is(files[0], "key");
       assert.match(files[1] ?? "", /^vault\.\d+$/);

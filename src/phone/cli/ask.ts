@@ -3,6 +3,7 @@ import { systemClock } from "../../base/node/time.ts";
 import { entryName } from "../../protocol/wire/entry.ts";
 import { printName } from "../../protocol/wire/name.ts";
 import { type Journal, readJournal } from "../journal.ts";
+import { keep } from "../settle.ts";
 import { look } from "../survey.ts";
 import type { World } from "./world.ts";
 
@@ -20,6 +21,8 @@ export async function readLog({ store, vault, camera, link }: World): Promise<Jo
     shelf: store.shelf,
   } as const;
   const { journal, keepOn } = await look(options);
+  if (keep(journal, camera)) vault.touch();
+  await vault.saveIfTouched();
   await keepOn();
   return journal;
 }
