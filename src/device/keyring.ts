@@ -128,7 +128,7 @@ export async function openKeyring(state: string): Promise<Keyring> {
   const keys = join(state, "keys");
   if (!(await hasKeys(state))) {
     throw new Failure("absent", `there is no camera in ${state} yet`, {
-      hint: "Make one with: obscura-camera identity -o camera.json",
+      hint: "Make one with: obscura-camera pair, or obscura-camera identity -o camera.json",
     });
   }
   const camera = ed25519Signer(await readSeed(keys, secrets.camera));

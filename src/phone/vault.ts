@@ -235,7 +235,7 @@ export class Vault {
     const wrapped = await store.load();
     if (!wrapped) {
       throw new Failure("absent", "there are no keys here yet", {
-        hint: "Make them with `obscura-phone adopt camera.json -o owner.json`, or `restore` a backup",
+        hint: "Make them with `obscura-phone pair LINK` or `adopt camera.json -o owner.json`, or `restore` a backup",
       });
     }
     const plain = unwrapVault(wrapped);

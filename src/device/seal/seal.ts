@@ -79,7 +79,7 @@ export async function openSealer(options: SealerOptions): Promise<Sealer> {
   const { adopted } = keyring;
   if (!adopted) {
     throw new Failure("absent", "this camera has no owner yet", {
-      hint: "Make one: obscura-camera identity -o camera.json, obscura-phone adopt camera.json -o owner.json, obscura-camera adopt owner.json",
+      hint: "Pair it: obscura-camera pair here, obscura-phone pair LINK on the phone; or by files, see the README",
     });
   }
   await ready();
