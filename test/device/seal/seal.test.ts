@@ -300,7 +300,7 @@ suite("seal", (test) => {
       (error: unknown) => error,
     );
     assert.ok(failure instanceof Failure && failure.kind === "absent");
-    assert.match(failure.hint ?? "", /obscura-phone adopt/);
+    assert.match(failure.hint ?? "", /obscura-phone pair LINK/);
   });
 
   test("closing in the midst of a clip is refused, twice is well", async () => {
