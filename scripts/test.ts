@@ -20,7 +20,7 @@ const compiled = "dist/test";
 const sourceOf = (name: string) => name.replace(/\.js$/, ".ts");
 
 type Count = { passed: number; failed: number; skipped: number };
-type Outcome = { file: string; count: Count; output: string; fault?: string };
+type Outcome = { file: string; count: Count; output: string; seconds: number; fault?: string };
 
 /** A system test may start machines; anything else that takes this long hangs. */
 const fileDeadlineMs = { system: 30 * 60_000, other: 20 * 60_000 };
@@ -56,6 +56,7 @@ export function findFault(exit: string, count: Count | undefined): string | unde
 }
 
 async function runFile(file: string): Promise<Outcome> {
+  const startedMs = performance.now();
   const child = spawn(process.execPath, ["--enable-source-maps", "--expose-gc", file], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, FORCE_COLOR: "0" },
@@ -77,7 +78,8 @@ async function runFile(file: string): Promise<Outcome> {
   const fault = findFault(exit, count);
   const counted = count ?? { passed: 0, failed: 0, skipped: 0 };
   if (fault && counted.failed === 0) counted.failed = 1;
-  return { file, count: counted, output, ...(fault ? { fault } : {}) };
+  const seconds = Math.round((performance.now() - startedMs) / 1000);
+  return { file, count: counted, output, seconds, ...(fault ? { fault } : {}) };
 }
 
 async function main(): Promise<number> {
@@ -110,7 +112,9 @@ async function main(): Promise<number> {
     sum.skipped += skipped;
     const name = relative(values.root, outcome.file);
     const rest = skipped > 0 ? `, ${skipped} skipped` : "";
-    console.log(`${outcome.fault ? "FAILED" : "ok"} ${name}: ${passed} passed${rest}`);
+    console.log(
+      `${outcome.fault ? "FAILED" : "ok"} ${name}: ${passed} passed${rest}, ${outcome.seconds} s`,
+    );
     for (const line of readNotes(outcome.output)) console.log(`  ${line}`);
     if (outcome.fault) console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
   };
