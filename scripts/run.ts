@@ -9,15 +9,17 @@ import type { ServiceEvent } from "../src/device/service.ts";
 import { serviceEnvironment } from "./environment.ts";
 import { composeFootage } from "./footage.ts";
 import { type Owner, openOwner } from "./owner.ts";
+import { type RunningRelay, startRelay } from "./relay.ts";
 
 const help = `usage: scripts/run [--once] [--source FILE|DEVICE] [--state DIR] [--config FILE] [--json]
 
-Sets up this machine, makes an owner if there is none yet, runs the camera, and exports each clip as
+Sets up this machine, makes an owner if there is none yet, runs a relay on this machine, the camera
+that sends its sealed clips there, and the owner's phone, which exports each clip from the relay as
 soon as it is whole. Without a camera it says so and replays surveillance footage as if it were one.
 
   --once           wait for the first whole clip, export it, print a summary, end
   --source S       a camera (/dev/…) or a video file; default: the first camera, else the footage
-  --state DIR      everything that is kept: camera/, phone/, clips/ (default: state)
+  --state DIR      everything that is kept: relay/, camera/, phone/, clips/ (default: state)
   --config FILE    settings of the camera (obscura-camera config prints them all)
   --json           with --once: the summary as one JSON object on standard output
   --help           this text
@@ -38,20 +40,28 @@ async function call(program: string, ...args: string[]): Promise<string> {
   }
 }
 
-type Folders = { camera: string; phone: string; clips: string };
+type Folders = { relay: string; camera: string; phone: string; clips: string };
 type Tell = (line: string) => void;
 
-/** Pairs camera and phone by file, as a person would; nothing to do when they are already. */
-async function pair(folders: Folders, tell: Tell): Promise<void> {
+/**
+ * Pairs camera and phone by file, as a person would; nothing to do when they are already. Those that
+ * were paired without a relay are paired again, with it: the owner stays the same.
+ */
+async function pair(folders: Folders, relay: string, tell: Tell): Promise<void> {
   const adopted = await stat(join(folders.camera, "keys/adoption")).catch(() => undefined);
-  if (adopted) return;
+  if (adopted && (await relaysOf(folders)).includes(relay)) return;
   const identity = join(folders.phone, "camera.json");
   const adoption = join(folders.phone, "owner.json");
   tell("pairing: new keys for the camera and for its owner's phone");
   await call(camera, "identity", "--state", folders.camera, "-o", identity);
-  await call(phone, "--home", folders.phone, "adopt", identity, "-o", adoption);
+  await call(phone, "--home", folders.phone, "adopt", identity, "-o", adoption, "--relay", relay);
   await call(camera, "adopt", "--state", folders.camera, adoption);
   tell(`the owner's keys lie in ${folders.phone}: who loses the only copy loses every clip`);
+}
+
+async function relaysOf(folders: Folders): Promise<string[]> {
+  const { cameras } = JSON.parse(await call(phone, "--home", folders.phone, "cameras", "--json"));
+  return cameras.flatMap(({ relays }: { relays: string[] }) => relays);
 }
 
 async function findSource(wish: string | undefined, tell: Tell): Promise<string> {
@@ -72,6 +82,8 @@ type Progress = {
   eventUs?: number;
   firstPartUs?: number;
   firstPictureUs?: number;
+  relayPartUs?: number;
+  phonePictureUs?: number;
 };
 
 export type Summary = {
@@ -81,6 +93,9 @@ export type Summary = {
   eventMs: number;
   firstPartMs: number;
   firstPictureMs: number;
+  /** From first sight to the first part durable at the relay, and a picture decrypted from there. */
+  relayPartMs: number;
+  phonePictureMs: number;
   clip: string;
 };
 
@@ -108,8 +123,12 @@ async function follow(options: {
   let failed = false;
 
   const picture = async (clip: string, progress: Progress) => {
-    if (progress.firstPictureUs !== undefined || !(await owner.picture(clip))) return;
+    if (progress.firstPictureUs !== undefined || !(await owner.picture(clip, "folder"))) return;
     progress.firstPictureUs ??= owner.nowUs();
+  };
+  const relayed = async (clip: string, progress: Progress) => {
+    if (progress.phonePictureUs !== undefined || !(await owner.picture(clip, "relay"))) return;
+    progress.phonePictureUs ??= owner.nowUs();
   };
   const handle = async (event: ServiceEvent) => {
     if (event.event === "person") {
@@ -121,6 +140,11 @@ async function follow(options: {
       clips.set(event.clip, progress);
       progress.firstPartUs ??= event.atUs;
       await picture(event.clip, progress);
+    } else if (event.event === "relayed") {
+      const progress = clips.get(event.clip) ?? newest;
+      clips.set(event.clip, progress);
+      progress.relayPartUs ??= event.atUs;
+      await relayed(event.clip, progress);
     } else if (event.event === "clip") {
       const progress = incidents.get(event.incident) ?? newest;
       const { file, persons, seconds } = await owner.exportClip(event.clip, options.clips);
@@ -135,6 +159,8 @@ async function follow(options: {
         eventMs: since(progress.firstSeenUs, progress.eventUs),
         firstPartMs: since(progress.firstSeenUs, progress.firstPartUs),
         firstPictureMs: since(progress.firstSeenUs, progress.firstPictureUs),
+        relayPartMs: since(progress.firstSeenUs, progress.relayPartUs),
+        phonePictureMs: since(progress.firstSeenUs, progress.phonePictureUs),
         clip: file,
       };
       stop();
@@ -163,7 +189,9 @@ most persons at once  ${summary.persons}
 length                ${summary.clipSeconds.toFixed(1)} s
 sealed                ${summary.bytesSealed} bytes
 from first sight to   the event ${summary.eventMs} ms, the first durable part ${summary.firstPartMs} ms,
-                      the first picture on the phone ${summary.firstPictureMs} ms`);
+                      the first picture out of it ${summary.firstPictureMs} ms
+through the relay     the first part durable there ${summary.relayPartMs} ms,
+                      the first picture on the phone ${summary.phonePictureMs} ms`);
 }
 
 async function main(): Promise<number> {
@@ -185,20 +213,38 @@ async function main(): Promise<number> {
   const tell = (line: string) => void process.stderr.write(`${line}\n`);
   const state = resolve(values.state);
   const at = (name: string) => join(state, name);
-  const folders: Folders = { camera: at("camera"), phone: at("phone"), clips: at("clips") };
+  const folders: Folders = {
+    ...{ relay: at("relay"), camera: at("camera") },
+    ...{ phone: at("phone"), clips: at("clips") },
+  };
   for (const folder of Object.values(folders)) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
   }
-  await pair(folders, tell);
+  const relay = await startRelay(folders.relay);
+  try {
+    return await runWith(relay, folders, values, tell);
+  } finally {
+    await relay.stop();
+  }
+}
+
+async function runWith(
+  relay: RunningRelay,
+  folders: Folders,
+  values: { source?: string; config?: string; once: boolean; json: boolean },
+  tell: Tell,
+): Promise<number> {
+  await pair(folders, relay.url, tell);
   const source = await findSource(values.source, tell);
   const owner = await openOwner({ home: folders.phone, folder: join(folders.camera, "outbox") });
   const args = [camera, "run", "--json", "--state", folders.camera, "--source", source];
   if (values.config) args.push("--config", resolve(values.config));
   tell(
-    `camera: ${source}\nclips:  ${folders.clips}\nCtrl-C ends it; what is being recorded is sealed first.`,
+    `camera: ${source}\nrelay:  ${relay.url}\nclips:  ${folders.clips}\nCtrl-C ends it; what is being recorded is sealed first.`,
   );
   const { once: isOnce } = values;
-  const { summary, exit } = await follow({ args, owner, clips: folders.clips, once: isOnce, tell });
+  const following = follow({ args, owner, clips: folders.clips, once: isOnce, tell });
+  const { summary, exit } = await Promise.race([following, relay.failed]).finally(owner.close);
   if (!isOnce) return exit;
   if (!summary) {
     tell("it ended before a clip was whole: nobody was seen");

@@ -124,6 +124,13 @@ suite("scripts/run", (test) => {
       }
       assert.ok(summary.eventMs <= summary.firstPartMs, out);
       assert.ok(summary.firstPartMs <= summary.firstPictureMs, out);
+      assert.ok(summary.firstPartMs <= summary.relayPartMs, out);
+      assert.ok(summary.relayPartMs <= summary.phonePictureMs, out);
+      // The clip came through the relay: what lies there is sealed, and the phone opened it.
+      const kept = await readdir(join(folder.path, "relay/mailboxes"), { recursive: true });
+      assert.ok(kept.length > 0);
+      const verified = await run("phone", ["--home", join(folder.path, "phone"), "cameras"]);
+      assert.match(verified.out, /http:\/\/127\.0\.0\.1:\d+/);
       assert.match(summary.clip, join(folder.path, "clips/"));
       await runProgram("ffmpeg", ["-v", "error", "-xerror", "-i", summary.clip, "-f", "null", "-"]);
       const open = (await modesUnder(folder.path)).filter((mode) => mode !== 0);
