@@ -1,20 +1,24 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { adoptFrom, writeIdentity } from "./adoption.ts";
 import { type CameraInfo, listCameras } from "./camera/camera.ts";
 import { checkState, printVerdicts } from "./check.ts";
 import { printConfig, readConfig, stateFolder } from "./config.ts";
+import { relaysOf } from "./delivery.ts";
 import { installedModels, openModel } from "./detect/detect.ts";
 import {
   checkCard,
   checkClock,
   checkHeat,
+  checkRelays,
   checkRights,
   checkSwap,
   diagnose,
   printFindings,
 } from "./doctor.ts";
+import { hasKeys, openKeyring } from "./keyring.ts";
 import { probeEncoder } from "./record/record.ts";
 
 // The commands of obscura-camera that do one thing and end.
@@ -184,6 +188,10 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
     checkCard(values.state, config.outbox.limitMiB + config.outbox.headroomMiB),
     checkHeat,
     checkRights(config.camera.slabMiB),
+    checkRelays(async () => {
+      if (!(await hasKeys(values.state))) return [];
+      return relaysOf(config, await openKeyring(values.state), systemClock).relays;
+    }),
   ]);
   print(values.json ? JSON.stringify(findings, null, 2) : printFindings(findings));
   return findings.some(({ state }) => state === "bad") ? 1 : 0;

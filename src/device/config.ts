@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { parse as parseYaml } from "yaml";
 import {
   choice,
   number,
@@ -214,6 +215,69 @@ export async function readConfig(
     schema,
     { version, ...(onNotice ? { onNotice } : {}) },
   );
+}
+
+/** Settings that an owner may change from afar; all but the name of one take a clean restart. */
+export const remoteSettings: readonly string[] = [
+  "name",
+  "camera.rotate",
+  "camera.flip",
+  "camera.masks",
+  "detect.threshold",
+  "detect.zones",
+  "record.preRollS",
+  "record.postRollS",
+  "relay.urls",
+  "relay.kbitPerS",
+];
+
+/**
+ * One setting's YAML held against the schema, as JSON in one line. Throws Failure "misuse" for one
+ * that may not be set from afar, or a value that is not what is expected.
+ */
+export function checkRemote(name: string, yaml: string): string {
+  if (!remoteSettings.includes(name)) {
+    throw new Failure("misuse", `${name} is not a setting that a phone may change`);
+  }
+  let value: unknown;
+  try {
+    value = parseYaml(yaml, { maxAliasCount: 0 });
+  } catch (cause) {
+    throw new Failure("misuse", `${name} is not YAML`, { cause });
+  }
+  const json = JSON.stringify(value) ?? "null";
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the log takes none
+  if (json.length > 4000 || /[\u0000-\u001f\u007f-\u009f]/.test(json)) {
+    throw new Failure("misuse", `${name} is too long, or holds control characters`);
+  }
+  withRemote(readNothing(), { [name]: json });
+  return json;
+}
+
+/**
+ * The configuration with what was set from afar, as JSON by name, in the place of what the file says.
+ * Throws Failure "misuse" for a value that is not what is expected.
+ */
+export function withRemote(config: Config, settings: Readonly<Record<string, string>>): Config {
+  const result = structuredClone(config) as unknown as Record<string, unknown>;
+  for (const [name, json] of Object.entries(settings)) {
+    if (!remoteSettings.includes(name)) continue;
+    const steps = name.split(".");
+    const text = steps.reduceRight((inner, step) => `{${JSON.stringify(step)}: ${inner}}`, json);
+    const read = readSettings({ file: name, text }, schema, { version });
+    const [first = "", second] = steps;
+    const from = read as unknown as Record<string, unknown>;
+    if (second === undefined) result[first] = from[first];
+    else {
+      const section = from[first] as Record<string, unknown>;
+      (result[first] as Record<string, unknown>)[second] = section[second];
+    }
+  }
+  return result as unknown as Config;
+}
+
+function readNothing(): Config {
+  return readSettings({ file: "defaults", text: "" }, schema, { version });
 }
 
 async function load(file: string): Promise<string> {

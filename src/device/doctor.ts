@@ -3,6 +3,7 @@ import { readdir, readFile, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
+import type { Mailbox } from "../protocol/wire/client.ts";
 import { isClockSynchronised } from "./trust.ts";
 
 export type Finding = {
@@ -66,6 +67,37 @@ export function diskSwaps(text: string): string[] {
     .slice(1)
     .map((line) => line.split(/\s+/)[0] ?? "")
     .filter((name) => name !== "" && !name.startsWith("/dev/zram"));
+}
+
+/** Whether each relay lets this camera in. */
+export function checkRelays(
+  relays: () => Promise<readonly { url: string; urgent: Pick<Mailbox, "list"> }[]>,
+): Check {
+  return {
+    about: "relay",
+    async look() {
+      const all = await relays();
+      if (all.length === 0) {
+        return { state: "good", text: "none: clips stay on this board until they are fetched" };
+      }
+      const tried = await Promise.all(
+        all.map(async ({ url, urgent }) => {
+          const signal = AbortSignal.timeout(10_000);
+          return await urgent.list({ under: "beacon", limit: 1, signal }).then(
+            () => ({ url, why: undefined }),
+            (error) => ({ url, why: explain(error) }),
+          );
+        }),
+      );
+      const bad = tried.filter(({ why }) => why !== undefined);
+      if (bad.length === 0) return { state: "good", text: tried.map(({ url }) => url).join(", ") };
+      return {
+        state: bad.length < tried.length ? "warning" : "bad",
+        text: bad.map(({ url, why }) => `${url}: ${why}`).join("; "),
+        mend: "look whether the relay runs and is reached from here, and whether the owner's phone has let this camera in",
+      };
+    },
+  };
 }
 
 export const checkClock: Check = {

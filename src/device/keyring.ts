@@ -3,10 +3,10 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ed25519Signer, nodeSuite } from "../base/node/crypto.ts";
 import { type DurableFolder, openDurable } from "../base/node/durable.ts";
-import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
+import { equal, fromHex, Reader, toHex, Writer } from "../base/pure/bytes.ts";
 import { Failure } from "../base/pure/failure.ts";
 import { type Command, openCommand } from "../protocol/sealed/command.ts";
-import { roleOf } from "../protocol/sealed/membership.ts";
+import { roleOf, type Version, verifyNext } from "../protocol/sealed/membership.ts";
 import {
   type Adopted,
   decodeAdoption,
@@ -27,6 +27,8 @@ import { advance, decodeKeys, encodeKeys } from "./receiving.ts";
 
 /** What the camera has of its owner: an adoption, and the keys that came since. */
 export type Owned = Adopted & {
+  /** Version 1, of the adoption; `membership` is the one in force. */
+  readonly first: Version;
   /** Of each phone, by rising batch; keys of the first are used up first. */
   readonly supplies: readonly Supply[];
 };
@@ -58,14 +60,22 @@ export type Keyring = {
    */
   resupply(supply: Uint8Array, life: Life): Promise<Keyring>;
   /**
+   * Follows the next member list, durable when it resolves; the one in force again changes nothing.
+   * Throws a Failure with the stages of membership.ts.
+   */
+  follow(list: Uint8Array): Promise<Keyring>;
+  /**
    * Brings the keys that commands are sealed to up to date: one a day is made, those of thirty days
    * ago are destroyed, both durable when it resolves. Returns the public key in use.
    */
   rotate(elapsedMs: number): Promise<Uint8Array>;
   /** The public key in use. */
   readonly receiving: Uint8Array;
-  /** Opens what a phone sent: null when it is for none of the keys that are left (command.ts). */
-  open(box: Uint8Array, life: Life): Command | null;
+  /**
+   * Opens what a phone sent: null when it is for none of the keys that are left (command.ts). For any
+   * life of this camera unless said.
+   */
+  open(box: Uint8Array, life?: Life): Command | null;
 };
 
 const secrets = {
@@ -75,8 +85,10 @@ const secrets = {
 } as const;
 const identityFile = "identity";
 const adoptionFile = "adoption";
+const membersFile = "members";
 const supplyFile = /^supply\.([0-9a-f]{64})\.\d{10}$/;
 const keyFileBytes = 32;
+const membersBytes = 8192;
 /** Of one phone; with more, what is left of the oldest goes. */
 const mostSupplies = 4;
 
@@ -176,6 +188,17 @@ export async function openKeyring(state: string): Promise<Keyring> {
       }
       return await openKeyring(state);
     },
+    async follow(bytes) {
+      await using folder = await openKeys(state);
+      const now = await readOwned(keys, identity);
+      if (!now)
+        throw new Failure("refused", "a member list before an adoption", { stage: "camera" });
+      if (equal(now.membershipBytes, bytes)) return await openKeyring(state);
+      verifyNext(bytes, now.membership, nodeSuite);
+      const before = (await readKept(keys, membersFile)) ?? new Uint8Array();
+      await folder.write(membersFile, new Writer().raw(before).bytes32(bytes).done());
+      return await openKeyring(state);
+    },
     async rotate(elapsedMs) {
       const rotated = advance(
         decodeKeys(await readSecret(keys, secrets.receiving)),
@@ -192,8 +215,8 @@ export async function openKeyring(state: string): Promise<Keyring> {
     get receiving() {
       return newestOf(receiving).publicKey;
     },
-    open: (box, { incarnation }) =>
-      openCommand(box, receiving, { camera: identity.camera, incarnation }, nodeSuite),
+    open: (box, life) =>
+      openCommand(box, receiving, { camera: identity.camera, ...(life ?? {}) }, nodeSuite),
   };
 }
 
@@ -234,7 +257,22 @@ async function readOwned(keys: string, identity: Keyring["identity"]): Promise<O
     supplies.push(verifySupply(bytes, { ...expected, incarnation: life }, nodeSuite));
   }
   supplies.sort((a, b) => a.batch - b.batch);
-  return { ...adopted, supplies };
+  return { ...adopted, ...(await readMembers(keys, adopted)), first: adopted.membership, supplies };
+}
+
+/** The member list in force: every version since the adoption, each signed for by the one before. */
+async function readMembers(
+  keys: string,
+  adopted: Adopted,
+): Promise<Pick<Adopted, "membership" | "membershipBytes">> {
+  let { membership, membershipBytes } = adopted;
+  const kept = (await readKept(keys, membersFile)) ?? new Uint8Array();
+  const reader = new Reader(kept, "the member lists");
+  while (reader.remaining > 0) {
+    membershipBytes = reader.bytes32(membersBytes);
+    membership = verifyNext(membershipBytes, membership, nodeSuite);
+  }
+  return { membership, membershipBytes };
 }
 
 /** Refuses what is not the same owner with more keys. */
@@ -246,8 +284,11 @@ function checkAgain(next: Adopted, now: Owned): void {
       "The owner can add you from their phone; a new owner starts with an empty state folder";
     throw refuse("owner", "this camera has an owner already", hint);
   }
-  if (!equal(next.membership.hash, now.membership.hash)) {
+  if (!equal(next.membership.hash, now.first.hash)) {
     throw refuse("members", "an adoption that would put this camera's members back");
+  }
+  if (roleOf(now.membership, next.owner) !== "owner") {
+    throw refuse("owner", "an adoption by somebody who is no owner any more");
   }
   if (!equal(next.mailbox, now.mailbox)) {
     throw refuse("mailbox", "an adoption for another mailbox than this camera's");

@@ -7,10 +7,20 @@ import { programVersion, stopSignal } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { type CameraEvent, openCamera } from "./camera/camera.ts";
+import { finishErase, markErased, pictureOf } from "./command/command.ts";
 import { type Config, readConfig, stateFolder } from "./config.ts";
+import {
+  askRelays,
+  configOf,
+  type DeliveryOptions,
+  type Ending,
+  relaysOf,
+  startCommands,
+  startUplink,
+} from "./delivery.ts";
 import { type Incident, installedModels, openDetect, openModel } from "./detect/detect.ts";
 import { diskSwaps } from "./doctor.ts";
-import { type Keyring, openKeyring } from "./keyring.ts";
+import { openKeyring } from "./keyring.ts";
 import {
   countStorageFailure,
   isStorageFailure,
@@ -20,9 +30,9 @@ import {
   storageFailuresFile,
 } from "./outbox/outbox.ts";
 import { openRecord, probeEncoder } from "./record/record.ts";
-import { lost, openSealer, type Sealer } from "./seal/seal.ts";
+import { openSealer, type Sealer } from "./seal/seal.ts";
+import { openSnapshots } from "./snapshot.ts";
 import { watchClock } from "./trust.ts";
-import { askForHead, openRelays, openUplink } from "./uplink/uplink.ts";
 
 /** What `run --json` prints, a line each: states and counts, never a picture. */
 export type ServiceEvent =
@@ -63,8 +73,6 @@ Runs the camera until SIGTERM or Ctrl-C; what is being recorded is then sealed a
   --json           one JSON object a line on standard output for each event
 `;
 
-/** How long the end of the service waits for what was sealed last to reach the relays. */
-const lastWordMs = 3_000;
 const memoryOutboxBytes = 32 * 2 ** 20;
 
 export async function runService(args: string[]): Promise<number> {
@@ -99,7 +107,17 @@ export async function runService(args: string[]): Promise<number> {
     if (values.json) process.stdout.write(`${JSON.stringify(event)}\n`);
   };
   try {
-    await serve({ config, state: values.state, signal: stopSignal(), logs, emit });
+    const { state } = values;
+    const signal = stopSignal();
+    let ending: Ending | undefined = (await finishErase(state)) ? "erase" : "restart";
+    while (ending === "restart" && !signal.aborted) {
+      const all = await configOf(config, state, logs("config"));
+      ending = await serve({ config: all, state, signal, logs, emit });
+    }
+    if (ending === "erase") {
+      await finishErase(state);
+      logs("erase").warn("an owner has erased this camera: it is as new");
+    }
   } catch (error) {
     // Also when it failed before anything ran: the third start is in memory.
     if (isStorageFailure(error)) countStorageFailure(storageFailuresFile(values.state));
@@ -134,13 +152,13 @@ type ServeOptions = {
 
 /**
  * The way of a frame, from the lens to the outbox. Resolves when the signal aborted or the footage
- * ended and everything was sealed; throws when a stage could not start, or the storage failed.
+ * ended and everything was sealed, or with what an owner asked for; throws when a stage could not start, or the storage failed.
  */
-export async function serve(options: ServeOptions): Promise<void> {
+export async function serve(options: ServeOptions): Promise<Ending | undefined> {
   const end = new AbortController();
   const stages: Stage[] = [];
   try {
-    await runStages(options, end.signal, stages);
+    return await runStages(options, end.signal, stages);
   } finally {
     end.abort(new Failure("gone", "the service ends"));
     await closeAll(stages, options.logs("stop"));
@@ -154,7 +172,7 @@ async function runStages(
   { config, state, signal, logs, emit }: ServeOptions,
   end: AbortSignal,
   stages: Stage[],
-): Promise<void> {
+): Promise<Ending | undefined> {
   const clock = systemClock;
   const log = logs("camera");
   const keyring = await openKeyring(state);
@@ -192,21 +210,11 @@ async function runStages(
       sealer?.note({ kind: "clock-synchronised", beforeMs }).catch((error) => fail(error));
     },
   });
-  const relays = openRelays({
-    urls: relayUrls(config, keyring),
-    mailbox: keyring.adopted?.mailbox ?? new Uint8Array(32),
-    ...{ key: keyring.identity.request, sign: keyring.signRequest },
-    ...{ kbitPerS: config.relay.kbitPerS, clock },
-  });
-  stages.push({ close: async () => relays.close() });
-  const { camera: id } = keyring.identity;
+  const { relays, ...connections } = relaysOf(config, keyring, clock);
+  stages.push({ close: async () => connections.close() });
   let split = () => {};
   sealer = await openSealer({
-    newestElsewhere: (incarnation) =>
-      askForHead({
-        ...{ relays: relays.relays, entries: outbox.entries, camera: id },
-        ...{ incarnation, clock, signal: end },
-      }),
+    newestElsewhere: askRelays(relays, { keyring, outbox, clock, signal: end }),
     onCut: () => split(),
     keyring,
     outbox,
@@ -217,26 +225,23 @@ async function runStages(
     onPart: (part) => emit({ event: "part", ...part }),
     onProblem: fail,
   });
-
   stages.push(sealer);
-  const writer = sealer;
-  const uplink = openUplink({
-    ...{ outbox, relays: relays.relays, camera: id, clock },
-    // Until it is closed: what is sealed last goes too.
-    signal: new AbortController().signal,
-    incarnation: () => writer.life.incarnation,
+  // What an owner asked for may end this run: it begins anew, or never again.
+  const ended = new AbortController();
+  let ending: Ending | undefined;
+  const snapshots = openSnapshots({ clock });
+  const delivery: DeliveryOptions = {
+    ...{ relays, keyring, outbox, sealer, state, clock, logs, fail },
     onRelayed: (part) => emit({ event: "relayed", ...part }),
-    onAhead: (head) => void writer.reopen(head, "the log was behind").catch(fail),
-    onGiven: (losses) => writer.note(lost(losses, "full")),
-    onState: ({ relay, text, isWell }) =>
-      logs("uplink")[isWell ? "info" : "warn"](text, { relay: relays.relays[relay]?.url }),
-  });
-  stages.push({
-    async close() {
-      await uplink.idle(lastWordMs);
-      await uplink.close();
+    picture: () => takePicture(),
+    markErased: () => markErased(state),
+    onEnd: (how) => {
+      ending = how;
+      ended.abort(new Failure("gone", `the service ends: ${how}`));
     },
-  });
+  };
+  const uplink = startUplink(delivery);
+  stages.push(uplink);
   const tasks: Promise<void>[] = [];
   // Between the sealer and what it is fed by: what was recorded is sealed before the log ends.
   stages.push({ close: async () => void (await Promise.allSettled(tasks)) });
@@ -244,7 +249,7 @@ async function runStages(
   const camera = await openCamera({
     ...cameraOptions(config),
     clock,
-    signal: AbortSignal.any([signal, storage.signal]),
+    signal: AbortSignal.any([signal, storage.signal, ended.signal]),
     onEvent: (event) => tellCamera(event, log),
   });
   stages.push(camera);
@@ -257,7 +262,7 @@ async function runStages(
     precision: config.detect.precision,
     threads: config.detect.threads,
     aspect: width / height,
-    ...(config.detect.input === "auto" ? {} : { size: parseSize(config.detect.input) }),
+    ...modelSize(config),
     choiceFile: join(state, "precision.json"),
   });
   stages.push(model);
@@ -292,9 +297,14 @@ async function runStages(
     clock,
     signal: end,
   });
-
   stages.push(record);
   split = () => record.split();
+  const takePicture = async () =>
+    pictureOf(await snapshots.take(), {
+      ...{ wallMs: wallMs(), clockTrusted: trust.trusted(), fps: config.record.fps },
+      ...{ model: { id: model.id, precision: model.precision }, camera: config.name },
+    });
+  stages.push(await startCommands({ ...delivery, uplink }));
 
   const grab = async () => {
     let isFirst = true;
@@ -305,6 +315,7 @@ async function runStages(
         emit({ event: "pictures", capturedUs, ...(index === undefined ? {} : { index }) });
       }
       record.offer(frame);
+      snapshots.offer(frame);
       detect.offer(frame);
       frame.release();
     }
@@ -338,6 +349,7 @@ async function runStages(
   tasks.push(grab(), watch(), seal());
   await Promise.all(tasks);
   if (storage.signal.aborted) throw storage.signal.reason;
+  return ending;
 }
 
 /** Stops in reverse; what fails to stop does not keep the others from it. */
@@ -357,14 +369,9 @@ function cameraOptions({
   };
 }
 
-function relayUrls({ relay }: Config, { adopted }: Keyring): readonly string[] {
-  if (relay.urls === "none") return [];
-  return relay.urls === "adopted" ? (adopted?.relays ?? []) : relay.urls;
-}
-
-function parseSize(text: string): { width: number; height: number } {
-  const [width = 0, height = 0] = text.split("x").map(Number);
-  return { width, height };
+function modelSize({ detect }: Config): { size?: { width: number; height: number } } {
+  const [width = 0, height = 0] = detect.input.split("x").map(Number);
+  return detect.input === "auto" ? {} : { size: { width, height } };
 }
 
 function tellCamera({ kind, failure }: CameraEvent, log: Log): void {

@@ -53,6 +53,7 @@ export async function makeOwner(
   const { camera, incarnation } = identity;
   const phone = ed25519Signer(new Uint8Array(32).fill(seed));
   const root = ed25519Signer(new Uint8Array(32).fill(seed + 1));
+  const request = ed25519Signer(new Uint8Array(32).fill(seed + 2));
   const pairs = (count: number) => Array.from({ length: count }, kemPair);
   const publicOf = (list: readonly Pair[]) => list.map(({ publicKey }) => publicKey);
   const by = { sign: phone.sign, suite: nodeSuite };
@@ -83,7 +84,10 @@ export async function makeOwner(
   const doors = encodeDoorList(
     {
       ...{ root: root.publicKey, version: 1, minimumAgeMs: 0 },
-      doors: [{ key: identity.request, rights: new Set(["append"]) }],
+      doors: [
+        { key: identity.request, rights: new Set(["append"] as const) },
+        { key: request.publicKey, rights: new Set(["read", "box", "delete"] as const) },
+      ].sort((a, b) => (toHex(a.key) < toHex(b.key) ? -1 : 1)),
     },
     { sign: root.sign, suite: nodeSuite },
   );

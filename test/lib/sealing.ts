@@ -6,7 +6,12 @@ import type { Clock } from "../../src/base/pure/clock.ts";
 import { checkState } from "../../src/device/check.ts";
 import { createKeyring, type Keyring, openKeyring } from "../../src/device/keyring.ts";
 import { type Outbox, openOutbox, type Verdict } from "../../src/device/outbox/outbox.ts";
-import { openSealer, type Recording, type Sealer } from "../../src/device/seal/seal.ts";
+import {
+  openSealer,
+  type Recording,
+  type Sealer,
+  type SealerOptions,
+} from "../../src/device/seal/seal.ts";
 import { makeOwner, type Owner, type OwnerOptions } from "./owner.ts";
 import { opening, pattern } from "./sealed.ts";
 
@@ -41,6 +46,8 @@ export async function startSealer(
     notebookFault?: Fault | undefined;
     onProblem?(failure: unknown): void;
     onPart?(part: { clip: string; number: number }): void;
+    onCut?(): void;
+    newestElsewhere?: SealerOptions["newestElsewhere"];
   } = {},
 ): Promise<Running> {
   const keyring = await openKeyring(state);
@@ -62,6 +69,8 @@ export async function startSealer(
     },
     onProblem: (failure) => options.onProblem?.(failure),
     fault: options.notebookFault,
+    ...(options.onCut ? { onCut: options.onCut } : {}),
+    ...(options.newestElsewhere ? { newestElsewhere: options.newestElsewhere } : {}),
   });
   const stop = async () => {
     await sealer.close();

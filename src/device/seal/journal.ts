@@ -42,6 +42,8 @@ export class Journal {
   readonly #elapsedAtStartMs: number;
   #adopted: Owned;
   #epoch: { log: LogEpoch; day: number } | undefined;
+  /** Of an epoch that ended before its day. */
+  #endedDay: number | undefined;
   #beaconVersion = 0;
   /** Within the present turn: what it writes goes into the epoch as it stands. */
   #isPrepared = false;
@@ -137,6 +139,7 @@ export class Journal {
 
   /** In a turn: the epoch is over, the next entry opens one to whoever is a member then. */
   endEpoch(): void {
+    this.#endedDay = this.#epoch?.day ?? this.#endedDay;
     this.#epoch?.log.end();
     this.#epoch = undefined;
     this.#isPrepared = false;
@@ -184,8 +187,9 @@ export class Journal {
       for (const key of chosen) {
         if (key.from === "restart") await this.#write(fallbackOf(key));
       }
-      if (before && before.day !== today)
-        await this.#write({ kind: "day-closed", day: before.day });
+      const day = before?.day ?? this.#endedDay ?? today;
+      this.#endedDay = undefined;
+      if (day !== today) await this.#write({ kind: "day-closed", day });
     }
     this.#isPrepared = true;
   }

@@ -1,5 +1,6 @@
-import { toHex } from "../../base/pure/bytes.ts";
+import { equal, toHex } from "../../base/pure/bytes.ts";
 import type { Statement } from "../../protocol/sealed/body.ts";
+import { type Member, roleOf } from "../../protocol/sealed/membership.ts";
 import type { Supply } from "../../protocol/sealed/supply.ts";
 import type { Owned } from "../keyring.ts";
 
@@ -74,10 +75,18 @@ function chooseLasting(
   return [];
 }
 
-/** The supplies of each phone, by rising batch. */
-function phonesOf({ supplies }: Owned): Supply[][] {
+/** Members that nothing can be sealed to, for want of any key. */
+export function withoutKeys(owned: Owned): readonly Member[] {
+  return owned.membership.members.filter(
+    ({ phone }) => !owned.supplies.some((supply) => equal(supply.phone, phone)),
+  );
+}
+
+/** The supplies of each member, by rising batch: of one who was removed none is used. */
+function phonesOf({ supplies, membership }: Owned): Supply[][] {
   const phones = new Map<string, Supply[]>();
   for (const supply of supplies) {
+    if (!roleOf(membership, supply.phone)) continue;
     const phone = toHex(supply.phone);
     phones.set(phone, [...(phones.get(phone) ?? []), supply]);
   }

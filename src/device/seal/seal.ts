@@ -15,7 +15,7 @@ import type { Outbox } from "../outbox/outbox.ts";
 import { type Recording, type SealedClip, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
 import { type Head, type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
-import { acknowledge } from "./recipients.ts";
+import { acknowledge, withoutKeys } from "./recipients.ts";
 import { findHead, findPassingHead, finishOpenClips, type Start } from "./recovery.ts";
 
 export { lost } from "./journal.ts";
@@ -36,6 +36,13 @@ export type Sealer = {
   note(statement: Statement): Promise<void>;
   /** Seals with further keys from here on, and acknowledges them (keyring.ts, resupply). */
   resupply(owned: Owned): Promise<void>;
+  /**
+   * Follows a member list (keyring.ts, follow): between two clips; the log says it, and all that comes
+   * after is sealed to its members alone.
+   */
+  follow(owned: Owned): Promise<void>;
+  /** The newest entry of the log. */
+  readonly head: Head | undefined;
   /** The incarnation that the log is in. */
   readonly life: Life;
   /**
@@ -130,11 +137,19 @@ async function openIn(
     await journal.append({ kind: "incarnation-opened", reason: reopened, ...head });
   }
   await finishOpenClips(journal, { ...where, hasEntry: (sequence) => present.has(sequence) });
-  if (notebook.announced < adopted.membership.version) {
-    await journal.append({ kind: "membership", list: adopted.membershipBytes });
-    notebook.announced = adopted.membership.version;
-    await journal.inTurn(() => journal.save());
-  }
+  const announceMembers = (owned: Owned) =>
+    journal.inTurn(async (append) => {
+      const { membership, membershipBytes } = owned;
+      if (notebook.announced >= membership.version) return;
+      await append({ kind: "membership", list: membershipBytes });
+      notebook.announced = membership.version;
+      for (const { name } of withoutKeys(owned)) {
+        const text = `nothing is sealed to ${name || "a member"}: it has given no keys yet`;
+        await append({ kind: "problem", code: "no-keys", text });
+      }
+      await journal.save();
+    });
+  await announceMembers(adopted);
   await announceReceiving();
   await journal.append({
     kind: "started",
@@ -192,6 +207,17 @@ async function openIn(
     get life() {
       return { incarnation: notebook.incarnation };
     },
+    get head() {
+      return notebook.head;
+    },
+    follow: (owned) =>
+      between(async () => {
+        await journal.inTurn(async () => {
+          journal.resupply(owned);
+          journal.endEpoch();
+        });
+        await announceMembers(owned);
+      }),
     between,
     reopen: (head, reason) =>
       between(async () => {
@@ -204,7 +230,10 @@ async function openIn(
       }),
     resupply: (owned) =>
       journal.inTurn(async (append) => {
+        // One who had no keys reads the log from here on.
+        const isNew = withoutKeys(owned).length < withoutKeys(journal.adopted).length;
         journal.resupply(owned);
+        if (isNew) journal.endEpoch();
         for (const held of acknowledge(owned, notebook.spent)) await append(held);
       }),
     close() {

@@ -1,4 +1,4 @@
-import { fromHex, toHex } from "../../base/pure/bytes.ts";
+import { equal, fromHex, toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Mailbox } from "../../protocol/wire/client.ts";
@@ -7,7 +7,7 @@ import type { Suite } from "../../protocol/wire/signature.ts";
 import { isStorageFailure, type Loss, type Outbox } from "../outbox/outbox.ts";
 import { Backoff } from "./backoff.ts";
 import { compareClip, compareEntries, findAhead, type Head } from "./compare.ts";
-import { Queue } from "./queue.ts";
+import { type Look, Queue } from "./queue.ts";
 import { makeRoom } from "./room.ts";
 
 /** One relay, over connections of two ranks. */
@@ -43,18 +43,18 @@ export type WorkerOptions = {
 const compareMs = 6 * 3_600_000;
 const longestCompareMs = 7 * 24 * 3_600_000;
 const fullMs = 30_000;
-/** An old clip that finds no room is not tried as often as what is new. */
 const longestFullMs = { running: 600_000, log: 600_000, old: 2 * 3_600_000 } as const;
 /** A relay that is full again and again, whatever it is rid of, is left alone for a while. */
 const mostRooms = 8;
 const mostRemoved = 1000;
-/** These speak of the key, not of the object: putting that aside would not help. */
+// These speak of the key, not of the object: putting that aside would not help.
 const ofTheKey: readonly (string | undefined)[] = [
   ...["right", "created", "signature", "signature-input", "signature-field", "content-digest"],
   ...["key", "target", "authority", "mailbox"],
 ];
 
 type Job = { name: Name; clip: string | undefined; run(): Promise<void> };
+type Removal = Look & { done: () => void };
 type Lane = "running" | "log" | "old";
 
 /**
@@ -66,9 +66,9 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #queue = new Queue();
   readonly #inFlight = new Map<Lane, { clip: string | undefined; settled: Promise<void> }>();
-  readonly #removals = new Map<string, { incarnation: number; done: () => void }>();
+  readonly #removals = new Map<string, Removal>();
   /** Taken away so often; at the next comparison once more, in case a put was still under way there. */
-  readonly #removed = new Map<string, { incarnation: number; times: number }>();
+  readonly #removed = new Map<string, Removal & { times: number }>();
   #bell = bell();
   #isCompared = false;
   #compareMs = compareMs;
@@ -116,19 +116,19 @@ export class Worker {
   /** Takes a clip away that is not in the outbox any more; resolves when the relay has done it. */
   remove(clip: string, incarnation: number): Promise<void> {
     return new Promise((done) => {
-      this.#removals.set(clip, { incarnation, done });
+      this.#removals.set(keyOf({ clip, incarnation }), { clip, incarnation, done });
       this.#ring();
     });
   }
 
-  get waiting(): { entries: number; clips: number } {
+  get waiting(): Queue["waiting"] {
     return this.#queue.waiting;
   }
 
   /** Whether something is under way, or waits and could go. */
   get isBusy(): boolean {
     const { entries, clips } = this.waiting;
-    return this.#inFlight.size > 0 || !this.#isCompared || entries + clips > 0;
+    return !this.#isCompared || this.#inFlight.size + entries + clips > 0;
   }
 
   /** The network came. */
@@ -178,9 +178,7 @@ export class Worker {
   }
 
   #nextOfLog(): Job | undefined {
-    for (const [clip, { incarnation, done }] of this.#removals) {
-      return this.#removal(clip, incarnation, done);
-    }
+    for (const removal of this.#removals.values()) return this.#removal(removal);
     if (!this.#isCompared || this.#isFull("log")) return undefined;
     const name = this.#queue.nextOfLog();
     return name && this.#put(name, this.#options.relay.urgent, "log");
@@ -197,8 +195,8 @@ export class Worker {
     const worthless = new Set(below.map(({ clip }) => clip));
     const pass = (clip: string) => open.has(clip) || worthless.has(clip);
     const next = this.#queue.nextOfOld(pass, this.#isTight);
-    if (!next) return undefined;
     const { patient } = this.#options.relay;
+    if (!next) return undefined;
     if ("put" in next) return this.#put(next.put, patient, "old");
     const { clip, incarnation } = next.look;
     const id = fromHex(clip);
@@ -237,7 +235,8 @@ export class Worker {
     return { name, clip, run };
   }
 
-  #removal(clip: string, incarnation: number, done: () => void): Job {
+  #removal(removal: Removal): Job {
+    const { clip, incarnation, done } = removal;
     const id = fromHex(clip);
     const name: Name = { kind: "part", incarnation, clip: id, number: 0, hash: new Uint8Array(32) };
     const run = async () => {
@@ -245,9 +244,10 @@ export class Worker {
       for (const one of this.#inFlight.values()) if (one.clip === clip) await one.settled;
       const what = { incarnation, clip: id };
       await this.#options.relay.urgent.remove(what, { signal: this.#signal });
-      this.#removals.delete(clip);
-      const times = (this.#removed.get(clip)?.times ?? 0) + 1;
-      if (this.#removed.size < mostRemoved) this.#removed.set(clip, { incarnation, times });
+      this.#removals.delete(keyOf(removal));
+      const times = (this.#removed.get(keyOf(removal))?.times ?? 0) + 1;
+      if (this.#removed.size < mostRemoved)
+        this.#removed.set(keyOf(removal), { ...removal, times });
       done();
     };
     return { name, clip: undefined, run };
@@ -264,7 +264,7 @@ export class Worker {
     const failure = asFailure(error);
     if (lane === "log" && name.kind === "part" && failure.kind === "refused") {
       // Too young to be taken away by a camera: at the next comparison.
-      this.#putOff(toHex(name.clip));
+      this.#putOff({ clip: toHex(name.clip), incarnation: name.incarnation });
       return;
     }
     if (failure.kind === "absent") {
@@ -289,11 +289,11 @@ export class Worker {
     this.#tell(explain(failure), false);
   }
 
-  #putOff(clip: string): void {
-    const removal = this.#removals.get(clip);
+  #putOff(clip: Look): void {
+    const removal = this.#removals.get(keyOf(clip));
     if (!removal) return;
-    this.#removals.delete(clip);
-    this.#removed.set(clip, { incarnation: removal.incarnation, times: 0 });
+    this.#removals.delete(keyOf(clip));
+    this.#removed.set(keyOf(clip), { ...removal, times: 0 });
     removal.done();
   }
 
@@ -326,10 +326,8 @@ export class Worker {
     full.waitMs = Math.min(waitMs * 2, longestFullMs[lane]);
     this.#rooms = 0;
     this.#tell(explain(failure), false);
-    void clock.sleep(waitMs, signal).then(
-      () => this.#ring(),
-      () => {},
-    );
+    const ring = () => this.#ring();
+    void clock.sleep(waitMs, signal).then(ring, ring);
   }
 
   /** Once at the start, and again and again: what the relay says it has is held against the outbox. */
@@ -350,8 +348,8 @@ export class Worker {
         this.#tell(explain(failure), false);
         continue;
       }
-      const jitter = 0.8 + 0.4 * this.#options.random();
-      await clock.sleep(this.#compareMs * jitter, signal).catch(() => {});
+      const waitMs = this.#compareMs * (0.8 + 0.4 * this.#options.random());
+      await clock.sleep(waitMs, signal).catch(() => {});
     }
   }
 
@@ -360,8 +358,8 @@ export class Worker {
     const at = { incarnation: incarnation(), signal: this.#signal };
     const waiting = this.#queue.waitingEntries();
     const { missing, strangers } = await compareEntries(relay.urgent, outbox.entries(), at);
-    const known = new Set(outbox.entries().map(({ hash }) => toHex(hash)));
-    const isKnown = ({ hash }: Head) => known.has(toHex(hash));
+    // As the log stands then: it goes on while the relay is asked.
+    const isKnown = (head: Head) => outbox.entries().some(({ hash }) => equal(hash, head.hash));
     const ahead = await findAhead(relay.urgent, strangers, { camera, suite, isKnown, ...at });
     if (ahead) onAhead(ahead);
     // Said to be durable there, and gone: sent again, but less and less often.
@@ -369,11 +367,11 @@ export class Worker {
     const isForgetful = this.#forgot > this.#forgotBefore;
     this.#forgotBefore = this.#forgot;
     this.#compareMs = isForgetful ? Math.min(this.#compareMs * 2, longestCompareMs) : compareMs;
-    if (isForgetful) this.#tell(`it lost ${this.#forgot} objects that it had taken`, false);
+    if (isForgetful) this.#tell(`lost ${this.#forgot} objects that it had taken`, false);
     this.#queue.compared(missing, outbox.clips());
-    for (const [clip, { incarnation: of, times }] of this.#removed) {
-      if (times > 1) this.#removed.delete(clip);
-      else this.#removals.set(clip, { incarnation: of, done: () => {} });
+    for (const [key, removal] of this.#removed) {
+      if (removal.times > 1) this.#removed.delete(key);
+      else this.#removals.set(key, { ...removal, done: () => {} });
     }
     this.#isTight = false;
     this.#isCompared = true;
@@ -390,6 +388,10 @@ export class Worker {
 function bell(): { promise: Promise<void>; ring: () => void } {
   let ring = () => {};
   return { promise: new Promise<void>((resolve) => (ring = resolve)), ring: () => ring() };
+}
+
+function keyOf({ clip, incarnation }: Look): string {
+  return `${incarnation}/${clip}`;
 }
 
 function asFailure(error: unknown): Failure {

@@ -84,20 +84,22 @@ export function sealCommand(
 
 /**
  * The command inside: null when it is sealed to none of the `receiving` keys (expired, or another camera's).
+ * Without an incarnation it is for any life of the camera: only the head in it may then be used.
  * Checks everything but what only the camera's memory knows: see `admit`. Stages: those of the box
  * (box.md), of the envelope, "camera", "incarnation", "key", "signature".
  */
 export function openCommand(
   bytes: Uint8Array,
   receiving: readonly Pair[],
-  expected: { camera: Uint8Array; incarnation: number },
+  expected: { camera: Uint8Array; incarnation?: number },
   suite: Suite,
 ): Command | null {
   const plain = openBox(bytes, receiving, suite);
   if (!plain) return null;
   const command = decodePlain(plain);
   if (!equal(command.camera, expected.camera)) throw refuse("camera", "for another camera");
-  if (command.incarnation !== expected.incarnation) {
+  const { incarnation = command.incarnation } = expected;
+  if (command.incarnation !== incarnation) {
     throw refuse("incarnation", `for incarnation ${command.incarnation} of this camera`);
   }
   verifyObject(commandKind, plain, command.phone, suite);
