@@ -52,6 +52,38 @@ export async function openRelay(url: string, camera: CameraKeys, line: Line): Pr
   };
 }
 
+/** What is needed to come into a mailbox as a guest: by a link (join.md), or with the root key itself. */
+export type Guest = { readonly mailbox: Uint8Array; readonly request: Uint8Array };
+
+/** A mailbox by a key that is no member's. The first of the relays that lets it in. */
+export async function openFirstGuest(
+  urls: readonly string[],
+  { mailbox: id, request }: Guest,
+  line: Line,
+): Promise<Link> {
+  let failure: unknown = new Failure("misuse", "the link names no relay", {
+    hint: "Say --relay URL, or --from FOLDER for the camera's outbox",
+  });
+  for (const url of urls) {
+    try {
+      const mailbox = openAt(request, url, id, line);
+      const patient = patientOf(line, url);
+      await patient(() => mailbox.list({ under: "box/", limit: 1 }));
+      return {
+        ...{ where: url, kind: "relay" },
+        list: (range = {}) => listAll(mailbox, patient, range),
+        get: (name) => patient(() => mailbox.get(name)),
+        put: async (object) => void (await patient(() => mailbox.put(object))),
+        remove: (name) => patient(() => mailbox.remove(name)),
+      };
+    } catch (error) {
+      failure = error;
+      if (!isFailure(error, "gone", "offline", "refused", "corrupt")) throw error;
+    }
+  }
+  throw failure;
+}
+
 /** The first of the relays that answers. Throws the failure of the last when none does. */
 export async function openFirstRelay(
   urls: readonly string[],
@@ -73,11 +105,15 @@ export async function openFirstRelay(
 }
 
 function openAs(seed: Uint8Array, url: string, camera: CameraKeys, line: Line): Mailbox {
+  return openAt(seed, url, mailboxIdOf(camera, line.suite), line);
+}
+
+function openAt(seed: Uint8Array, url: string, mailbox: Uint8Array, line: Line): Mailbox {
   const { suite, send, nowMs } = line;
   const bySodium = (message: Uint8Array) => sign(seed, message);
   return openMailbox({
     ...{ url, suite, send, nowMs: () => nowMs() },
-    mailbox: mailboxIdOf(camera, suite),
+    mailbox,
     key: signPublicKey(seed),
     sign: line.signer?.(seed) ?? bySodium,
   });

@@ -2,7 +2,7 @@ import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
 import type { PartName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { notForUs, readClip, summarise } from "./clips.ts";
-import { type Deletion, obey, readDeletions } from "./deletions.ts";
+import { type Deletion, type Finality, finalityOf, obey, readDeletions } from "./deletions.ts";
 import { type Fault, faultOf } from "./fault.ts";
 import { type Journal, readJournal } from "./journal.ts";
 import { loadLedger, type Shelf, saveLedger } from "./ledger.ts";
@@ -32,6 +32,8 @@ export type Clip = {
   readonly summary: Summary | undefined;
   /** Of a deleted clip: whether the camera's copy is gone too. */
   readonly confirmed: boolean;
+  /** Of a deleted clip: whether it is final, or who is missing. */
+  readonly finality?: Finality;
 };
 
 export type Survey = {
@@ -98,7 +100,12 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   await keepOn();
   clips.sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
   const well = faults.every(({ severity }) => severity === "note");
-  return { journal, clips, faults, deletions, well };
+  const judged = clips.map((clip): Clip => {
+    if (clip.state !== "deleted") return clip;
+    const id = toHex(clip.id);
+    return { ...clip, finality: finalityOf(deletions.get(id), told.get(id), journal) };
+  });
+  return { journal, clips: judged, faults, deletions, well };
 }
 
 /** The log: on top of what was read before, unless all of it shall be looked at. */

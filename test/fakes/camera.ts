@@ -8,6 +8,7 @@ import { admit, type Command, openCommand } from "../../src/protocol/sealed/comm
 import { LogEpoch } from "../../src/protocol/sealed/epoch.ts";
 import { MembershipHistory, roleOf } from "../../src/protocol/sealed/membership.ts";
 import {
+  type Adopted,
   encodeIdentity,
   verifyAdoption,
   verifyIdentity,
@@ -62,6 +63,8 @@ export class Objects {
 export class HouseCamera {
   readonly objects: Objects;
   readonly signer: ReturnType<typeof ed25519Signer> & { suite: typeof nodeSuite };
+  /** Signs requests to a relay. */
+  readonly requests: ReturnType<typeof ed25519Signer>;
   readonly receiving: Pair;
   readonly identity: Uint8Array;
   members: MembershipHistory | undefined;
@@ -82,6 +85,7 @@ export class HouseCamera {
   constructor(objects: Objects, name = "Front door", of?: HouseCamera) {
     this.objects = objects;
     this.signer = of?.signer ?? { ...ed25519Signer(random(32)), suite: nodeSuite };
+    this.requests = of?.requests ?? ed25519Signer(random(32));
     this.receiving = of?.receiving ?? kemPair();
     if (of) {
       this.identity = of.identity;
@@ -94,7 +98,7 @@ export class HouseCamera {
       this.newEpoch();
       return;
     }
-    const request = ed25519Signer(random(32)).publicKey;
+    const request = this.requests.publicKey;
     this.identity = encodeIdentity(
       {
         ...{ camera: this.signer.publicKey, request, incarnation: 0, name },
@@ -108,7 +112,7 @@ export class HouseCamera {
     return this.signer.publicKey;
   }
 
-  async adopt(adoption: Uint8Array): Promise<void> {
+  async adopt(adoption: Uint8Array): Promise<Adopted> {
     const identity = verifyIdentity(this.identity, nodeSuite);
     const adopted = verifyAdoption(adoption, identity, nodeSuite);
     this.members = new MembershipHistory(adopted.membership, nodeSuite);
@@ -117,6 +121,7 @@ export class HouseCamera {
     await this.say({ kind: "started", version: "0.1.0", reason: "test" });
     await this.say({ kind: "membership", list: adopted.membershipBytes });
     await this.say({ kind: "receiving-key", publicKey: this.receiving.publicKey });
+    return adopted;
   }
 
   #hold(supply: Supply): void {

@@ -23,7 +23,16 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
                                     (--all-relays: and hold the relays against one another)
   delete CLIP...                    destroy the keys of clips, and tell the camera to delete them
   settings [NAME VALUE]             the settings the camera was sent; have it take another
-  phones [--from FOLDER]            the cameras known here, and who may open their clips
+  phones                            the cameras known here, and who may open their clips
+  add-phone [--viewer]              show a link by which another phone joins as an owner (--viewer:
+                                    may look and nothing else); again: go on where it was
+                                    (--check WORD: the other phone shows it too; --cancel: take
+                                    the link back)
+  join LINK                         the other side of it (-: read it from standard input)
+  remove-phone NAME                 seal to that phone no more (its name, or beginning of its id)
+  recovery-kit make                 make a key on paper that opens what is recorded from now on, and
+                                    says what that costs; test PAPER: whether it is good; use PAPER:
+                                    make this phone an owner by it
   backup FILE                       copy all keys into one file
   restore FILE                      put them back (--force: over the keys that are there)
 
@@ -33,12 +42,13 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   --camera NAME  which camera, where several are known (name, or beginning of its id)
   -o PATH        file to write; of several clips the folder to write them into
   --name NAME    what to call the camera (pair, adopt)
-  --phone NAME   what to call this phone (pair, adopt; the first time)
+  --phone NAME   what to call this phone (pair, adopt, join, recovery-kit use; the first time)
   --relay URL    where the sealed clips go, such as https://relay.example (pair, adopt; up to eight
                  of them, the preferred one first); where to look for them (all others)
   --keys N       one-time keys to hand out (pair, adopt; default 2000, one is spent with each clip)
   --address A    HOST:PORT of the camera, in place of the link's (pair)
-  --wait N       seconds to wait for the camera's answer (snapshot, settings; default 60, 20)
+  --wait N       seconds to wait for the camera's answer (snapshot, settings, remove-phone,
+                 recovery-kit) or the other phone's (add-phone, join)
   --all          every clip that opens (export, thumbnail)
   --json         one JSON document on standard output
   --help, --version
@@ -51,7 +61,8 @@ exit codes: 0 well, 1 failed, 2 misuse, 3 verification found a lie or a loss
 
 const commands = [
   ...["pair", "adopt", "cameras", "clips", "export", "thumbnail", "snapshot", "verify"],
-  ...["delete", "settings", "phones", "backup", "restore"],
+  ...["delete", "settings", "phones", "add-phone", "join", "remove-phone", "recovery-kit"],
+  ...["backup", "restore"],
 ] as const;
 export type Command =
   | "cameras"
@@ -65,6 +76,10 @@ export type Command =
   | "verify"
   | "delete"
   | "phones"
+  | "add-phone"
+  | "join"
+  | "remove-phone"
+  | "recovery-kit"
   | "backup"
   | "restore";
 
@@ -81,6 +96,9 @@ export type Arguments = {
   address: string | undefined;
   relays: string[] | undefined;
   waitMs: number | undefined;
+  check: string | undefined;
+  viewer: boolean;
+  cancel: boolean;
   follow: boolean;
   allRelays: boolean;
   all: boolean;
@@ -102,13 +120,13 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
   }
   const home = values.home ?? defaultHome();
   const { from, camera, out, name, phone, address } = values;
-  const { follow, all, frame, force, json } = values;
+  const { check, viewer, cancel, follow, all, frame, force, json } = values;
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
     relays: values.relay === undefined ? undefined : readRelays(values.relay),
     waitMs: values.wait === undefined ? undefined : readWait(values.wait),
-    ...{ follow, allRelays: values["all-relays"], all, frame, force, json },
+    ...{ check, viewer, cancel, follow, allRelays: values["all-relays"], all, frame, force, json },
   };
 }
 
@@ -128,6 +146,9 @@ function parse(argv: readonly string[]) {
         address: { type: "string" },
         relay: { type: "string", multiple: true },
         wait: { type: "string" },
+        check: { type: "string" },
+        viewer: { type: "boolean", default: false },
+        cancel: { type: "boolean", default: false },
         follow: { type: "boolean", default: false },
         "all-relays": { type: "boolean", default: false },
         all: { type: "boolean", default: false },

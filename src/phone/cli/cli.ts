@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { nodeSuite } from "../../base/node/crypto.ts";
 import { programVersion } from "../../base/node/program.ts";
-import { equal, toHex } from "../../base/pure/bytes.ts";
+import { toHex } from "../../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import {
   pairingFileBytes,
@@ -13,24 +13,25 @@ import { ready } from "../../protocol/sealed/sodium.ts";
 import { firstSupply } from "../../protocol/sealed/supply.ts";
 import { adoptCamera } from "../adopt.ts";
 import { deleteClips } from "../delete.ts";
-import { findCamera } from "../find.ts";
+import { finalityOf } from "../deletions.ts";
 import { heardOf } from "../heard.ts";
-import { membersOf } from "../members.ts";
 import { withParts } from "../parts.ts";
 import type { Line } from "../relay.ts";
 import type { Clip, Survey } from "../survey.ts";
+import { readTold } from "../told.ts";
 import { shortId, Vault } from "../vault.ts";
 import { type Arguments, help, readArguments } from "./arguments.ts";
 import { backup, restore } from "./backup.ts";
 import { cameras } from "./cameras.ts";
+import { addPhone, type Desk, joinPhones, phones, removePhones } from "./circle.ts";
 import { choose, type Exported, exportClips, exportThumbnails } from "./export.ts";
-import { openFolder } from "./folder.ts";
 import { followClips } from "./follow.ts";
+import { recoveryKit } from "./kit.ts";
 import { openVoice, type Voice, writeWhole } from "./out.ts";
 import { pair } from "./pair.ts";
 import { compareRelays } from "./relays.ts";
 import { settings } from "./settings.ts";
-import { printClips, printFaults, printTable, printVerdict, surveyToJson } from "./show.ts";
+import { printClips, printFaults, printVerdict, surveyToJson } from "./show.ts";
 import { snapshot } from "./snapshot.ts";
 import { openHome } from "./store.ts";
 import { greetRelays, openLine, openWorld, type Say, surveyWorld, type World } from "./world.ts";
@@ -96,8 +97,9 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
     await greetRelays(store, line, voice);
     return codes.well;
   }
+  const circle = circleCommand(given.command);
+  if (circle) return await circle({ given, store, line, voice, say });
   const vault = await Vault.open(store);
-  if (given.command === "phones") return await phones(given, vault, say);
   if (given.command === "cameras") {
     await cameras(given, vault, line, say);
     return codes.well;
@@ -107,6 +109,17 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
   if (given.command === "snapshot") return await snapshot(given, world, voice, say);
   const found = await surveyWorld(world, given.command === "verify" ? "all" : "new", voice);
   return await act(given, { ...world, found }, line, voice, say);
+}
+
+/** What is done with phones, not with clips. */
+function circleCommand(
+  command: Arguments["command"],
+): ((desk: Desk) => Promise<number>) | undefined {
+  if (command === "phones") return phones;
+  if (command === "add-phone") return addPhone;
+  if (command === "join") return joinPhones;
+  if (command === "remove-phone") return removePhones;
+  return command === "recovery-kit" ? recoveryKit : undefined;
 }
 
 async function act(
@@ -157,9 +170,16 @@ async function act(
       waits > 0
         ? "the camera's copy is still there: the command to delete it waits in its box\n"
         : "";
-    say(text + wait, {
+    const { names, isOnPaper } = recipientsOf(clips, found);
+    const final = isOnPaper
+      ? "never final: there is a recovery kit, and paper forgets nothing\n"
+      : names.length > 1
+        ? `final when these have confirmed: ${names.join(", ")}. \`clips\` says who is missing\n`
+        : "";
+    say(text + wait + final, {
       ...{ deleted: ids, waiting: waits },
       openable: openable.map(({ id }) => toHex(id)),
+      recipients: names,
     });
     return codes.well;
   }
@@ -170,6 +190,16 @@ async function act(
       : await exportThumbnails(options, given.frame);
   say(files.map(printExported).join(""), { files, failed });
   return failed > 0 ? codes.failed : codes.well;
+}
+
+/** Whom these clips were sealed to: they have to confirm that their keys are gone. */
+function recipientsOf(clips: readonly Clip[], { journal }: Survey) {
+  const told = readTold(journal);
+  const all = clips.flatMap(
+    ({ id }) => finalityOf(undefined, told.get(toHex(id)), journal).missing,
+  );
+  const names = all.map(({ name, phone }) => name || shortId(phone));
+  return { names: [...new Set(names)], isOnPaper: all.some(({ why }) => why === "kit") };
 }
 
 function printExported({ file, seconds, whole, width, height }: Exported): string {
@@ -219,37 +249,6 @@ async function adopt(
     voice.warn(`the keys lie in ${given.home} and nowhere else: losing the only copy loses every`);
     voice.warn("clip for good. Nobody can help then. Make a copy: obscura-phone backup FILE");
   }
-}
-
-async function phones(given: Arguments, vault: Vault, say: Say): Promise<number> {
-  const link = given.from === undefined ? undefined : await openFolder(given.from);
-  const camera = link && (await findCamera(vault, link, given.camera));
-  const cameras = vault.content.cameras.filter((one) => !camera || one === camera);
-  const lists = await Promise.all(
-    cameras.map(async (one) => ({
-      camera: one,
-      ...(await membersOf(one, one === camera ? link : undefined, nodeSuite)),
-    })),
-  );
-  const rows = lists.flatMap(({ camera: { id, name, oneTime }, list }) =>
-    list.members.map((member) => [
-      `${name || "camera"} ${shortId(id)}`,
-      member.name || "-",
-      shortId(member.phone),
-      member.role + (equal(member.phone, vault.content.phoneKey) ? ", this phone" : ""),
-      `${oneTime.length} keys left`,
-    ]),
-  );
-  const text = printTable([["CAMERA", "PHONE", "ID", "ROLE", "SUPPLY"], ...rows]);
-  const json = lists.map(({ camera: { id, name, oneTime }, list, disputes }) => ({
-    ...{ camera: toHex(id), name, version: list.version, disputes },
-    oneTimeKeys: oneTime.length,
-    phones: list.members.map(({ phone, name: called, role }) => ({
-      ...{ id: toHex(phone), name: called, role, own: equal(phone, vault.content.phoneKey) },
-    })),
-  }));
-  say(text, { cameras: json });
-  return codes.well;
 }
 
 function only({ operands, command }: Arguments, what: string): string {

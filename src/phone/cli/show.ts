@@ -1,4 +1,5 @@
 import { toHex } from "../../base/pure/bytes.ts";
+import { type Finality, printFinality } from "../deletions.ts";
 import type { Fault } from "../fault.ts";
 import type { Clip, Survey } from "../survey.ts";
 import { type CameraKeys, shortId } from "../vault.ts";
@@ -39,8 +40,21 @@ export function clipToJson(clip: Clip) {
     ...(summary?.durationMs === undefined ? {} : { seconds: summary.durationMs / 1000 }),
     ...(summary?.persons === undefined ? {} : { persons: summary.persons }),
     ...(summary ? { zones: summary.zones, width: summary.width, height: summary.height } : {}),
-    ...(state === "deleted" ? { confirmed: clip.confirmed } : {}),
+    ...(state === "deleted" ? { confirmed: clip.confirmed, ...finalityToJson(clip) } : {}),
   };
+}
+
+function finalityToJson({ finality }: Clip) {
+  if (!finality) return {};
+  const missing = finality.missing.map(({ phone, name, why }) => ({
+    ...{ phone: toHex(phone), name, why },
+  }));
+  return { final: finality.final, missing };
+}
+
+function printDeleted(confirmed: boolean, finality: Finality | undefined): string {
+  if (!confirmed) return "deleted here, waits for the camera";
+  return finality ? `deleted, ${printFinality(finality)}` : "deleted";
 }
 
 export function surveyToJson(camera: CameraKeys, survey: Survey) {
@@ -67,13 +81,13 @@ export function surveyToJson(camera: CameraKeys, survey: Survey) {
 
 export function printClips(clips: readonly Clip[]): string {
   if (clips.length === 0) return "no clips yet\n";
-  const rows = clips.map(({ id, state, startMs, clockTrusted, summary, confirmed }) => [
+  const rows = clips.map(({ id, state, startMs, clockTrusted, summary, confirmed, finality }) => [
     shortId(id),
     printTime(startMs, clockTrusted),
     summary?.durationMs === undefined ? "-" : `${(summary.durationMs / 1000).toFixed(1)} s`,
     summary?.persons === undefined ? "-" : String(summary.persons),
     summary?.zones.join(", ") || "-",
-    state === "deleted" ? (confirmed ? "deleted" : "deleted here, waits for the camera") : state,
+    state === "deleted" ? printDeleted(confirmed, finality) : state,
   ]);
   const untrusted = clips.some((clip) => !clip.clockTrusted && clip.startMs !== undefined);
   const note = untrusted ? "~ the camera's clock was not set\n" : "";
