@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import { type IncomingHttpHeaders, request as requestHttp } from "node:http";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
 import type { Fault } from "../../src/base/node/durable.ts";
 import { openHttp } from "../../src/base/node/http.ts";
@@ -236,3 +238,53 @@ export async function settingsOf(text = ""): Promise<Config> {
   if (!text.includes("headroomMiB")) config.quota.headroomMiB = 0;
   return config;
 }
+
+/** Sends bytes as they are and gives everything that comes back until the connection ends. */
+export async function speak(
+  world: RelayWorld,
+  pieces: (string | Uint8Array)[],
+  { endMs = 400, half = false }: { endMs?: number; half?: boolean } = {},
+): Promise<{ text: string; wasClosed: boolean }> {
+  const socket = connect(world.relay.port, "127.0.0.1");
+  let text = "";
+  let wasClosed = false;
+  socket.setEncoding("latin1").on("data", (data: string) => {
+    text += data;
+  });
+  socket.on("error", () => {});
+  const closed = new Promise<void>((resolve) => {
+    socket.on("close", () => {
+      wasClosed = true;
+      resolve();
+    });
+  });
+  for (const piece of pieces) socket.write(piece);
+  if (half) socket.end();
+  await Promise.race([closed, sleep(endMs)]);
+  const outcome = { text, wasClosed };
+  socket.destroy();
+  return outcome;
+}
+
+/** A signed request as text, with fields added, left out or replaced. */
+export function head(
+  world: RelayWorld,
+  by: Who,
+  method: string,
+  ask: Parameters<typeof signed>[2],
+  {
+    body = new Uint8Array(),
+    fields = {},
+    more = [],
+  }: { body?: Uint8Array; fields?: Record<string, string | undefined>; more?: string[] } = {},
+): string {
+  const { path, headers } = signed(by, method, ask, world.authority, { body });
+  const length = method === "PUT" ? { "content-length": String(body.length) } : {};
+  const all = Object.entries({ ...headers, ...length, ...fields });
+  const lines = all.filter(([, value]) => value !== undefined).map((field) => field.join(": "));
+  return `${[`${method} ${path} HTTP/1.1`, ...lines, ...more].join("\r\n")}\r\n\r\n`;
+}
+
+/** Of every answer in what came back. */
+export const statuses = (text: string) =>
+  [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((m) => Number(m[1]));

@@ -1,21 +1,22 @@
 import { readdir } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { toHex } from "../../src/base/pure/bytes.ts";
 import { longest } from "../../src/protocol/wire/mailbox.ts";
 import {
-  clip,
   doorList,
   entry,
   exchange,
+  head,
   mailbox,
   part,
   type RelayWorld,
   relayWorld,
   signed,
-  type Who,
+  speak,
+  statuses,
   who,
 } from "../lib/relay.ts";
 import { suite } from "../lib/suite.ts";
@@ -23,56 +24,8 @@ import { suite } from "../lib/suite.ts";
 const bytes = new Uint8Array(50_000).fill(7);
 const object = part(0, bytes);
 
-/** Sends bytes as they are and gives everything that comes back until the connection ends. */
-async function speak(
-  world: RelayWorld,
-  pieces: (string | Uint8Array)[],
-  { endMs = 400, half = false }: { endMs?: number; half?: boolean } = {},
-): Promise<{ text: string; wasClosed: boolean }> {
-  const socket = connect(world.relay.port, "127.0.0.1");
-  let text = "";
-  let wasClosed = false;
-  socket.setEncoding("latin1").on("data", (data: string) => {
-    text += data;
-  });
-  socket.on("error", () => {});
-  const closed = new Promise<void>((resolve) => {
-    socket.on("close", () => {
-      wasClosed = true;
-      resolve();
-    });
-  });
-  for (const piece of pieces) socket.write(piece);
-  if (half) socket.end();
-  await Promise.race([closed, sleep(endMs)]);
-  const outcome = { text, wasClosed };
-  socket.destroy();
-  return outcome;
-}
-
-/** A signed request as text, with fields added, left out or replaced. */
-function head(
-  world: RelayWorld,
-  by: Who,
-  method: string,
-  ask: Parameters<typeof signed>[2],
-  {
-    body = new Uint8Array(),
-    fields = {},
-    more = [],
-  }: { body?: Uint8Array; fields?: Record<string, string | undefined>; more?: string[] } = {},
-): string {
-  const { path, headers } = signed(by, method, ask, world.authority, { body });
-  const length = method === "PUT" ? { "content-length": String(body.length) } : {};
-  const all = Object.entries({ ...headers, ...length, ...fields });
-  const lines = all.filter(([, value]) => value !== undefined).map((field) => field.join(": "));
-  return `${[`${method} ${path} HTTP/1.1`, ...lines, ...more].join("\r\n")}\r\n\r\n`;
-}
-
 const put = { act: "put", name: object.name } as const;
 const get = { act: "get", name: object.name } as const;
-const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((m) => Number(m[1]));
-
 async function assertUntouched(world: RelayWorld, isThere = false): Promise<void> {
   const found = await world.as("owner").list({ under: "part/" });
   assert.is(found.length, isThere ? 1 : 0);
@@ -289,162 +242,6 @@ suite("relay against hostile clients", (test) => {
     assert.ok(denied.wasClosed);
   });
 
-  test("slow heads, slow writers and slow readers are cut off and leave nothing", async () => {
-    await using world = await relayWorld({
-      settings: "limits: {leastBytesPerSecond: 100000}",
-      periods: { graceMs: 300, headersMs: 1000 },
-    });
-    const large = part(1, new Uint8Array(longest.part).fill(3));
-    await world.as("camera").put(large);
-    const silent = speak(world, [], { endMs: 8000 });
-    const dripping = speak(world, ["GET / HTTP/1.1\r\nHost: "], { endMs: 8000 });
-    const writer = connect(world.relay.port, "127.0.0.1");
-    const writerClosed = closing(writer);
-    writer.write(head(world, "camera", "PUT", put, { body: bytes }));
-    const drip = setInterval(() => writer.write("x"), 50);
-    const reader = connect({ port: world.relay.port, host: "127.0.0.1" });
-    const readerClosed = closing(reader);
-    reader.pause();
-    // The system's buffers hold several answers before anybody has to wait.
-    const ask = { act: "get", name: large.name } as const;
-    const more = setInterval(() => reader.write(head(world, "owner", "GET", ask)), 50);
-    await Promise.race([Promise.all([writerClosed, readerClosed]), sleep(15_000)]);
-    clearInterval(drip);
-    clearInterval(more);
-    assert.ok(writer.destroyed && reader.destroyed);
-    assert.ok((await silent).wasClosed && (await dripping).wasClosed);
-    assert.match((await dripping).text, /^HTTP\/1\.1 408 /);
-    await sleep(50);
-    assert.is((await readdir(join(world.folder, "drafts"))).length, 0);
-    assert.equal(await world.as("owner").get(large.name), large.bytes);
-  });
-
-  test(
-    "ten thousand who want to wait: a few do, the others are refused, none is left over",
-    async () => {
-      const settings =
-        "limits: {waiting: 40, waitingPerKey: 30, requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000}";
-      await using world = await relayWorld({ settings });
-      const page = { under: "entry/", after: "", waitS: 60 };
-      const before = process.memoryUsage().rss;
-      const counts: Record<number, number> = {};
-      const sockets: Socket[] = [];
-      const waiters = { viewer: 0, owner: 0 };
-      for (const by of ["viewer", "owner"] as const) {
-        const request = head(world, by, "GET", { act: "list", page });
-        for (let n = 0; n < 30; n++) {
-          const socket = connect(world.relay.port, "127.0.0.1");
-          sockets.push(socket);
-          socket.setEncoding("latin1");
-          // Held requests say nothing; refused ones are repeated on their connection.
-          let left = 500;
-          socket.on("data", (text: string) => {
-            for (const status of statuses(text)) {
-              counts[status] = (counts[status] ?? 0) + 1;
-              if (--left > 0) socket.write(request);
-            }
-          });
-          socket.write(request);
-          waiters[by]++;
-          await sleep(2);
-        }
-      }
-      // Viewer: 30 wait. Owner: 10 more wait, which is all; the other 20 are refused on and on.
-      const deadline = Date.now() + 60_000;
-      while ((counts[503] ?? 0) < 9960 && Date.now() < deadline) await sleep(100);
-      assert.ok((counts[503] ?? 0) >= 9960, JSON.stringify(counts));
-      const extra = await world.ask("viewer", "GET", { act: "list", page });
-      assert.is(extra.status, 503);
-      await world.as("camera").put(entry(1));
-      const woken = Date.now() + 5000;
-      while ((counts[200] ?? 0) < 40 && Date.now() < woken) await sleep(20);
-      assert.ok((counts[200] ?? 0) >= 40, JSON.stringify(counts));
-      const grownMb = (process.memoryUsage().rss - before) / 1e6;
-      console.log(
-        `\nmeasured: waiters: ${JSON.stringify(counts)}, resident ${grownMb.toFixed(0)} MB more`,
-      );
-      assert.ok(grownMb < 200);
-      for (const socket of sockets) socket.destroy();
-      await sleep(100);
-      // All places are free again.
-      const again = await world.ask("viewer", "GET", { act: "list", page: { ...page, waitS: 1 } });
-      assert.is(again.status, 200);
-    },
-    { deadlineMs: 120_000 },
-  );
-
-  test("too many waits of one key are its own problem", async () => {
-    await using world = await relayWorld();
-    const page = { under: "entry/", after: "", waitS: 30 };
-    const waits = Array.from({ length: 8 }, () =>
-      world.as("viewer").list({ under: "entry/", waitMs: 30_000 }),
-    );
-    await sleep(200);
-    const ninth = await world.ask("viewer", "GET", { act: "list", page });
-    assert.is(ninth.status, 429);
-    assert.match(String(ninth.headers["retry-after"]), /^\d+$/);
-    const other = world.as("owner").list({ under: "entry/", waitMs: 30_000 });
-    await sleep(100);
-    await world.as("camera").put(entry(1));
-    for (const page of await Promise.all([...waits, other])) assert.is(page.length, 1);
-  });
-
-  test("requests over the rate are refused, of a key and of an address, and it recovers", async () => {
-    const settings = "limits: {requestsPerSecondPerKey: 2, requestsPerSecondPerAddress: 20}";
-    await using world = await relayWorld({ settings });
-    const seen: number[] = [];
-    for (let i = 0; i < 60; i++) seen.push((await world.ask("owner", "GET", get)).status);
-    assert.is(seen[0], 404);
-    assert.ok(seen.includes(429), seen.join());
-    assert.is((await world.ask("viewer", "GET", get)).status, 404);
-    // A refused signature counts as twenty requests.
-    const wrong: number[] = [];
-    for (let i = 0; i < 30; i++) {
-      wrong.push((await world.ask("owner", "GET", get, { createdMs: 0 })).status);
-    }
-    assert.ok(wrong.includes(401) && wrong.includes(429), wrong.join());
-    await sleep(1500);
-    assert.is((await world.ask("viewer", "GET", get)).status, 404);
-  });
-
-  test("connections: so many of one address, so many in all", async () => {
-    await using world = await relayWorld({
-      settings: "limits: {connectionsPerAddress: 6, connections: 20}",
-    });
-    const open = Array.from({ length: 12 }, () => connect(world.relay.port, "127.0.0.1"));
-    let closed = 0;
-    for (const socket of open) {
-      socket.on("close", () => closed++);
-      socket.on("error", () => {});
-    }
-    await sleep(300);
-    assert.ok(closed >= 6, `${closed} closed`);
-    for (const socket of open) socket.destroy();
-    await sleep(100);
-    await world.as("owner").list();
-  });
-
-  test("neither logs nor metrics hold a mailbox, a key, a name or an address", async () => {
-    await using world = await relayWorld({
-      settings: "metrics: {port: 0}\nlog: debug",
-      periods: { sumsMs: 100 },
-    });
-    await world.as("camera").put(object);
-    await world.as("owner").get(object.name);
-    await world.ask("stranger", "GET", get);
-    await speak(world, ["garbage\r\n\r\n"]);
-    await sleep(300);
-    const text = world.lines.join("");
-    assert.match(text, /in about the last hour requests=0 refused=0/);
-    const secret = [
-      toHex(mailbox),
-      toHex(clip),
-      "127.0.0.1",
-      ...Object.values(who).map((k) => toHex(k.publicKey)),
-    ];
-    for (const one of secret) assert.not.ok(text.includes(one.slice(0, 12)), `${one} in ${text}`);
-  });
-
   test("a mailbox is opened only where the settings let it be", async () => {
     const only = `mailboxes: {only: ["${"ab".repeat(32)}"]}`;
     await using closed = await relayWorld({ settings: only, isEmpty: true });
@@ -466,8 +263,3 @@ suite("relay against hostile clients", (test) => {
     assert.is((await full.ask("root", "PUT", ask, { body })).status, 409);
   });
 });
-
-function closing(socket: Socket): Promise<void> {
-  socket.on("error", () => {});
-  return new Promise((resolve) => socket.on("close", () => resolve()));
-}
