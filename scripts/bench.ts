@@ -35,6 +35,7 @@ const groups: Record<string, () => Promise<Bench>> = {
   record: async () => (await import("./bench/record.ts")).benchRecord,
   seal: async () => (await import("./bench/seal.ts")).benchSeal,
   outbox: async () => (await import("./bench/outbox.ts")).benchOutbox,
+  relay: async () => (await import("./bench/relay.ts")).benchRelay,
   detect: async () => (await import("./bench/detect.ts")).benchDetect,
   memory: async () => (await import("./bench/resident.ts")).benchMemory,
   latency: async () => (await import("./bench/latency.ts")).benchLatency,

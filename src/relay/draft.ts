@@ -44,22 +44,30 @@ export async function openDrafts(folder: string, medium: Medium) {
         let length = 0;
         let gathered: Uint8Array[] = [];
         let gatheredBytes = 0;
+        let writing: Promise<void> = Promise.resolve();
+        // One write is under way while the next bytes come and are hashed.
         const flush = async () => {
-          const pieces = gathered;
+          await writing;
+          const pieces = gathered.length === 1 ? gathered[0] : Buffer.concat(gathered);
           gathered = [];
           gatheredBytes = 0;
-          await medium.step("write", name, () => file.writeFile(Buffer.concat(pieces)));
+          writing = medium.step("write", name, () => file.writeFile(pieces ?? ""));
+          writing.catch(() => {});
         };
-        for await (const piece of content) {
-          length += piece.length;
-          if (length > bytes) break;
-          hash.update(piece);
-          gathered.push(piece);
-          gatheredBytes += piece.length;
-          if (gatheredBytes >= gatherBytes) await flush();
+        try {
+          for await (const piece of content) {
+            length += piece.length;
+            if (length > bytes) break;
+            gathered.push(piece);
+            gatheredBytes += piece.length;
+            if (gatheredBytes >= gatherBytes) await flush();
+            hash.update(piece);
+          }
+          if (gatheredBytes > 0 && length === bytes) await flush();
+        } finally {
+          await writing;
         }
         if (length !== bytes) throw cut();
-        if (gatheredBytes > 0) await flush();
         checkContent(sha512, hash.digest());
         await file.utimes(modifiedMs / 1000, modifiedMs / 1000);
         await medium.step("fsync", name, () => file.sync());

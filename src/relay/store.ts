@@ -173,7 +173,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     try {
       const outcome = await inOrder(id, name.kind, async () => {
         await checkOpening(id);
-        const isNew = (await sizeOf(rootOf(id))) === undefined;
+        const isNew = !usages.has(id) && (await sizeOf(rootOf(id))) === undefined;
         const now = await usageOf(id);
         const oldBytes = await sizeOf(path);
         const fixed = isFixed ? await replace(mailbox, name.kind, draft.path) : undefined;
@@ -264,9 +264,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     },
     async list(mailbox, page) {
       const listed: Listed[] = [];
-      for await (const { name, size } of sized(rootOf(toHex(mailbox)), page)) {
+      const most = page.limit ?? listMost;
+      for await (const { name, size } of sized(rootOf(toHex(mailbox)), page, most)) {
         listed.push({ name, bytes: size });
-        if (listed.length >= (page.limit ?? listMost)) break;
+        if (listed.length >= most) break;
       }
       return listed;
     },
@@ -297,8 +298,9 @@ const batch = 64;
 function sized(
   root: string,
   bounds: { under: string; after: string },
+  most = batch,
 ): AsyncGenerator<Sized, void> {
-  return statEach(walk(root, bounds));
+  return statEach(walk(root, bounds), Math.min(most, batch));
 }
 
 async function* only<T>(one: T): AsyncGenerator<T, void> {
@@ -307,6 +309,7 @@ async function* only<T>(one: T): AsyncGenerator<T, void> {
 
 async function* statEach(
   all: AsyncIterable<{ name: Name; path: string }>,
+  atOnce = batch,
 ): AsyncGenerator<Sized, void> {
   const ask = async ({ name, path }: { name: Name; path: string }) => {
     const found = await stat(path).catch(() => undefined);
@@ -314,16 +317,16 @@ async function* statEach(
       ? { name, path, size: found.size, modifiedMs: found.mtimeMs }
       : undefined;
   };
-  for await (const some of inBatches(all)) {
+  for await (const some of inBatches(all, atOnce)) {
     for (const one of await Promise.all(some.map(ask))) if (one) yield one;
   }
 }
 
-async function* inBatches<T>(all: AsyncIterable<T>): AsyncGenerator<T[], void> {
+async function* inBatches<T>(all: AsyncIterable<T>, atOnce = batch): AsyncGenerator<T[], void> {
   let some: T[] = [];
   for await (const one of all) {
     some.push(one);
-    if (some.length < batch) continue;
+    if (some.length < atOnce) continue;
     yield some;
     some = [];
   }

@@ -4,25 +4,26 @@ import { promisify } from "node:util";
 import { type Name, parseName, printName } from "../protocol/wire/name.ts";
 
 // Where an object lies in its mailbox's folder, and the way through the folder in the order of
-// names. A shard is the beginning of the field after it, so that no folder holds more than about a
-// thousand names and the order of folders is the order of names: a page needs no index.
+// names. A shard is the beginning of the field after it, so that no folder of an honest writer holds
+// more than a few hundred names, and the order of folders is the order of names: a page needs no index.
 
 const open = promisify(opendir);
 
 type Level = { pattern: RegExp; shard?: true };
 const number: Level = { pattern: /^[0-9]{10}$/ };
 const key: Level = { pattern: /^[0-9a-f]{64}$/ };
-/** A thousand sequence numbers. */
-const thousand: Level = { pattern: /^[0-9]{13}$/, shard: true };
+/** Sequence numbers that differ in their last four digits, and of those that differ in the last two. */
+const tenThousand: Level = { pattern: /^[0-9]{12}$/, shard: true };
+const hundred: Level = { pattern: /^[0-9]{14}$/, shard: true };
 const firstByte: Level = { pattern: /^[0-9a-f]{2}$/, shard: true };
 const clip: Level = { pattern: /^[0-9a-f]{32}$/ };
 const file: Level = { pattern: /^[0-9]{10,16}\.[0-9a-f]{64}$/ };
 
 const kinds: Readonly<Record<string, readonly Level[]>> = {
   beacon: [],
-  box: [key, thousand, file],
+  box: [key, tenThousand, hundred, file],
   door: [],
-  entry: [number, thousand, file],
+  entry: [number, tenThousand, hundred, file],
   part: [number, firstByte, clip, file],
 };
 
@@ -36,7 +37,7 @@ export function pathOf(name: Name): string {
   const leaf = `${last}.${hash}`;
   if (kind === "part")
     return join(kind, first, (fields[1] ?? "").slice(0, 2), fields[1] ?? "", leaf);
-  return join(kind, first, last.slice(0, 13), leaf);
+  return join(kind, first, last.slice(0, 12), last.slice(0, 14), leaf);
 }
 
 export type Found = { text: string; name: Name; path: string };

@@ -182,8 +182,14 @@ suite("relay objects", (test) => {
     await writeFile(join(root, "lost+found"), "");
     await writeFile(join(root, "entry/x"), "");
     // Names of the right form that lie where they do not belong, or are out of range.
-    await writeFile(join(root, `entry/0000000001/0000000000000/0000000000009999.${hash}`), "x");
-    await writeFile(join(root, `entry/0000000001/0000000000000/9999999999999999.${hash}`), "x");
+    await writeFile(
+      join(root, `entry/0000000001/000000000000/00000000000000/0000000000009999.${hash}`),
+      "x",
+    );
+    await writeFile(
+      join(root, `entry/0000000001/000000000000/00000000000000/9999999999999999.${hash}`),
+      "x",
+    );
     assert.equal(text(await world.as("owner").list()), ["door", printName(entry(1).name)]);
     assert.is(await world.as("camera").put(entry(2)), "stored");
     assert.is((await world.as("owner").list()).length, 3);

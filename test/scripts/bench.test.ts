@@ -40,6 +40,7 @@ suite("bench", (test) => {
     outbox: { lines: 4 },
     still: { lines: 2, needsModel: true },
     detect: { lines: 6, needsModel: true },
+    relay: { lines: 5 },
     memory: { lines: 4, needsModel: true },
     latency: { lines: 4, needsModel: true },
   };
