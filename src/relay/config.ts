@@ -106,7 +106,7 @@ export const schema = {
       1_000_000,
     ),
     requestsPerSecondPerKey: whole("kept up for long", 100, 1, 1_000_000),
-    puts: whole("objects taken at once", 64, 1, 10_000),
+    puts: whole("objects taken at once, each with half a MiB of memory", 64, 1, 10_000),
     waiting: whole("requests that wait for something new", 256, 1, 100_000),
     waitingPerKey: whole("of one key", 8, 1, 10_000),
     leastBytesPerSecond: whole("slower senders and readers are cut off", 1024, 0, 1_000_000),

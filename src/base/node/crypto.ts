@@ -44,10 +44,17 @@ export function ed25519Signer(seed: Uint8Array): {
 const privatePrefix = Buffer.from("302e020100300506032b657004220420", "hex");
 const publicPrefix = Buffer.from("302a300506032b6570032100", "hex");
 
+/** Reading a key takes longer than checking a signature with it, and the same few come again. */
+const known = new Map<string, KeyObject>();
+const knownMost = 64;
+
 function publicKeyObject(raw: Uint8Array): KeyObject {
-  return createPublicKey({
-    key: Buffer.concat([publicPrefix, raw]),
-    format: "der",
-    type: "spki",
-  });
+  const name = Buffer.from(raw).toString("latin1");
+  const kept = known.get(name);
+  if (kept) return kept;
+  const der = Buffer.concat([publicPrefix, raw]);
+  const key = createPublicKey({ key: der, format: "der", type: "spki" });
+  if (known.size >= knownMost) known.clear();
+  known.set(name, key);
+  return key;
 }
