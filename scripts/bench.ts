@@ -25,6 +25,8 @@ Groups and their aims:
            while recording 1280x720: 330 MB; growth over 200 incidents: 5 %
   latency  the event: 3 detection intervals after somebody is tall enough; the first part and the
            first picture: 1 s after the event (95 % of all)
+  relay-latency  camera, relay and phone over loopback: the first part at the relay 1 s after the
+           event, the first picture on the phone 1.5 s after first sight (95 % of all)
 `;
 
 type Bench = (options: BenchOptions) => AsyncIterable<Line | Skipped>;
@@ -41,6 +43,7 @@ const groups: Record<string, () => Promise<Bench>> = {
   detect: async () => (await import("./bench/detect.ts")).benchDetect,
   memory: async () => (await import("./bench/resident.ts")).benchMemory,
   latency: async () => (await import("./bench/latency.ts")).benchLatency,
+  "relay-latency": async () => (await import("./bench/relayed.ts")).benchRelayed,
 };
 
 const { values, positionals } = parseArgs({

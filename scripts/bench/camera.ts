@@ -12,14 +12,18 @@ const root = new URL("../../src/", import.meta.url).pathname;
 const cameraProgram = join(root, "device/main.js");
 const phoneProgram = join(root, "phone/cli.js");
 
-/** Gives a camera in `folder` an owner, by files, as a person would; the camera's state folder. */
-export async function adopt(folder: string): Promise<string> {
+/**
+ * Gives a camera in `folder` an owner, by files, as a person would; the camera's state folder.
+ * @param relay where its clips go, if anywhere
+ */
+export async function adopt(folder: string, relay?: string): Promise<string> {
   const [state, home] = [join(folder, "camera"), join(folder, "phone")];
   for (const path of [state, home]) await mkdir(path, { recursive: true, mode: 0o700 });
   const [identity, owner] = [join(folder, "camera.json"), join(folder, "owner.json")];
+  const relays = relay === undefined ? [] : ["--relay", relay];
   const call = (...args: string[]) => execute(process.execPath, args);
   await call(cameraProgram, "identity", "--state", state, "-o", identity);
-  await call(phoneProgram, "--home", home, "adopt", identity, "-o", owner);
+  await call(phoneProgram, "--home", home, "adopt", identity, "-o", owner, ...relays);
   await call(cameraProgram, "adopt", "--state", state, owner);
   return state;
 }

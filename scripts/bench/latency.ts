@@ -147,7 +147,7 @@ async function tallFrames(footage: Footage) {
 }
 
 /** Five empty seconds and seven with people. */
-async function shorten(footage: Footage, folder: string): Promise<string> {
+export async function shorten(footage: Footage, folder: string): Promise<string> {
   const film = join(folder, "short.mkv");
   const filter = "select='between(n,50,169)',setpts=PTS-STARTPTS";
   await promisify(execFile)("ffmpeg", [
