@@ -2,6 +2,7 @@ import { ed25519Signer, nodeSuite } from "../../base/node/crypto.ts";
 import { openHttp } from "../../base/node/http.ts";
 import { systemClock } from "../../base/node/time.ts";
 import { explain } from "../../base/pure/failure.ts";
+import { mailboxIdOf } from "../doors.ts";
 import { findCamera, nameCamera } from "../find.ts";
 import type { Link } from "../link.ts";
 import { type Line, openFirstRelay, openRelay } from "../relay.ts";
@@ -10,6 +11,7 @@ import { tend } from "../tend.ts";
 import { type CameraKeys, Vault } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
 import { openFolder } from "./folder.ts";
+import { findRelays } from "./lan.ts";
 import type { Voice } from "./out.ts";
 import type { Home } from "./store.ts";
 
@@ -20,6 +22,8 @@ export type World = {
   readonly camera: CameraKeys;
   readonly link: Link;
 };
+
+const findMs = 2500;
 
 /** Result on standard output: text for people, or with --json the one document for programs. */
 export type Say = (text: string, json: unknown) => void;
@@ -48,9 +52,25 @@ export async function openWorld(
   }
   const camera = nameCamera(vault, named);
   const door = camera.door;
-  const link = await openFirstRelay(relays ?? camera.relays, camera, line);
+  const link = await openFirstRelay(relays ?? camera.relays, camera, line).catch(async (error) => {
+    const link = relays ? undefined : await findLink(camera, line);
+    if (!link) throw error;
+    return link;
+  });
   if (camera.door !== door) vault.touch();
   return { store, vault, camera, link };
+}
+
+/** On the local network, where none of the known addresses answers: a board may have got another. */
+async function findLink(camera: CameraKeys, line: Line): Promise<Link | undefined> {
+  const mailboxes = [mailboxIdOf(camera, nodeSuite)];
+  const found = await findRelays({
+    ...{ mailboxes, suite: nodeSuite, timeoutMs: findMs, onFound: () => true },
+  }).catch(() => []);
+  const urls = found.map(({ url }) => url);
+  return urls.length === 0
+    ? undefined
+    : await openFirstRelay(urls, camera, line).catch(() => undefined);
 }
 
 /**
