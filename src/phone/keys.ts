@@ -6,6 +6,7 @@ import { encodeSupply, type SupplyFields, type SupplyKeys } from "../protocol/se
 import type { Suite } from "../protocol/wire/signature.ts";
 import type { Journal } from "./journal.ts";
 import { addOutgoing } from "./outgoing.ts";
+import { newestBatch } from "./settle.ts";
 import type { CameraKeys, Vault } from "./vault.ts";
 
 // The keys that a phone hands to a camera, and when it needs to hand it more.
@@ -101,7 +102,8 @@ export function replenish(options: ReplenishOptions): boolean {
   // In a new incarnation there are none.
   const isShort = ahead.length < Math.min(fewDays, Math.max(1, lastBatch.days / 4));
   if (!isFew && !isShort) return false;
-  const replaces = camera.batch;
+  // As the camera has it: a batch that was made for a file may never have come to it.
+  const replaces = newestBatch(journal, own);
   const batch = makeBatch(camera, size, nextDay);
   const supply = signBatch(batch, { vault, camera, suite });
   addOutgoing(camera, { kind: "supply", replaces, supply }, nowMs);

@@ -121,7 +121,7 @@ export function settle(
 }
 
 /** The newest batch of this phone's keys that the log says the camera has. */
-function newestBatch(journal: Journal, phone: Uint8Array): number {
+export function newestBatch(journal: Journal, phone: Uint8Array): number {
   return statements(journal, "supply-acknowledged")
     .filter(({ statement }) => equal(statement.phone, phone))
     .reduce((newest, { statement }) => Math.max(newest, statement.batch), 0);

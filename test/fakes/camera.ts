@@ -121,6 +121,7 @@ export class HouseCamera {
     await this.say({ kind: "started", version: "0.1.0", reason: "test" });
     await this.say({ kind: "membership", list: adopted.membershipBytes });
     await this.say({ kind: "receiving-key", publicKey: this.receiving.publicKey });
+    await this.#acknowledge(adopted.supply);
     return adopted;
   }
 
@@ -219,7 +220,7 @@ export class HouseCamera {
         role: (one) => roleOf(this.#list, one),
         highest: (one) => this.#highest.get(toHex(one)),
         nonceAgeMs: () => undefined,
-        version: (one) => (one.kind === "membership" ? this.#list.version : 0),
+        version: (one) => this.#version(one),
       });
       if (verdict === "done") return;
       this.#highest.set(toHex(phone), number);
@@ -231,6 +232,17 @@ export class HouseCamera {
       if (kind === "denied") this.troubles.push(message);
       else await this.say({ ...done, refused: stage });
     }
+  }
+
+  #acknowledge({ phone, batch, firstIndex: nextIndex, oneTime }: Supply): Promise<void> {
+    const endIndex = nextIndex + oneTime.length;
+    return this.say({ kind: "supply-acknowledged", phone, batch, nextIndex, endIndex });
+  }
+
+  #version(action: Command["action"]): number {
+    if (action.kind === "membership") return this.#list.version;
+    if (action.kind !== "supply") return 0;
+    return this.#supplies.get(toHex(decodeSupply(action.supply).phone))?.supply.batch ?? 0;
   }
 
   async #act({ action }: Command): Promise<void> {
@@ -248,11 +260,7 @@ export class HouseCamera {
       const restart = supply.restart ?? held?.supply.restart;
       this.#hold({ ...supply, days, ...(restart ? { restart } : {}) });
       this.newEpoch();
-      const { batch, firstIndex, oneTime } = supply;
-      const endIndex = firstIndex + oneTime.length;
-      await this.say({
-        ...{ kind: "supply-acknowledged", phone, batch, nextIndex: firstIndex, endIndex },
-      });
+      await this.#acknowledge(supply);
     } else if (action.kind === "tombstone") {
       const { clip, phone } = verifyTombstone(action.tombstone, this.id, nodeSuite);
       if (roleOf(this.#list, phone) !== "owner") throw new Error("not an owner's");

@@ -11,6 +11,7 @@ import {
 } from "../../src/phone/add.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
 import { answerLink, takeGrant } from "../../src/phone/join.ts";
+import { statements } from "../../src/phone/journal.ts";
 import { parseLink } from "../../src/protocol/sealed/link.ts";
 import { HouseCamera, Objects } from "../fakes/camera.ts";
 import { nodeSuite } from "../lib/sealed.ts";
@@ -174,6 +175,10 @@ suite("join", (test) => {
     await together(ada, ben);
     assert.equal(ada.camera().outgoing, []);
     assert.is(ada.camera().batch, 2);
+    const acknowledged = statements((await ada.look()).journal, "supply-acknowledged")
+      .filter(({ statement }) => equal(statement.phone, ada.key))
+      .map(({ statement }) => statement.batch);
+    assert.equal(acknowledged, [1, 2]);
     const clip = await camera.record();
     const opened = ada.camera().oneTime.length;
     await together(ada, ben);
