@@ -101,7 +101,10 @@ export function openHandler(desk: Desk) {
       if (verdict === "no") return deny();
       await serve(asked, verdict === "aged");
     } catch (error) {
-      if (gone.signal.aborted || response.headersSent) return void socket.destroy();
+      // Whoever went away while sending is nobody's failure.
+      if (gone.signal.aborted || request.errored || response.headersSent) {
+        return void socket.destroy();
+      }
       const { status, ...told } = tellable(error);
       if (status >= 500 && status !== 507) desk.onError(error);
       refuse(status, told);

@@ -44,6 +44,7 @@ suite("relay against hostile clients", (test) => {
     const whole = head(world, "camera", "PUT", put, { body: bytes });
     await speak(world, [whole, bytes.subarray(0, 30_000)], { half: true });
     await assertUntouched(world);
+    assert.not.match(world.lines.join(""), /failed/);
     const other = new Uint8Array(bytes.length).fill(8);
     const wrong = await speak(world, [whole, other]);
     assert.match(wrong.text, /^HTTP\/1\.1 400 .*"stage":"content"/s);
