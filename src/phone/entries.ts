@@ -39,8 +39,8 @@ export type EntryOptions = {
 
 /** How many objects are asked for at once, and kept while they wait for their turn. */
 const atOnce = 16;
-/** More objects than this that are none end the reading: that is no log but a flood. */
-const mostBad = 10_000;
+/** More objects than this that are listed and none, or not there, end the reading: that is a flood. */
+const mostBad = 2_000;
 /** How many epochs can be read on side by side, where a log was forked. */
 const mostReaders = 16;
 
@@ -58,16 +58,20 @@ export async function readEntries(options: EntryOptions): Promise<Entries> {
   const seen = new Set<string>(from ? [toHex(from.last.hash)] : []);
   const floor = from ? from.last.sequence + 1 : 0;
   const bad = new Set<string>();
+  const isBad = (called: string) => {
+    bad.add(called);
+    if (bad.size <= mostBad) return;
+    const text = `${link.where}: more than ${mostBad} entries there are none of this camera`;
+    throw new Failure("corrupt", text, { stage: "flood" });
+  };
   const check = (name: EntryName, bytes: Uint8Array | undefined): Fetched | undefined => {
     try {
       return bytes && judge(name, bytes, suite, () => verifyEntry(bytes, camera.id, suite));
     } catch (error) {
       const called = printName(name);
       if (!bad.has(called)) faults.push(faultOf(error, called));
-      bad.add(called);
-      if (bad.size <= mostBad) return undefined;
-      const text = `${link.where}: more than ${mostBad} entries there are none of this camera`;
-      throw new Failure("corrupt", text, { stage: "flood" });
+      isBad(called);
+      return undefined;
     }
   };
   const parentOf = async (child: Fetched): Promise<Fetched | undefined> => {
@@ -104,6 +108,7 @@ export async function readEntries(options: EntryOptions): Promise<Entries> {
     for await (const { name, bytes } of ahead(names, (name) => link.get(name))) {
       const entry = seen.has(toHex(name.hash)) ? undefined : check(name, bytes);
       if (entry) await add(entry);
+      else if (!bytes) isBad(printName(name));
     }
   }
   for (const name of heads) {

@@ -102,7 +102,12 @@ async function readBeacon(
   faults: Fault[],
 ): Promise<Beacon | undefined> {
   const bytes = await link.get({ kind: "beacon" });
-  if (!bytes) return undefined;
+  if (!bytes) {
+    // There is always one: the newer it is, the less of the log's end can be held back unseen.
+    const text = "the camera's beacon is not there, and this phone has seen it before";
+    if (newest) faults.push({ severity: "loss", kind: "withheld", text, name: "beacon" });
+    return undefined;
+  }
   try {
     const beacon = verifyBeacon(bytes, id, suite);
     const isOlder =

@@ -1,4 +1,5 @@
 import { equal, fromHex, toHex } from "../base/pure/bytes.ts";
+import { Failure } from "../base/pure/failure.ts";
 import { printClip } from "../protocol/wire/mailbox.ts";
 import type { Name, PartName } from "../protocol/wire/name.ts";
 import { decodePart } from "../protocol/wire/part.ts";
@@ -24,7 +25,20 @@ export async function listParts(
   const parts = new Map<string, PartName[]>();
   const passed = new Set<string>();
   if (link.kind === "folder" || depth === "all") {
-    for await (const page of pages(link, { under: "part/" })) groupParts(page, parts);
+    let more = mostUnnamed;
+    for await (const page of pages(link, { under: "part/" })) {
+      groupParts(page, parts);
+      if (link.kind === "folder") continue;
+      for (const name of page) if (!isNamed(name, told, parts)) more -= 1;
+      if (more > 0) continue;
+      throw new Failure(
+        "corrupt",
+        `more than ${mostUnnamed} parts that the log names no clip for`,
+        {
+          stage: "flood",
+        },
+      );
+    }
     return { parts, passed };
   }
   for (const { clip, summary } of camera.clips) {
@@ -39,6 +53,20 @@ export async function listParts(
     groupParts(await listClip(link, started.record.entry.incarnation, fromHex(id)), parts);
   }
   return { parts, passed };
+}
+
+/** Parts at a relay that no log speaks of: a phone that joined late may have so many, none has more. */
+const mostUnnamed = 200_000;
+
+function isNamed(
+  name: Name,
+  told: ReadonlyMap<string, Told>,
+  parts: ReadonlyMap<string, readonly PartName[]>,
+): boolean {
+  if (name.kind !== "part") return false;
+  const id = toHex(name.clip);
+  const ended = told.get(id)?.ended;
+  return ended !== undefined && (parts.get(id)?.length ?? 0) <= ended.number + 1;
 }
 
 function listClip(link: Link, incarnation: number, clip: Uint8Array): Promise<Name[]> {

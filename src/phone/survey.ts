@@ -76,8 +76,10 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const deleted = new Set(camera.deleted.map(({ clip }) => toHex(clip)));
   const ids = [...new Set([...told.keys(), ...parts.keys()])];
   const open = openClips(journal);
-  // What cannot be read might name a clip that otherwise nothing names.
-  const isBlind = journal.records.some(({ body }) => !body);
+  // What is missing, beside the chain, or cannot be read, might name a clip that otherwise nothing names.
+  const isBlind =
+    journal.records.some(({ body }) => !body) ||
+    journal.faults.some(({ kind }) => ["gap", "rollback", "fork"].includes(kind));
   const before = marks(camera);
   const clips: Clip[] = [];
   for (const [done, id] of ids.entries()) {

@@ -1,5 +1,5 @@
 import type { Clock } from "../../base/pure/clock.ts";
-import type { Failure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 
 const firstMs = 1_000;
 const longestMs = 5 * 60_000;
@@ -77,4 +77,10 @@ export class Backoff {
       });
     return { promise, wake: () => over.abort() };
   }
+}
+
+/** What cannot be told from no answer is one. */
+export function asFailure(error: unknown): Failure {
+  if (isFailure(error)) return error;
+  return new Failure("gone", "the relay could not be used", { cause: error });
 }

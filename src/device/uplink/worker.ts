@@ -1,11 +1,11 @@
 import { equal, fromHex, toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
-import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
+import { explain, Failure } from "../../base/pure/failure.ts";
 import type { Mailbox } from "../../protocol/wire/client.ts";
 import type { Name } from "../../protocol/wire/name.ts";
 import type { Suite } from "../../protocol/wire/signature.ts";
 import { isStorageFailure, type Loss, type Outbox } from "../outbox/outbox.ts";
-import { Backoff } from "./backoff.ts";
+import { asFailure, Backoff } from "./backoff.ts";
 import { compareClip, compareEntries, findAhead, type Head } from "./compare.ts";
 import { type Look, Queue } from "./queue.ts";
 import { makeRoom } from "./room.ts";
@@ -333,22 +333,26 @@ export class Worker {
   /** Once at the start, and again and again: what the relay says it has is held against the outbox. */
   async #compareAgain(): Promise<void> {
     const { signal, clock } = this.#options;
+    let garbageMs = 0;
     while (!signal.aborted) {
       await this.backoff.ready(signal).catch(() => {});
       if (signal.aborted) return;
       try {
         await this.#compare();
         this.#worked();
+        garbageMs = 0;
       } catch (error) {
         if (signal.aborted) return;
         const failure = asFailure(error);
-        // One that cannot list can still be given what is new.
-        if (failure.kind === "corrupt") this.#isCompared = true;
         this.backoff.failed(failure);
         this.#tell(explain(failure), false);
-        continue;
+        if (failure.kind !== "corrupt") continue;
+        // One that cannot list can still be given what is new; its megabytes are asked for seldom.
+        this.#isCompared = true;
+        this.#ring();
+        garbageMs = Math.min(garbageMs * 2 || 60_000, compareMs);
       }
-      const waitMs = this.#compareMs * (0.8 + 0.4 * this.#options.random());
+      const waitMs = (garbageMs || this.#compareMs) * (0.8 + 0.4 * this.#options.random());
       await clock.sleep(waitMs, signal).catch(() => {});
     }
   }
@@ -392,9 +396,4 @@ function bell(): { promise: Promise<void>; ring: () => void } {
 
 function keyOf({ clip, incarnation }: Look): string {
   return `${incarnation}/${clip}`;
-}
-
-function asFailure(error: unknown): Failure {
-  if (isFailure(error)) return error;
-  return new Failure("gone", "the relay could not be used", { cause: error });
 }

@@ -1,0 +1,251 @@
+import { gzipSync } from "node:zlib";
+import type { Asked, HostileRelay, Lie, Reply } from "./hostile.ts";
+
+// The lies of a hostile relay, one a function. What it needs to lie well it has seen itself: it keeps
+// whatever was put.
+
+const isGet = ({ method, name }: Asked, of: (name: string) => boolean) =>
+  method === "GET" && name !== "" && of(name);
+const isList = ({ method, name, mailbox }: Asked) =>
+  method === "GET" && name === "" && mailbox !== "";
+const date = () => ({ date: new Date().toUTCString() });
+
+export const absent = (): Reply => ({
+  status: 404,
+  headers: { ...date(), "content-type": "application/problem+json" },
+  body: Buffer.from('{"title":"not here"}\n'),
+});
+export const object = (body: Uint8Array): Reply => ({
+  status: 200,
+  headers: { ...date(), "content-type": "application/octet-stream" },
+  body: Buffer.from(body),
+});
+const stored = (): Reply => ({ status: 201, headers: date(), body: Buffer.alloc(0) });
+
+const linesOf = ({ body }: Reply) => body.toString("latin1").split("\n").slice(0, -1);
+const nameIn = (line: string) => line.split(" ")[0] ?? "";
+const listing = (reply: Reply, lines: readonly string[]): Reply => ({
+  ...reply,
+  body: Buffer.from(lines.map((line) => `${line}\n`).join("")),
+});
+/** Listings changed line by line, all at once. */
+const relist = (change: (lines: string[], asked: Asked) => string[]): Lie => ({
+  after: (asked, reply) =>
+    isList(asked) && reply.status === 200 ? listing(reply, change(linesOf(reply), asked)) : reply,
+});
+
+/** Neither lists nor gives them. */
+export function withhold(of: (name: string) => boolean): Lie {
+  return {
+    ...relist((lines) => lines.filter((line) => !of(nameIn(line)))),
+    instead: (asked) => (isGet(asked, of) ? absent() : undefined),
+  };
+}
+/** Leaves them out of listings, and gives them to who asks by name. */
+export const leaveOut = (of: (name: string) => boolean): Lie =>
+  relist((lines) => lines.filter((line) => !of(nameIn(line))));
+/** Gives other bytes under these names. */
+export function give(of: (name: string) => boolean, make: (bytes: Buffer) => Uint8Array): Lie {
+  return {
+    after: (asked, reply) =>
+      isGet(asked, of) && reply.status === 200 ? object(make(reply.body)) : reply,
+  };
+}
+/** Both, one after the other. */
+export const together = (...lies: readonly Lie[]): Lie => ({
+  async instead(asked) {
+    for (const { instead } of lies) {
+      const reply = await instead?.(asked);
+      if (reply) return reply;
+    }
+    return undefined;
+  },
+  async after(asked, reply) {
+    let last = reply;
+    for (const { after } of lies) last = (await after?.(asked, last)) ?? last;
+    return last;
+  },
+});
+
+export const doubled: Lie = relist((lines) => lines.flatMap((line) => [line, line]));
+export const reordered: Lie = relist((lines) => lines.toReversed());
+/** What was not asked for: behind the others, so that the names rise. */
+export const strayed: Lie = relist((lines, { query }) =>
+  query.get("under")
+    ? [...lines, `part/4294967295/${"f".repeat(32)}/0000000000/${"f".repeat(64)} 9`]
+    : lines,
+);
+
+/** Invents names without end; below them lies what `give` makes, or nothing. */
+export function invent(kind: "entry" | "part", make?: () => Uint8Array): Lie {
+  return {
+    instead(asked) {
+      if (isList(asked)) {
+        const under = asked.query.get("under") ?? "";
+        if (!under.startsWith(`${kind}/`)) return undefined;
+        const after = asked.query.get("after") ?? "";
+        const limit = Number(asked.query.get("limit") ?? 1000);
+        return object(Buffer.from(inventPage(kind, under, after, limit)));
+      }
+      const isInvented = isGet(asked, (name) => name.startsWith(`${kind}/`) && name.endsWith("ee"));
+      if (!isInvented) return undefined;
+      return make ? object(make()) : absent();
+    },
+  };
+}
+
+function inventPage(kind: string, under: string, after: string, limit: number): string {
+  const hash = `${"e".repeat(64)}`;
+  const digits = kind === "entry" ? 16 : 10;
+  const fields = under.split("/").filter(Boolean);
+  const before =
+    kind === "entry"
+      ? `entry/${fields[1] ?? "0000000001"}/`
+      : `part/${fields[1] ?? "0000000001"}/${fields[2] ?? "e".repeat(32)}/`;
+  const last = after.startsWith(before) ? Number(after.slice(before.length).split("/")[0]) : -1;
+  let text = "";
+  for (let i = 1; i <= limit; i++) {
+    text += `${before}${String(last + i).padStart(digits, "0")}/${hash} 300\n`;
+  }
+  return text;
+}
+
+/** Answers from these objects alone: those of another mailbox, of another branch, of another day. */
+export function serve(objects: ReadonlyMap<string, Uint8Array>): Lie {
+  return {
+    instead(asked) {
+      if (asked.method !== "GET") return undefined;
+      if (!isList(asked)) {
+        const bytes = objects.get(asked.name);
+        return bytes ? object(bytes) : absent();
+      }
+      const [under, after] = [asked.query.get("under") ?? "", asked.query.get("after") ?? ""];
+      const lines = [...objects]
+        .filter(([name]) => name.startsWith(under) && name > after)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .slice(0, Number(asked.query.get("limit") ?? 1000))
+        .map(([name, bytes]) => `${name} ${bytes.length}\n`);
+      return object(Buffer.from(lines.join("")));
+    },
+  };
+}
+
+/** The first version that it ever got of what is overwritten. */
+export const oldest = (relay: HostileRelay, name: "beacon" | "door"): Lie => ({
+  after: (asked, reply) => {
+    const first = relay.kept.get(asked.mailbox)?.get(name)?.[0];
+    return isGet(asked, (one) => one === name) && first ? object(first) : reply;
+  },
+});
+
+/** A clock that is wrong by so much, in `date` and in its judgement of requests. */
+export const wrongTime = (byMs: number): Lie => ({
+  instead: () => ({
+    status: 401,
+    headers: {
+      date: new Date(Date.now() + byMs).toUTCString(),
+      "content-type": "application/problem+json",
+    },
+    body: Buffer.from('{"title":"signed too long ago, or in the future","stage":"created"}\n'),
+  }),
+});
+/** Only its `date` is wrong. */
+export const wrongDate = (byMs: number): Lie => ({
+  after: (_, reply) => ({
+    ...reply,
+    headers: { ...reply.headers, date: new Date(Date.now() + byMs).toUTCString() },
+  }),
+});
+
+export const always = (status: number, headers: Record<string, string>, body = ""): Lie => ({
+  instead: () => ({ status, headers: { ...date(), ...headers }, body: Buffer.from(body) }),
+});
+/** Does what it is asked, and hangs up instead of saying so. */
+export const silent: Lie = {
+  after() {
+    throw new Error("hangs up");
+  },
+};
+/** Only of what is meant. */
+export const only = (of: (asked: Asked) => boolean, lie: Lie): Lie => ({
+  instead: (asked) => (of(asked) ? lie.instead?.(asked) : undefined),
+  after: (asked, reply) => (of(asked) ? (lie.after?.(asked, reply) ?? reply) : reply),
+  raw: (asked, socket) => of(asked) && (lie.raw?.(asked, socket) ?? false),
+});
+export const ofListings = isList;
+export const ofPuts = ({ method }: Asked): boolean => method === "PUT";
+export const ofParts = ({ method, name }: Asked): boolean =>
+  method === "GET" && name.startsWith("part/");
+export const late = (ms: number): Lie => ({
+  async after(_, reply) {
+    await new Promise((resolve) => setTimeout(resolve, ms).unref());
+    return reply;
+  },
+});
+/** Takes everything and keeps nothing. */
+export const keepsNothing: Lie = {
+  instead: ({ method }) => (method === "PUT" ? stored() : undefined),
+};
+
+const raw = (
+  head: string,
+  write: (socket: Parameters<NonNullable<Lie["raw"]>>[1]) => void,
+): Lie => ({
+  raw(_, socket) {
+    socket.write(head);
+    write(socket);
+    return true;
+  },
+});
+const endless = (socket: Parameters<NonNullable<Lie["raw"]>>[1], piece: string | Buffer) => {
+  const go = () => {
+    while (!socket.destroyed && socket.writable && socket.write(piece));
+    if (!socket.destroyed) socket.once("drain", go);
+  };
+  go();
+};
+const ok = "HTTP/1.1 200 OK\r\n";
+const piece = Buffer.alloc(64 * 1024, 0x61);
+export const wire = {
+  hugeHeaders: raw(ok, (socket) =>
+    endless(socket, `x-${"a".repeat(500)}: ${"b".repeat(7000)}\r\n`),
+  ),
+  endlessBody: raw(`${ok}transfer-encoding: chunked\r\n\r\n`, (socket) =>
+    endless(socket, Buffer.concat([Buffer.from("10000\r\n"), piece, Buffer.from("\r\n")])),
+  ),
+  longBody: raw(`${ok}content-length: 9000000000000000\r\n\r\n`, (socket) =>
+    endless(socket, piece),
+  ),
+  endlessInformation: raw("", (socket) => {
+    const timer = setInterval(() => {
+      if (socket.destroyed) clearInterval(timer);
+      else socket.write("HTTP/1.1 103 Early Hints\r\n\r\n");
+    }, 5);
+    timer.unref();
+  }),
+  drip: raw(`${ok}content-length: 100000\r\n\r\n`, (socket) => {
+    const timer = setInterval(() => {
+      if (socket.destroyed) clearInterval(timer);
+      else socket.write("a");
+    }, 20);
+    timer.unref();
+  }),
+  cutShort: raw(`${ok}content-length: 1000\r\n\r\nabc`, (socket) =>
+    setTimeout(() => socket.destroy(), 20),
+  ),
+  tooMuch: raw(`${ok}content-length: 3\r\n\r\nabcdefHTTP/1.1 200 OK\r\n\r\n`, () => {}),
+  noHttp: raw("SSH-2.0-OpenSSH_9.9\r\n", (socket) => setTimeout(() => socket.destroy(), 20)),
+  hangUp: raw("", (socket) => socket.destroy()),
+} as const;
+
+/** A gibibyte of zeros in a mebibyte, said to be compressed. */
+export function bomb(): Lie {
+  let packed: Buffer = gzipSync(Buffer.alloc(1 << 20));
+  packed = Buffer.concat(Array.from({ length: 1024 }, () => packed)).subarray(0, 1_000_000);
+  return {
+    instead: ({ method }) =>
+      method === "GET"
+        ? { status: 200, headers: { ...date(), "content-encoding": "gzip" }, body: packed }
+        : undefined,
+  };
+}
