@@ -46,6 +46,8 @@ async function world() {
     },
     problems: async (count: number) => {
       for (let i = 0; i < count; i++) {
+        // As a camera has one each day.
+        if (i % 5000 === 4999) made.camera.newEpoch();
         await made.camera.say({ kind: "problem", code: `p${i}`, text: "something" });
       }
     },

@@ -2,12 +2,14 @@ import type { Stats } from "node:fs";
 import { chmod, lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
+import { systemClock } from "../../base/node/time.ts";
 import { Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { sizes } from "../../protocol/sealed/sodium.ts";
 import type { Shelf } from "../ledger.ts";
 import type { VaultStore, Wrapped } from "../vault.ts";
 
+const patienceMs = 10_000;
 const keyFile = "key";
 const vaultFile = (generation: number) => `vault.${generation}`;
 
@@ -22,7 +24,7 @@ export type Home = VaultStore & { readonly shelf: Shelf } & AsyncDisposable;
  * time: two that save at once would lose the keys of one. Throws Failure "busy".
  */
 export async function openHome(path: string, warn: (text: string) => void): Promise<Home> {
-  const folder = await openDurable(path);
+  const folder = await openPatiently(path);
   try {
     await tighten(path, await folder.list(), warn);
   } catch (error) {
@@ -38,6 +40,18 @@ export async function openHome(path: string, warn: (text: string) => void): Prom
     },
     [Symbol.asyncDispose]: () => folder.close(),
   };
+}
+
+/** Another command has the keys for a second or two; what holds them for longer is named. */
+async function openPatiently(path: string): Promise<DurableFolder> {
+  for (const end = performance.now() + patienceMs; ; ) {
+    try {
+      return await openDurable(path);
+    } catch (error) {
+      if (!isFailure(error, "busy") || performance.now() > end) throw error;
+      await systemClock.sleep(100);
+    }
+  }
 }
 
 function readIfThere(folder: DurableFolder, name: string): Promise<Uint8Array | undefined> {
