@@ -111,9 +111,10 @@ export function openHandler(desk: Desk) {
     }
 
     function refuse(status: number, told: { title: string; stage?: string; retryS?: number }) {
-      const length = Number(request.headers["content-length"] ?? 0);
+      const { "content-length": written = "0", "transfer-encoding": coding } = request.headers;
+      const isShort = coding === undefined && Number(written) <= passedOverBytes;
       // What is not passed over would be taken for the next request.
-      if (isAwaited || (!request.complete && !(length <= passedOverBytes))) {
+      if (isAwaited || (!request.complete && !isShort)) {
         response.setHeader("connection", "close");
       }
       answerProblem(response, status, told);
