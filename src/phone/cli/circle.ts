@@ -137,10 +137,14 @@ export async function addPhone(desk: Desk): Promise<number> {
   // The link's own door has to be there before the other phone comes.
   await looksOf(desk, vault);
   if (!shown.answer) {
-    const code = given.json ? "" : `${encodeQr(text.toUpperCase(), "ascii")}\n`;
-    voice.print(given.json ? "" : `${code}${text}\n`);
-    voice.warn("on the other phone: obscura-phone join LINK. Whoever sees the link can answer it;");
-    voice.warn("it is good once and for a day at most, or until `add-phone --cancel`");
+    // With --check the other phone has had it already.
+    if (!given.json && given.check === undefined) {
+      voice.print(`${encodeQr(text.toUpperCase(), "ascii")}\n${text}\n`);
+      voice.warn(
+        "on the other phone: obscura-phone join LINK. Whoever sees the link can answer it;",
+      );
+      voice.warn("it is good once and for a day at most, or until `add-phone --cancel`");
+    }
     if (given.json) say("", { link: text, until: new Date(shown.untilMs).toISOString() });
     if (!(await awaitAnswer(desk, vault, shown, meeting))) return 0;
   }
