@@ -170,6 +170,10 @@ async function surveyClip(
     add("loss", "lost", `the camera had to let it go, ${told.lost} parts (${told.lostWhy})`);
     return { ...bare, state: "lost", confirmed };
   }
+  if (!told.started && told.ended && isBlind && listed.length === 0) {
+    add("note", "unreadable", "it began before this phone could read the log");
+    return { ...bare, state: "not for this phone", confirmed };
+  }
   const parts = await chooseParts(listed, told, options.link, add);
   if (!told.started) add(isBlind ? "note" : "lie", "unlogged", "the log does not name it");
   const read = await readSummary(id, parts, kept, told.ended !== undefined, options, add, faults);
