@@ -90,6 +90,7 @@ export async function startCommands(
   return await openCommands({
     ...options,
     folder: join(state, "commands"),
+    ...(options.outbox.kind === "folder" ? { boxes: join(state, "outbox") } : {}),
     checkSetting: async (name, value) => checkRemote(name, value),
     onDone: ({ action, refused }) => {
       if (refused) log.warn("refused", { action, why: refused });

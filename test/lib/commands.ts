@@ -44,6 +44,7 @@ export async function startCamera(
     clock?: Clock;
     picture?: () => Promise<Uint8Array>;
     fault?: Fault;
+    boxes?: string;
     outboxFault?: Fault;
     onCut?(): void;
   } = {},
@@ -70,6 +71,7 @@ export async function startCamera(
   const commands = await openCommands({
     ...{ sealer, outbox, keyring, relays: all, uplink, clock, fault: options.fault },
     folder: join(camera.state, "commands"),
+    ...(options.boxes ? { boxes: options.boxes } : {}),
     checkSetting: async (name, value) => checkRemote(name, value),
     picture: async () =>
       pictureOf(

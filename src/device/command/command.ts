@@ -11,6 +11,7 @@ import type { Keyring } from "../keyring.ts";
 import { isStorageFailure } from "../outbox/outbox.ts";
 import type { Relay, Uplink } from "../uplink/uplink.ts";
 import { type After, act, type Hands } from "./act.ts";
+import { watchFolder } from "./folder.ts";
 import { type Asked, type Memory, openMemory, readRemoteSettings } from "./memory.ts";
 import { poll } from "./poll.ts";
 
@@ -37,6 +38,8 @@ export type CommandOptions = Omit<
   /** Holds numbers, settings and what is under way. */
   folder: string;
   keyring: Keyring;
+  /** The outbox's own folder, where boxes may lie too. */
+  boxes?: string;
   relays: readonly Relay[];
   uplink: Pick<Uplink, "remove" | "backoffs">;
   onDone?(done: { action: string; refused?: string }): void;
@@ -214,20 +217,23 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
   }
 
   const { adopted } = keyring;
+  /** Where a source of boxes was left. */
+  const from = (source: string) => ({
+    cursor: (writer: string) => memory.cursor(source, writer),
+    onBox: async (bytes: Uint8Array, name: BoxName) => {
+      const isOurs = await take(bytes);
+      if (!isEnding) memory.passed(source, toHex(name.writer), printName(name));
+      return isOurs;
+    },
+  });
   const tasks = relays.map(async (relay, i) => {
     const backoff = uplink.backoffs[i];
     if (!adopted || !backoff) return;
     const { mailbox, doors } = adopted;
-    await poll({
-      ...{ relay, backoff, mailbox, doors, clock, signal },
-      cursor: (writer) => memory.cursor(relay.url, writer),
-      onBox: async (bytes: Uint8Array, name: BoxName) => {
-        const isOurs = await take(bytes);
-        if (!isEnding) memory.passed(relay.url, toHex(name.writer), printName(name));
-        return isOurs;
-      },
-    });
+    await poll({ ...{ relay, backoff, mailbox, doors, clock, signal }, ...from(relay.url) });
   });
+  const { boxes } = options;
+  if (boxes) tasks.push(watchFolder({ folder: boxes, clock, signal, ...from("outbox") }));
   for (const task of tasks) task.catch(onProblem);
   let closed: Promise<void> | undefined;
   return {

@@ -270,8 +270,10 @@ async function* withPauses(
 ): AsyncGenerator<PieceOf<Recording> | { kind: "pause" }, void> {
   const source = pieces[Symbol.asyncIterator]();
   let isWaiting = false;
+  let onCut = () => {};
   const cut = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    onCut = () => reject(signal.reason);
+    signal.addEventListener("abort", onCut);
   });
   cut.catch(() => {});
   try {
@@ -288,6 +290,7 @@ async function* withPauses(
       yield result.value;
     }
   } finally {
+    signal.removeEventListener("abort", onCut);
     // A source that is being waited for ends after its next piece, and nobody waits for that.
     const ended = source.return?.();
     if (isWaiting) ended?.catch(() => {});

@@ -69,13 +69,16 @@ export class Backoff {
 
   #waiting(ms: number, signal: AbortSignal) {
     const over = new AbortController();
+    const wake = () => over.abort();
+    signal.addEventListener("abort", wake);
     const promise = this.#clock
-      .sleep(ms, AbortSignal.any([signal, over.signal]))
+      .sleep(ms, over.signal)
       .catch(() => {})
       .finally(() => {
+        signal.removeEventListener("abort", wake);
         this.#wait = undefined;
       });
-    return { promise, wake: () => over.abort() };
+    return { promise, wake };
   }
 }
 

@@ -83,11 +83,14 @@ export class Worker {
   /** There is not room for all: the newest first, since the oldest would only be pushed out again. */
   #isTight = false;
   #cut = new AbortController();
+  /** Of every request: the end, or another network. One, since what listens to many is never freed. */
+  #signal: AbortSignal;
   #told: string | undefined;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.backoff = new Backoff(options);
+    this.#signal = AbortSignal.any([options.signal, this.#cut.signal]);
   }
 
   /** Works until the signal aborts. */
@@ -135,6 +138,7 @@ export class Worker {
   kick(): void {
     const cut = this.#cut;
     this.#cut = new AbortController();
+    this.#signal = AbortSignal.any([this.#options.signal, this.#cut.signal]);
     // A connection over the old one may be dead, and would be waited for.
     cut.abort(new Failure("gone", "the network changed"));
     this.backoff.kick();
@@ -211,10 +215,6 @@ export class Worker {
 
   #isFull(lane: Lane): boolean {
     return this.#options.clock.monotonicUs() < this.#full[lane].untilUs;
-  }
-
-  get #signal(): AbortSignal {
-    return AbortSignal.any([this.#options.signal, this.#cut.signal]);
   }
 
   #put(name: Name, mailbox: Mailbox, lane: Lane): Job {

@@ -14,7 +14,6 @@ import {
   type Version,
 } from "../../../src/protocol/sealed/membership.ts";
 import { encodeConfirmation, encodeTombstone } from "../../../src/protocol/sealed/tombstone.ts";
-import { printName } from "../../../src/protocol/wire/name.ts";
 import { type Obeying, phoneOf, startCamera } from "../../lib/commands.ts";
 import { FakeRelay } from "../../lib/mailbox.ts";
 import type { Line } from "../../lib/owner.ts";
@@ -350,33 +349,6 @@ suite("command", (test) => {
     const opened = await camera.owner.openClip(camera.outbox, clip);
     assert.ok(opened.whole, "with the restart key");
     await third.stop();
-  });
-
-  test("over a relay: from a box to the log, in the order of numbers, once, also after a start", async () => {
-    await using home = await quickFolder();
-    const camera = await makeCamera(home.path);
-    const relay = new FakeRelay();
-    const first = await startCamera(camera, { relays: [relay] });
-    await first.sealer.clip(recording(1));
-    const put = ({ name, bytes }: ReturnType<Obeying["seal"]>) => relay.put({ name, bytes });
-    const junk = first.seal({ kind: "ask", replaces: 0 });
-    const garbage = { name: junk.name, bytes: pattern(100) };
-    relay.objects.set(printName(garbage.name), garbage.bytes);
-    await put(first.seal(tombstone(camera, new Uint8Array(idOf(first, 0)))));
-    while (first.done.length < 1) await new Promise((go) => setTimeout(go, 5));
-    await put(first.seal({ kind: "ask", replaces: 0 }));
-    const nonces = async () => all(await camera.owner.readLog(camera.outbox), "nonce").length;
-    while ((await nonces()) < 1) await new Promise((go) => setTimeout(go, 5));
-    await first.stop();
-    const before = relay.requests;
-    const again = await startCamera(camera, { relays: [relay] });
-    await new Promise((go) => setTimeout(go, 200));
-    assert.is(again.done.length, 0);
-    assert.ok(relay.requests - before < 60, `${relay.requests - before} requests`);
-    await put(again.seal(tombstone(camera, pattern(16))));
-    while (again.done.length < 1) await new Promise((go) => setTimeout(go, 5));
-    await again.stop();
-    assert.equal(again.problems, []);
   });
 });
 

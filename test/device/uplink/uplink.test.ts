@@ -295,7 +295,7 @@ suite("uplink", (test) => {
     };
     await using _ = startUplink(world.camera, world.outbox, [relay]);
     await settle([relay]);
-    const missing = namesOf(world.outbox).filter((name) => !relay.objects.has(name));
-    assert.equal(missing, []);
+    await until(() => namesOf(world.outbox).every((name) => relay.objects.has(name)));
+    assert.is(world.clips().length, 2);
   });
 });
