@@ -217,7 +217,7 @@ export async function readConfig(
   );
 }
 
-/** Settings that an owner may change from afar; all but the name of one take a clean restart. */
+/** Settings that an owner may change from afar. */
 export const remoteSettings: readonly string[] = [
   "name",
   "camera.rotate",
@@ -250,7 +250,10 @@ export function checkRemote(name: string, yaml: string): string {
   if (json.length > 4000 || /[\u0000-\u001f\u007f-\u009f]/.test(json)) {
     throw new Failure("misuse", `${name} is too long, or holds control characters`);
   }
-  withRemote(readNothing(), { [name]: json });
+  const { relay } = withRemote(readNothing(), { [name]: json });
+  if (relay.urls === "none" || relay.urls.length === 0) {
+    throw new Failure("misuse", "without a relay no phone could ever change that again");
+  }
   return json;
 }
 

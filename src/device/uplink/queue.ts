@@ -1,11 +1,5 @@
 import { toHex } from "../../base/pure/bytes.ts";
-import {
-  compareNames,
-  type EntryName,
-  type Name,
-  type PartName,
-  printName,
-} from "../../protocol/wire/name.ts";
+import { type EntryName, type Name, type PartName, printName } from "../../protocol/wire/name.ts";
 
 /** A clip on its way to one relay. */
 type Waiting = {
@@ -65,7 +59,8 @@ export class Queue {
    * first, to be looked for. What was put meanwhile stays wanted.
    */
   compared(entries: readonly EntryName[], clips: readonly Look[]): void {
-    const all = [...entries, ...this.#entries.values()].sort(compareNames);
+    const all = [...entries, ...this.#entries.values()];
+    all.sort((a, b) => a.incarnation - b.incarnation || a.sequence - b.sequence);
     this.#entries.clear();
     for (const name of all) this.#entries.set(printName(name), name);
     this.#beacon += 1;

@@ -230,6 +230,8 @@ suite("command", (test) => {
     assert.match(await set("detect.threshold", "much"), /expected a number/);
     assert.match(await set("detect.threshold", "[1, *a"), /not YAML/);
     assert.match(await set("__proto__", "{}"), /not a setting/);
+    assert.match(await set("relay.urls", "none"), /no phone could ever/);
+    assert.match(await set("relay.urls", "[ftp://relay]"), /expected adopted/);
     assert.equal(world.endings, []);
     assert.match(await set("detect.threshold", "0.6", 4), /replaces version 4/);
     assert.is(await set("detect.threshold", "0.6"), "done");

@@ -179,6 +179,28 @@ suite("device/record/record", (test) => {
     }
   });
 
+  test("split: the clip ends, its incident goes on in another, and no picture is lost", async () => {
+    await using world = openWorld();
+    world.stage.split();
+    await world.play(90, 15);
+    world.start(id(1));
+    await world.play(60, 15);
+    world.stage.split();
+    await world.play(60, 15);
+    world.end(id(1));
+    await world.play(90, 15);
+    await world.settled();
+    assert.is(world.taken.length, 2);
+    const clips = await Promise.all(world.taken.map(decode));
+    const numbers = clips.flatMap((clip) => clip.numbers);
+    assert.equal(numbers, range(numbers[0] ?? 0, numbers.at(-1) ?? 0));
+    assert.equal(
+      world.taken.map((one) => closing(one).reason),
+      ["longest", "ended"],
+    );
+    assert.equal(new Set(world.taken.map((one) => one.recording.incident)).size, 1);
+  });
+
   test("somebody who comes during the post-roll is a clip of their own, and no picture is lost", async () => {
     await using world = openWorld();
     await world.play(90, 15);
