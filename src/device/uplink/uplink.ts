@@ -2,7 +2,7 @@ import { nodeSuite } from "../../base/node/crypto.ts";
 import { openHttp } from "../../base/node/http.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
-import type { Failure } from "../../base/pure/failure.ts";
+import { explain, type Failure } from "../../base/pure/failure.ts";
 import { openMailbox } from "../../protocol/wire/client.ts";
 import type { Sign, Suite } from "../../protocol/wire/signature.ts";
 import type { Backoff } from "./backoff.ts";
@@ -50,7 +50,12 @@ export function openUplink(options: UplinkOptions): Uplink {
   const workers = relays.map(
     (relay, index) => new Worker({ ...options, relay, index, random, suite, signal }),
   );
-  const tasks = workers.map((worker) => worker.run());
+  const tasks = workers.map((worker, relay) =>
+    worker.run().catch((error) => {
+      // A mistake of ours costs the uplink to one relay, and never the camera.
+      options.onState?.({ relay, text: `stopped: ${explain(error)}`, isWell: false });
+    }),
+  );
   if (workers.length > 0) {
     const onChange = () => {
       for (const worker of workers) worker.kick();
