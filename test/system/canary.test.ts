@@ -212,7 +212,10 @@ suite("canaries", (test) => {
         equal(Object.fromEntries(Object.entries(found.card.hits).sort()), once, told(found.card));
         equal(found.logs.hits, {}, `the logs: ${told(found.logs)}`);
         ok(run.serviceLog.includes("somebody came"), "the log says what happened");
-        equal(Object.keys(found.swap.hits), ["ballast"], `the swap: ${told(found.swap)}`);
+        // Of the service's heap, which is not locked as the pictures are: names that the card has too.
+        const mayBeSwapped = ["ballast", "identity's name", "phone's name"];
+        const swapped = Object.keys(found.swap.hits).filter((kind) => !mayBeSwapped.includes(kind));
+        equal(swapped, [], `the swap: ${told(found.swap)}`);
         if (modules.length > 0) return;
         match(run.serviceLog, /warn memory: pictures could be swapped out to \/dev\/ubdc/);
         match(
