@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { equal, is, match, ok } from "uvu/assert";
+import { equal, match, ok } from "uvu/assert";
 import { type Canary, type Findings, searchFiles, windowsOf } from "../lib/canary.ts";
 import { type CountedFootage, countedFootage } from "../lib/counted.ts";
 import { findMachine } from "../lib/machine.ts";
@@ -17,14 +17,18 @@ const names = { camera: "canary-doorstep", phone: "canary-pocket-of-owner" };
 const zone = "canary-orchard";
 const network = "canary-home-wlan";
 
-/** What must be in the camera's memory while it records, or the search proves nothing. */
-const inMemory = {
-  MJPG: ["jpeg", "luma", "encoder's luma", "small luma", "video", "parameter sets", "thumbnail"],
-  YUYV: ["camera's own", "jpeg", "luma", "encoder's luma", "small luma", "video", "thumbnail"],
-};
-/** The clip key itself is wiped when the other two are derived from it. */
-const keysInMemory = ["camera.key", "video key"];
-const namesInMemory = ["zone's name", "camera's name"];
+/**
+ * One of each line must be in the camera's memory while it records, or the search proves nothing.
+ * What a moment holds beside the others is chance. The clip key itself is wiped when the keys of
+ * video and details are derived from it.
+ */
+const inMemory = [
+  ["luma", "encoder's luma", "small luma", "camera's own"],
+  ["jpeg", "thumbnail"],
+  ["camera.key", "request.key"],
+  ["video key", "details key"],
+  ["zone's name", "camera's name"],
+];
 
 /** What belongs on the card, and in which file alone. */
 const places: Record<string, string[]> = {
@@ -155,7 +159,8 @@ suite("canaries", (test) => {
         await using _ = run.board;
         await keep(run);
         const { results } = run.board;
-        is(run.clips.length, 1, run.serviceLog);
+        // While all stood still for the copy the encoder may have given up: then two clips tell of it.
+        ok(run.clips.length > 0, run.serviceLog);
         equal([run.codes.check, run.codes.verify, run.codes.export], [0, 0, 0]);
 
         const state = join(results, "state");
@@ -189,8 +194,14 @@ suite("canaries", (test) => {
 
         // The controls: the same search finds them where they are.
         ok(copies.includes("memory-ffmpeg"), `no encoder ran: ${copies}`);
-        for (const kind of [...inMemory[format], ...keysInMemory, ...namesInMemory])
-          ok((found.memory.hits[kind] ?? 0) > 0, `the camera's memory shows no ${kind}`);
+        for (const kinds of inMemory)
+          ok(
+            kinds.some((kind) => found.memory.hits[kind]),
+            `the camera's memory shows none of ${kinds}: ${told(found.memory)}`,
+          );
+        const exported = await searchFiles(canaries, await filesUnder(join(results, "clips")));
+        for (const kind of ["video", "parameter sets"])
+          ok(exported.hits[kind], `the exported clip shows no ${kind}: ${told(exported)}`);
         const plantedAs = format === "MJPG" ? "jpeg" : "camera's own";
         ok((found.planted.hits[plantedAs] ?? 0) > 0, `what was planted: ${told(found.planted)}`);
         equal(

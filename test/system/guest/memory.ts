@@ -5,7 +5,7 @@ const pieceBytes = 1 << 20;
 
 /**
  * Appends what a process holds in memory of its own to a file: heap, stacks, slab; not the files
- * and devices that it has mapped. It runs on meanwhile, as under a debugger that only looks.
+ * and devices that it has mapped. What runs on meanwhile is copied piece by piece.
  */
 export async function copyMemory(pid: number, to: string): Promise<void> {
   const maps = await readFile(`/proc/${pid}/maps`, "utf8");

@@ -179,8 +179,13 @@ writeFileSync("/tmp/go", "");
 if (order.copyMemoryMs !== undefined) {
   await saw('"event":"part"', 60_000, "events");
   await wait(order.copyMemoryMs);
-  for (const { pid, name } of (await family(service.pid ?? 0)).reverse())
-    await copyMemory(pid, `${results}/memory-${name}`);
+  // All stand still: a copy takes as long as it takes, and keys are wiped when the clip ends.
+  player.kill("SIGSTOP");
+  const members = await family(service.pid ?? 0);
+  for (const { pid } of members) process.kill(pid, "SIGSTOP");
+  for (const { pid, name } of members) await copyMemory(pid, `${results}/memory-${name}`);
+  for (const { pid } of members.reverse()) process.kill(pid, "SIGCONT");
+  player.kill("SIGCONT");
 }
 for (const { what, afterMs } of order.kills ?? []) {
   await wait(Math.max(0, afterMs - (nowUs() - startedUs) / 1000));
