@@ -105,6 +105,7 @@ async function main(): Promise<number> {
   const queue = all.filter((file) => !alone.includes(file));
 
   const sum: Count = { passed: 0, failed: 0, skipped: 0 };
+  const faults: string[] = [];
   const report = (outcome: Outcome) => {
     const { passed, failed, skipped } = outcome.count;
     sum.passed += passed;
@@ -116,7 +117,7 @@ async function main(): Promise<number> {
       `${outcome.fault ? "FAILED" : "ok"} ${name}: ${passed} passed${rest}, ${outcome.seconds} s`,
     );
     for (const line of readNotes(outcome.output)) console.log(`  ${line}`);
-    if (outcome.fault) console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
+    if (outcome.fault) faults.push(`${outcome.output}\n${name}: ${outcome.fault}`);
   };
   const worker = async (files: string[]) => {
     for (let file = files.shift(); file; file = files.shift()) report(await runFile(file));
@@ -124,6 +125,7 @@ async function main(): Promise<number> {
   await Promise.all(Array.from({ length: Number(values.jobs) || 1 }, () => worker(queue)));
   await worker(alone);
 
+  for (const fault of faults) console.log(fault);
   if (all.length === 0) console.log(`no test file matches in ${values.root}`);
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
   return all.length > 0 && sum.passed > 0 && sum.failed === 0 ? 0 : 1;
