@@ -46,6 +46,11 @@ export function readNotes(output: string): string[] {
   return output.match(/(?:^skipped|measured): .*$/gm) ?? [];
 }
 
+/** Title and first line of each failed test, which stand again at the end, where one looks. */
+export function readFailures(output: string): string[] {
+  return output.match(/^ {3}FAIL {2}.*\n.*$/gm) ?? [];
+}
+
 /** What is wrong with a file that ended so, or undefined when it is well. */
 export function findFault(exit: string, count: Count | undefined): string | undefined {
   if (exit !== "exit 0") return exit;
@@ -117,7 +122,9 @@ async function main(): Promise<number> {
       `${outcome.fault ? "FAILED" : "ok"} ${name}: ${passed} passed${rest}, ${outcome.seconds} s`,
     );
     for (const line of readNotes(outcome.output)) console.log(`  ${line}`);
-    if (outcome.fault) faults.push(`${outcome.output}\n${name}: ${outcome.fault}`);
+    if (!outcome.fault) return;
+    console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
+    faults.push(`FAILED ${name}: ${outcome.fault}`, ...readFailures(outcome.output));
   };
   const worker = async (files: string[]) => {
     for (let file = files.shift(); file; file = files.shift()) report(await runFile(file));

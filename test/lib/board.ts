@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -136,11 +137,29 @@ function canGoFirst(): boolean {
   return spawnSync("chrt", ["--rr", "1", "true"], { stdio: "ignore" }).status === 0;
 }
 
+/**
+ * The processor for the next guest. User-Mode Linux has one processor of its own, and hands it to
+ * and fro between two processes of the host for each system call: on one processor of the host
+ * that takes a quarter of the time it takes across two.
+ */
+function choosePlace(): string {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const [, allowed = "0"] = /^Cpus_allowed_list:\s*(\S+)/m.exec(status) ?? [];
+  const places = allowed.split(",").flatMap((range) => {
+    const [first = 0, last = first] = range.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => String(first + i));
+  });
+  return places.at(-1 - (started++ % places.length)) ?? "0";
+}
+
+let started = 0;
+
 function startGuest(kernel: string, folder: string, options: BoardOptions): ChildProcess {
   const memory = process.env.TMPDIR ?? "/dev/shm";
   const first = options.urgent && canGoFirst() ? ["chrt", "--rr", "1"] : [];
+  const place = ["taskset", "--cpu-list", choosePlace()];
   const disks = (options.disks ?? []).map((path, i) => `ubd${"abcdefgh"[i]}=${path}`);
-  const [program = "", ...rest] = [...first, "setpriv"];
+  const [program = "", ...rest] = [...first, ...place, "setpriv"];
   return spawn(
     program,
     [

@@ -56,6 +56,13 @@ suite("scripts/test", (test) => {
     });
   }
 
+  test("tells what failed at once, and its title again at the end", async () => {
+    const body = wrapped('test("the lamp", () => { throw new Error("is dark"); });');
+    const { output } = await run({ bad: body, good });
+    assert.is(output.match(/"the lamp"/g)?.length, 2, output);
+    assert.match(output, /^FAILED sub\/bad\.test\.js: .*\n {3}FAIL .*"the lamp"\n.*is dark$/m);
+  });
+
   test("fails when no file matches", async () => {
     const { code, output } = await run({});
     assert.is(code, 1);
