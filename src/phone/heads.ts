@@ -5,11 +5,12 @@ import { circleOf } from "../protocol/sealed/join.ts";
 import { type Member, roleOf } from "../protocol/sealed/membership.ts";
 import { encodeSeen, seenPair, verifySeen } from "../protocol/sealed/seen.ts";
 import { sign, signPublicKey } from "../protocol/sealed/sodium.ts";
-import type { Name } from "../protocol/wire/name.ts";
+import { type BoxName, type Name, printName } from "../protocol/wire/name.ts";
+import type { Suite } from "../protocol/wire/signature.ts";
 import { doorKeyOf } from "./doors.ts";
 import type { Fault } from "./fault.ts";
 import { pages } from "./link.ts";
-import type { OutgoingOptions } from "./outgoing.ts";
+import { type OutgoingOptions, tidyBox } from "./outgoing.ts";
 import type { CameraKeys } from "./vault.ts";
 
 // Phones compare heads: two that are served different logs find out (seen.md).
@@ -53,7 +54,9 @@ export async function compareHeads(
     const { bytes } = encodeSeen(about, { sign: (message) => sign(phone, message), suite });
     const place = { writer: signPublicKey(camera.request), sequence: nowMs };
     camera.named = { atMs: nowMs, sequence };
-    await link.put(sealBox(bytes, pair.publicKey, place, suite));
+    const object = sealBox(bytes, pair.publicKey, place, suite);
+    await link.put(object);
+    await tidyBox(link, await olderSeen(options, pair, object.name));
     vault.touch();
     await vault.saveIfTouched();
   }
@@ -61,6 +64,38 @@ export async function compareHeads(
 }
 
 type SeenPair = ReturnType<typeof seenPair>;
+
+/** What this phone named before, in its own box: the newest entry stands for all of it. */
+async function olderSeen(
+  { link, camera, vault, suite }: OutgoingOptions,
+  pair: SeenPair,
+  newest: Name,
+): Promise<BoxName[]> {
+  const isSent = new Set(camera.outgoing.flatMap(({ sent }) => (sent ? printName(sent.name) : [])));
+  isSent.add(printName(newest));
+  const found: BoxName[] = [];
+  let looked = 0;
+  const under = `box/${toHex(signPublicKey(camera.request))}/`;
+  for (const name of await link.list({ under })) {
+    if (name.kind !== "box" || isSent.has(printName(name))) continue;
+    looked += 1;
+    if (looked > mostLooked) break;
+    const seen = openSeen(await link.get(name), pair, suite);
+    if (seen && equal(seen.phone, vault.content.phoneKey)) found.push(name);
+  }
+  return found;
+}
+
+/** Undefined for what lies in a box and is something else. */
+function openSeen(bytes: Uint8Array | undefined, pair: SeenPair, suite: Suite) {
+  try {
+    const plain = bytes && openBox(bytes, [pair], suite);
+    return plain ? verifySeen(plain, suite) : undefined;
+  } catch (error) {
+    if (isFailure(error)) return undefined;
+    throw error;
+  }
+}
 
 async function readSeen(
   { link, camera, journal, suite, vault }: OutgoingOptions,
@@ -76,28 +111,22 @@ async function readSeen(
   for (const one of names.reverse()) {
     looked += 1;
     if (looked > mostLooked || (writer && read >= mostSeen)) break;
-    const bytes = one.kind === "box" ? await link.get(one) : undefined;
-    try {
-      const plain = bytes && openBox(bytes, [pair], suite);
-      if (!plain) continue;
-      const seen = verifySeen(plain, suite);
-      read += 1;
-      const role = roleOf(journal.members.head, seen.phone);
-      if (!role || !equal(seen.camera, camera.id)) continue;
-      if (equal(seen.phone, vault.content.phoneKey)) continue;
-      const who =
-        journal.members.head.members.find(({ phone }) => equal(phone, seen.phone))?.name ?? name;
-      const here = journal.records.find(({ entry }) => entry.sequence === seen.sequence)?.entry;
-      const end = journal.records.at(-1)?.entry.sequence ?? -1;
-      if (here && !equal(here.hash, seen.hash)) {
-        const text = `${who || "another phone"} was shown another log entry ${seen.sequence}: the log was forked`;
-        faults.push({ severity: "lie", kind: "fork", text, sequence: seen.sequence });
-      } else if (seen.sequence > end) {
-        const text = `the log ends at ${end}, and ${who || "another phone"} saw up to ${seen.sequence}`;
-        faults.push({ severity: "loss", kind: "rollback", text, sequence: seen.sequence });
-      }
-    } catch (error) {
-      if (!isFailure(error)) throw error;
+    const seen = openSeen(one.kind === "box" ? await link.get(one) : undefined, pair, suite);
+    if (!seen) continue;
+    read += 1;
+    const role = roleOf(journal.members.head, seen.phone);
+    if (!role || !equal(seen.camera, camera.id)) continue;
+    if (equal(seen.phone, vault.content.phoneKey)) continue;
+    const who =
+      journal.members.head.members.find(({ phone }) => equal(phone, seen.phone))?.name ?? name;
+    const here = journal.records.find(({ entry }) => entry.sequence === seen.sequence)?.entry;
+    const end = journal.records.at(-1)?.entry.sequence ?? -1;
+    if (here && !equal(here.hash, seen.hash)) {
+      const text = `${who || "another phone"} was shown another log entry ${seen.sequence}: the log was forked`;
+      faults.push({ severity: "lie", kind: "fork", text, sequence: seen.sequence });
+    } else if (seen.sequence > end) {
+      const text = `the log ends at ${end}, and ${who || "another phone"} saw up to ${seen.sequence}`;
+      faults.push({ severity: "loss", kind: "rollback", text, sequence: seen.sequence });
     }
   }
   return faults;

@@ -1,5 +1,5 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
-import { Failure } from "../base/pure/failure.ts";
+import { Failure, isFailure } from "../base/pure/failure.ts";
 import { type Action, decodeAction, encodeAction } from "../protocol/sealed/action.ts";
 import { sealCommand } from "../protocol/sealed/command.ts";
 import { verifyIdentity } from "../protocol/sealed/pairing.ts";
@@ -72,9 +72,21 @@ export async function sendOutgoing(options: OutgoingOptions): Promise<readonly S
     await link.put(object);
   }
   await vault.saveIfTouched();
-  // Only tidiness: a number that was taken is never taken again.
-  for (const name of old) await link.remove?.(name);
+  await tidyBox(link, old);
   return settled;
+}
+
+/** Takes one's own objects away. Only tidiness: what is old there counts for nothing. */
+export async function tidyBox(link: Link, names: readonly BoxName[]): Promise<void> {
+  for (const name of names) {
+    try {
+      await link.remove?.(name);
+    } catch (error) {
+      // An older relay lets only owners take away what is theirs.
+      if (!isFailure(error, "refused")) throw error;
+      return;
+    }
+  }
 }
 
 /** Sends a command once and keeps nothing of it but its number: for what must be fresh. */

@@ -22,7 +22,7 @@ export type Line = {
 
 /** A relay that lists more names than this lists without end. */
 const mostNames = 2_000_000;
-/** How often a relay may say "later", and how long is waited for it each time at most. */
+/** How often in a row a relay may say "later", and how long is waited for it each time at most. */
 const mostPauses = 20;
 const longestPauseMs = 15_000;
 
@@ -119,18 +119,29 @@ function openAt(seed: Uint8Array, url: string, mailbox: Uint8Array, line: Line):
   });
 }
 
-/** Waits where the relay says so, and says which relay it was where it fails. */
+/**
+ * Waits where the relay says so, all requests together: those that are under way side by side would
+ * only use up what it lets through. Says which relay it was where it fails.
+ */
 function patientOf({ sleep }: Line, url: string) {
+  let pause: Promise<void> | undefined;
+  let pauses = 0;
   return async <T>(act: () => Promise<T>): Promise<T> => {
-    for (let pauses = 0; ; pauses++) {
+    for (;;) {
+      await pause;
       try {
-        return await act();
+        const answer = await act();
+        pauses = 0;
+        return answer;
       } catch (error) {
         if (!isFailure(error)) throw error;
         const { retryAfterMs } = error;
         const waits = error.kind === "gone" && retryAfterMs !== undefined && pauses < mostPauses;
         if (!waits || retryAfterMs > longestPauseMs) throw named(error, url);
-        await sleep(Math.max(retryAfterMs, 100));
+        pause ??= sleep(Math.max(retryAfterMs, 100)).finally(() => {
+          pause = undefined;
+          pauses += 1;
+        });
       }
     }
   };

@@ -58,6 +58,8 @@ export type SurveyOptions = {
   /** For what is kept of deletions that other phones asked for. */
   readonly nowMs?: number;
   onProgress?(done: number, of: number): void;
+  /** So many entries of the log were fetched by now. */
+  onEntries?(read: number): void;
 };
 
 /**
@@ -114,9 +116,10 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
 export async function look(
   options: Omit<SurveyOptions, "onProgress">,
 ): Promise<{ journal: Journal; keepOn(): Promise<void> }> {
-  const { link, vault, camera, suite, depth, shelf } = options;
+  const { link, vault, camera, suite, depth, shelf, onEntries } = options;
   const kept = shelf && depth === "new" ? await loadLedger({ shelf, vault, camera }) : [];
-  const journal = await readJournal({ link, camera, suite, kept });
+  const onProgress = onEntries && { onProgress: onEntries };
+  const journal = await readJournal({ link, camera, suite, kept, ...onProgress });
   const { records, sound } = journal;
   const known =
     kept.length > 0 && records[kept.length - 1]?.entry === kept.at(-1) ? kept.length : 0;

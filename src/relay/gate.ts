@@ -47,7 +47,7 @@ function decideFor(right: Right, ask: Ask, key: Uint8Array): Verdict {
     case "read":
       return ask.act === "get" || ask.act === "list" ? "yes" : "no";
     case "box":
-      return ask.act === "put" && isBoxOf(ask.name, key) ? "yes" : "no";
+      return (ask.act === "put" || ask.act === "delete") && isBoxOf(ask.name, key) ? "yes" : "no";
     case "delete": {
       const isKept = ask.act === "delete" && isFixed(ask.name);
       return (ask.act === "delete" || ask.act === "delete-clip") && !isKept ? "yes" : "no";

@@ -5,6 +5,7 @@ import { readAnswer, showLink, takeBack } from "../../src/phone/add.ts";
 import { deleteClips } from "../../src/phone/delete.ts";
 import { type Finality, finalityOf, printFinality } from "../../src/phone/deletions.ts";
 import { doorKeyOf, readDoors } from "../../src/phone/doors.ts";
+import { circle } from "../../src/phone/heads.ts";
 import { answerLink } from "../../src/phone/join.ts";
 import {
   drawKit,
@@ -15,14 +16,18 @@ import {
   testKit,
 } from "../../src/phone/recovery.ts";
 import { removePhone } from "../../src/phone/remove.ts";
+import { tend } from "../../src/phone/tend.ts";
 import { readTold } from "../../src/phone/told.ts";
 import { Vault } from "../../src/phone/vault.ts";
+import { openBox } from "../../src/protocol/sealed/box.ts";
 import { parseLines, parseLink, printLines } from "../../src/protocol/sealed/link.ts";
+import { seenPair } from "../../src/protocol/sealed/seen.ts";
+import { signPublicKey } from "../../src/protocol/sealed/sodium.ts";
 import { encodeTombstone } from "../../src/protocol/sealed/tombstone.ts";
 import { HouseCamera } from "../fakes/camera.ts";
 import { nodeSuite, signer } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
-import { circleWorld, join, Phone, tick } from "./circle.ts";
+import { circleWorld, fewKeys, join, Phone, tick } from "./circle.ts";
 
 /** What one phone says of one deletion. */
 async function finality(phone: Phone, clip: Uint8Array): Promise<Finality> {
@@ -290,6 +295,45 @@ suite("phones", (test) => {
     const found = faults.map(({ severity, kind }) => `${severity} ${kind}`);
     assert.equal(found, ["lie fork"]);
     assert.match(faults[0]?.text ?? "", /Ada was shown another log entry/);
+  });
+
+  test("of what a phone named to the others the newest lies there, of each phone", async () => {
+    const { camera, ada, together, objects } = await circleWorld();
+    const ben = await join(ada, camera, "Ben", "viewer");
+    await together(ada, ben);
+    const boxesOf = (phone: Phone) => {
+      const writer = signPublicKey(phone.camera().request);
+      return [...objects.all.values()].filter(
+        ({ name }) => name.kind === "box" && equal(name.writer, writer),
+      );
+    };
+    const seenOf = (phone: Phone) => {
+      const secret = circle(phone.camera());
+      const pair = secret && seenPair(secret);
+      return boxesOf(phone).filter(({ bytes }) => pair && openBox(bytes, [pair], nodeSuite));
+    };
+    // As older programs left them.
+    for (const phone of [ada, ben]) {
+      const { remove: _, ...keeps } = objects.link;
+      for (let i = 0; i < 5; i++) {
+        await camera.record();
+        const link = { ...keeps };
+        const found = await phone.look();
+        const camera_ = phone.camera();
+        const options = { ...phone.options(), link, camera: camera_, survey: found };
+        await tend({ ...options, size: fewKeys, name: true });
+      }
+      assert.ok(seenOf(phone).length >= 5);
+    }
+    for (let i = 0; i < 3; i++) {
+      await camera.record();
+      for (const phone of [ada, ben]) {
+        const others = boxesOf(phone).length - seenOf(phone).length;
+        await phone.tend(undefined, true);
+        assert.is(seenOf(phone).length, 1);
+        assert.ok(boxesOf(phone).length >= others, "nothing else went");
+      }
+    }
   });
 
   test("a recovery kit: everything is sealed to it, nothing is final, and it makes an owner", async () => {

@@ -1,11 +1,13 @@
 import * as assert from "uvu/assert";
 import { ed25519Signer } from "../../src/base/node/crypto.ts";
 import { isFailure } from "../../src/base/pure/failure.ts";
+import { readJournal } from "../../src/phone/journal.ts";
 import { openFirstRelay } from "../../src/phone/relay.ts";
 import type { Survey } from "../../src/phone/survey.ts";
 import { sign } from "../../src/protocol/sealed/sodium.ts";
 import { decodeDoorList, encodeDoorList } from "../../src/protocol/wire/door.ts";
 import { printName } from "../../src/protocol/wire/name.ts";
+import { openLimits } from "../../src/relay/limit.ts";
 import { nodeSuite } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
 import { film } from "./memory.ts";
@@ -13,7 +15,7 @@ import { answerOf, lyingWorld } from "./relayed.ts";
 
 const slow = { deadlineMs: 90_000 };
 
-const serious = ({ faults }: Survey) =>
+const serious = ({ faults }: Pick<Survey, "faults">) =>
   [
     ...new Set(
       faults.flatMap((one) => (one.severity === "note" ? [] : [`${one.severity} ${one.kind}`])),
@@ -210,6 +212,42 @@ suite("phone/relay", (test) => {
     );
     assert.ok(pauses.length < 50);
   });
+
+  test(
+    "a long log is read within what a relay allows, and says how far it is",
+    async () => {
+      await using world = await lyingWorld();
+      const { camera, open, keys, pauses, asked } = world;
+      const many = 2000;
+      for (let i = 0; i < many; i++) await camera.say({ kind: "problem", code: "p", text: `${i}` });
+      // As the relay's settings are at first, by a clock that only waiting moves on.
+      const limits = openLimits({
+        ...{ perSecondOfKey: 100, perSecondOfAddress: 50, connectionsOfAddress: 64 },
+        monotonicMs: () => pauses.reduce((sum, ms) => sum + ms, 0),
+      });
+      let refused = 0;
+      world.lie = async () => {
+        if (limits.takeOfAddress(0)) return undefined;
+        refused += 1;
+        return answerOf(429, "", { "retry-after": "5" });
+      };
+      asked.length = 0;
+      const seen: number[] = [];
+      const options = { link: await open(), camera: keys, suite: nodeSuite };
+      const journal = await readJournal({ ...options, onProgress: (read) => void seen.push(read) });
+      assert.is(journal.records.length, many + 3);
+      assert.is(serious(journal), "");
+      assert.is(seen.length, many + 3);
+      assert.is(seen.at(-1), many + 3);
+      // A thousand at once, then 250 in each five seconds; what is under way is refused once together.
+      assert.is(pauses.length, Math.ceil((asked.length - refused - 1000) / 250));
+      assert.ok(refused <= pauses.length * 16, `${refused} refused`);
+      console.log(
+        `measured: ${many} entries over a relay of 50 requests/s: ${pauses.length} pauses of 5 s, ${refused} of ${asked.length} requests refused`,
+      );
+    },
+    slow,
+  );
 
   test("a door list that was rolled back is mended where it can be, and else named", async () => {
     await using world = await lyingWorld();

@@ -52,7 +52,7 @@ const deleters: Record<Exclude<Who, "stranger">, (thing: string) => Verdict> = {
   root: (thing) => (thing === "the door list" ? "no" : "yes"),
   camera: (thing) => (thing.startsWith("a part") ? "aged" : "no"),
   owner: (thing) => (thing === "the door list" || thing === "the beacon" ? "no" : "yes"),
-  viewer: () => "no",
+  viewer: (thing) => (thing === "the viewer's box" ? "yes" : "no"),
   guest: () => "no",
 };
 const people = Object.keys(who) as Who[];

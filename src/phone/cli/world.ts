@@ -85,8 +85,11 @@ export async function surveyWorld(
   const onProgress = (done: number, of: number) =>
     voice.progress(done < of ? `looking at clip ${done + 1} of ${of}` : "");
   const nowMs = Date.now();
+  const onEntries = (read: number) => {
+    if (read % 50 === 0) voice.progress(`reading the log: ${read} entries`);
+  };
   const found = await survey({
-    ...{ link, vault, camera, suite: nodeSuite, depth, nowMs, onProgress },
+    ...{ link, vault, camera, suite: nodeSuite, depth, nowMs, onProgress, onEntries },
     shelf: store.shelf,
   });
   const about = { link, vault, camera, survey: found, suite: nodeSuite, nowMs };
