@@ -15,6 +15,7 @@ import {
   checkRelays,
   checkRights,
   checkSwap,
+  checkUnit,
   diagnose,
   printFindings,
 } from "./doctor.ts";
@@ -183,6 +184,8 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
         return { state: "good", text };
       },
     },
+    checkUnit("service", "obscura-camera.service"),
+    checkUnit("relay here", "obscura-relay.service"),
     checkSwap,
     checkClock,
     checkCard(values.state, config.outbox.limitMiB + config.outbox.headroomMiB),

@@ -193,6 +193,11 @@ export const schema = {
       about: "a cap for what is sent to all relays together, in kbit/s; 0 is none",
     }),
   },
+  light: text({
+    default: "",
+    limit: 64,
+    about: "the LED of /sys/class/leds that shows how the camera is; empty for none",
+  }),
   log: choice({
     default: "info",
     of: ["debug", "info", "warn", "error"],
@@ -203,13 +208,14 @@ export const schema = {
 export type Config = Values<typeof schema>;
 
 /**
- * The settings of `file`, or the defaults when no file is named.
+ * The settings of `file`; when none is named, of the one that systemd names, or the defaults.
  * @throws Failure absent when it cannot be read, misuse with one line for each mistake
  */
 export async function readConfig(
-  file: string | undefined,
+  named: string | undefined,
   onNotice?: (line: string) => void,
 ): Promise<Config> {
+  const file = named ?? installedFile();
   return readSettings(
     { file: file ?? "defaults", text: file === undefined ? "" : await load(file) },
     schema,
@@ -281,6 +287,12 @@ export function withRemote(config: Config, settings: Readonly<Record<string, str
 
 function readNothing(): Config {
   return readSettings({ file: "defaults", text: "" }, schema, { version });
+}
+
+/** /etc/obscura/camera.yaml on an installed board. */
+function installedFile(): string | undefined {
+  const folder = process.env.CONFIGURATION_DIRECTORY;
+  return folder ? join(folder, "camera.yaml") : undefined;
 }
 
 async function load(file: string): Promise<string> {

@@ -168,6 +168,41 @@ async function readTemperatures(): Promise<number[]> {
   return [0, ...texts.map((text) => Math.round(Number(text ?? 0) / 1000))];
 }
 
+const unitFields = "LoadState,ActiveState,SubState,Result,NRestarts,StatusText,UnitFileState";
+
+/** How systemd finds one of the services of an installed board. */
+export function checkUnit(
+  about: string,
+  unit: string,
+  show = async () => (await run("systemctl", ["show", "--property", unitFields, unit])).stdout,
+): Check {
+  return {
+    about,
+    async look() {
+      const text = await show().catch(() => "");
+      const now = Object.fromEntries(text.split("\n").map((line) => line.split(/=(.*)/s, 2)));
+      const { LoadState, ActiveState, SubState, Result, NRestarts, StatusText } = now;
+      if (LoadState !== "loaded") return { state: "good", text: "not installed here" };
+      const restarts = Number(NRestarts ?? 0);
+      const again = restarts > 0 ? `, started anew ${restarts} times` : "";
+      if (ActiveState !== "active") {
+        const why = Result && Result !== "success" ? ` (${Result})` : "";
+        const state = `${ActiveState}, ${SubState}${why}${again}`;
+        return { state: "bad", text: state, mend: `sudo journalctl -b -u ${unit} says why` };
+      }
+      if (now.UnitFileState === "disabled") {
+        const mend = `sudo systemctl enable ${unit}`;
+        return { state: "warning", text: "runs, but would not start after a power cut", mend };
+      }
+      return {
+        state: restarts > 0 ? "warning" : "good",
+        text: `runs: ${StatusText || SubState}${again}`,
+        ...(restarts > 0 ? { mend: `sudo journalctl -b -u ${unit} says why` } : {}),
+      };
+    },
+  };
+}
+
 /** Locked memory and group membership, as the kernel tells them of this very process. */
 export function checkRights(slabMiB: number): Check {
   return {

@@ -94,7 +94,16 @@ const mostSupplies = 4;
 
 /** Whether a camera was ever set up in this state folder. */
 export async function hasKeys(state: string): Promise<boolean> {
-  return await stat(join(state, "keys", identityFile)).then(
+  return await isThere(join(state, "keys", identityFile));
+}
+
+/** Whether the camera in this state folder has an owner. */
+export async function isAdopted(state: string): Promise<boolean> {
+  return (await hasKeys(state)) && (await isThere(join(state, "keys", adoptionFile)));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
     () => true,
     () => false,
   );

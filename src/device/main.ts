@@ -11,7 +11,7 @@ const help = `usage: obscura-camera [COMMAND] [OPTIONS]
   cameras    list the cameras, and why one cannot be used
   detect     print the persons in images and videos
   check      prove that the sealed clips on this board are in order
-  doctor     look at camera, encoder, model, swap, clock, card, heat, rights and relay
+  doctor     look at services, camera, encoder, model, swap, clock, card, heat, rights and relay
   config     print every setting with its default and its meaning
 
 obscura-camera COMMAND --help says more; --version prints the version.

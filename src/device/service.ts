@@ -1,14 +1,19 @@
-import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { type Log, type LogLevel, openLog } from "../base/node/log.ts";
-import { programVersion, stopSignal } from "../base/node/program.ts";
+import {
+  findSupervisor,
+  programVersion,
+  type Supervisor,
+  stopSignal,
+} from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
-import { type CameraEvent, openCamera } from "./camera/camera.ts";
+import { awaitCamera, awaitOwner } from "./arrival.ts";
+import { openCamera } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
 import { type Config, readConfig, stateFolder } from "./config.ts";
+import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
   configOf,
@@ -18,9 +23,10 @@ import {
   startCommands,
   startUplink,
 } from "./delivery.ts";
-import { type Incident, installedModels, openDetect, openModel } from "./detect/detect.ts";
-import { diskSwaps } from "./doctor.ts";
+import { installedModels, openDetect, openModel } from "./detect/detect.ts";
+import { type Health, openHealth } from "./health.ts";
 import { openKeyring } from "./keyring.ts";
+import { openLight } from "./light.ts";
 import {
   countStorageFailure,
   isStorageFailure,
@@ -30,37 +36,12 @@ import {
   storageFailuresFile,
 } from "./outbox/outbox.ts";
 import { openRecord, probeEncoder } from "./record/record.ts";
+import { type ServiceEvent, tellCamera, tellIncident } from "./report.ts";
 import { openSealer, type Sealer } from "./seal/seal.ts";
 import { openSnapshots } from "./snapshot.ts";
 import { watchClock } from "./trust.ts";
 
-/** What `run --json` prints, a line each: states and counts, never a picture. */
-export type ServiceEvent =
-  | { event: "camera"; source: string; width: number; height: number; format: string }
-  /** The first picture that was looked at; `index` is the footage's own, of replayed footage. */
-  | { event: "pictures"; capturedUs: number; index?: number }
-  | {
-      event: "person";
-      incident: string;
-      firstSeenUs: number;
-      atUs: number;
-      persons: number;
-      /** What one look takes at present. */
-      inferenceMs: number;
-    }
-  | { event: "gone"; incident: string; atUs: number; mostPersons: number }
-  | { event: "part"; clip: string; number: number; bytes: number; atUs: number }
-  /** A part that is durable at a relay, which is counted from 0. */
-  | { event: "relayed"; clip: string; number: number; atUs: number; relay: number }
-  | {
-      event: "clip";
-      clip: string;
-      incident: string;
-      parts: number;
-      bytes: number;
-      reason: string;
-      atUs: number;
-    };
+export type { ServiceEvent } from "./report.ts";
 
 const help = `usage: obscura-camera run [--source S] [--state DIR] [--config FILE] [--json]
 
@@ -106,13 +87,22 @@ export async function runService(args: string[]): Promise<number> {
   const emit = (event: ServiceEvent) => {
     if (values.json) process.stdout.write(`${JSON.stringify(event)}\n`);
   };
+  const supervisor = findSupervisor();
+  const clock = systemClock;
+  const light = await openLight(config.light, { clock, log: logs("light") });
+  const health = openHealth({ supervisor, light, clock, log: logs("health") });
+  const signal = stopSignal();
+  signal.addEventListener("abort", () => supervisor.tell("stopping"), { once: true });
   try {
     const { state } = values;
-    const signal = stopSignal();
     let ending: Ending | undefined = (await finishErase(state)) ? "erase" : "restart";
     while (ending === "restart" && !signal.aborted) {
+      if (supervisor.listens) {
+        const told = { health, clock, signal, log: logs("pairing") };
+        await awaitOwner(state, { ...told, onWait: () => supervisor.tell("ready") });
+      }
       const all = await configOf(config, state, logs("config"));
-      ending = await serve({ config: all, state, signal, logs, emit });
+      ending = await serve({ config: all, state, signal, logs, emit, supervisor, health });
     }
     if (ending === "erase") {
       await finishErase(state);
@@ -121,25 +111,11 @@ export async function runService(args: string[]): Promise<number> {
   } catch (error) {
     // Also when it failed before anything ran: the third start is in memory.
     if (isStorageFailure(error)) countStorageFailure(storageFailuresFile(values.state));
-    throw error;
+    if (error !== signal.reason) throw error;
+  } finally {
+    await health.close();
   }
   return 0;
-}
-
-/** No core dump holds a picture, and none is swapped to a disk: refused as a service, told on a desk. */
-async function keepPicturesInMemory(log: Log): Promise<void> {
-  // 1, not 0: a core handler behind a pipe is stopped by 1 alone (core(5)).
-  const limit = ["--pid", String(process.pid), "--core=1:1"];
-  await promisify(execFile)("prlimit", limit).catch((error) => {
-    log.warn("core dumps could not be switched off", { why: explain(error) });
-  });
-  const disks = diskSwaps(await readFile("/proc/swaps", "utf8").catch(() => ""));
-  if (disks.length === 0) return;
-  const failure = new Failure("denied", `pictures could be swapped out to ${disks.join(", ")}`, {
-    hint: `sudo swapoff ${disks.join(" ")}`,
-  });
-  if (process.env.SYSTEMD_EXEC_PID === String(process.pid)) throw failure;
-  log.warn(explain(failure));
 }
 
 type ServeOptions = {
@@ -148,6 +124,8 @@ type ServeOptions = {
   signal: AbortSignal;
   logs(stage: string): Log;
   emit(event: ServiceEvent): void;
+  supervisor: Supervisor;
+  health: Health;
 };
 
 /**
@@ -169,7 +147,7 @@ type Stage = { close(): Promise<void> };
 
 /** Fills `stages` in the order in which they opened, so that they are closed also from half-way. */
 async function runStages(
-  { config, state, signal, logs, emit }: ServeOptions,
+  { config, state, signal, logs, emit, supervisor, health }: ServeOptions,
   end: AbortSignal,
   stages: Stage[],
 ): Promise<Ending | undefined> {
@@ -194,7 +172,10 @@ async function runStages(
           wallMs,
         });
   stages.push(outbox);
-  if (outbox.kind === "memory") logs("outbox").error("the card failed twice: clips stay in memory");
+  if (outbox.kind === "memory") {
+    logs("outbox").error("the card failed twice: clips stay in memory");
+    health.fault("card", "the card failed: clips stay in memory");
+  }
 
   // A storage that failed ends the program as a signal does: what is in memory is sealed or lost.
   const storage = new AbortController();
@@ -246,12 +227,16 @@ async function runStages(
   // Between the sealer and what it is fed by: what was recorded is sealed before the log ends.
   stages.push({ close: async () => void (await Promise.allSettled(tasks)) });
 
-  const camera = await openCamera({
-    ...cameraOptions(config),
-    clock,
-    signal: AbortSignal.any([signal, storage.signal, ended.signal]),
-    onEvent: (event) => tellCamera(event, log),
-  });
+  const over = AbortSignal.any([signal, storage.signal, ended.signal]);
+  const open = () =>
+    openCamera({
+      ...{ ...cameraOptions(config), clock, signal: over },
+      onEvent: (event) => tellCamera(event, { log, health }),
+    });
+  const onWait = () => supervisor.tell("ready");
+  const camera = supervisor.listens
+    ? await awaitCamera(open, { health, clock, log, signal: over, onWait })
+    : await open();
   stages.push(camera);
   const { source, width, height, format } = camera;
   log.info("watching", { source, width, height, format, fps: camera.fps });
@@ -276,7 +261,9 @@ async function runStages(
     clock,
     signal: end,
     onEvent: (event) => {
-      if (event.kind === "problem") logs("detect").error(explain(event.failure));
+      const text = event.kind === "problem" ? explain(event.failure) : undefined;
+      health.fault("model", text);
+      if (text) logs("detect").error(text);
       else logs("detect").info("the model works again");
     },
   });
@@ -299,12 +286,16 @@ async function runStages(
   });
   stages.push(record);
   split = () => record.split();
-  const takePicture = async () =>
-    pictureOf(await snapshots.take(), {
+  const takePicture = async () => {
+    health.watched();
+    return pictureOf(await snapshots.take(), {
       ...{ wallMs: wallMs(), clockTrusted: trust.trusted(), fps: config.record.fps },
       ...{ model: { id: model.id, precision: model.precision }, camera: config.name },
     });
+  };
   stages.push(await startCommands({ ...delivery, uplink }));
+  health.watch(() => detect.counts.analysed);
+  supervisor.tell("ready");
 
   const grab = async () => {
     let isFirst = true;
@@ -319,6 +310,7 @@ async function runStages(
       detect.offer(frame);
       frame.release();
     }
+    health.wait("starting", "stopping");
     await detect.close();
   };
   const watch = async () => {
@@ -341,8 +333,12 @@ async function runStages(
         logs("seal").info("clip sealed", { clip: sealed.clip.slice(0, 12), reason: sealed.reason });
         emit({ event: "clip", ...sealed, atUs: clock.monotonicUs() });
       });
-      const task = clip.catch(fail).finally(() => running.delete(task));
+      const task = clip.catch(fail).finally(() => {
+        running.delete(task);
+        health.recording(running.size);
+      });
       running.add(task);
+      health.recording(running.size);
     }
     await Promise.all(running);
   };
@@ -372,28 +368,4 @@ function cameraOptions({
 function modelSize({ detect }: Config): { size?: { width: number; height: number } } {
   const [width = 0, height = 0] = detect.input.split("x").map(Number);
   return detect.input === "auto" ? {} : { size: { width, height } };
-}
-
-function tellCamera({ kind, failure }: CameraEvent, log: Log): void {
-  const text = failure ? explain(failure) : kind;
-  if (kind === "opened") log.info("pictures flow");
-  else if (kind === "corrupt" || kind === "problem") log.warn(text);
-  else log.error(text);
-}
-
-function tellIncident(
-  incident: Incident,
-  options: { log: Log; emit: ServeOptions["emit"]; nowUs: number; inferenceMs: number },
-): void {
-  const { id } = incident;
-  const { log, emit, nowUs, inferenceMs } = options;
-  if (incident.kind === "start") {
-    const { firstSeenUs } = incident;
-    const persons = incident.persons.length;
-    log.info("somebody came", { incident: id.slice(0, 8), persons });
-    emit({ event: "person", incident: id, firstSeenUs, atUs: nowUs, persons, inferenceMs });
-  } else if (incident.kind === "end") {
-    log.info("nobody is left", { incident: id.slice(0, 8), most: incident.mostPersons });
-    emit({ event: "gone", incident: id, atUs: nowUs, mostPersons: incident.mostPersons });
-  }
 }

@@ -126,13 +126,14 @@ export const schema = {
 export type Config = Values<typeof schema>;
 
 /**
- * The settings of `file`, or the defaults when no file is named.
+ * The settings of `file`; when none is named, of the one that systemd names, or the defaults.
  * @throws Failure absent when it cannot be read, misuse with one line for each mistake
  */
 export async function readConfig(
-  file: string | undefined,
+  named: string | undefined,
   onNotice?: (line: string) => void,
 ): Promise<Config> {
+  const file = named ?? installedFile();
   const config = readSettings(
     { file: file ?? "defaults", text: file === undefined ? "" : await load(file) },
     schema,
@@ -146,6 +147,12 @@ export async function readConfig(
     throw new Failure("misuse", `${file}: mailboxes.only names more than mailboxes.most takes`);
   }
   return config;
+}
+
+/** /etc/obscura/relay.yaml on an installed board. */
+function installedFile(): string | undefined {
+  const folder = process.env.CONFIGURATION_DIRECTORY;
+  return folder ? join(folder, "relay.yaml") : undefined;
 }
 
 async function load(file: string): Promise<string> {

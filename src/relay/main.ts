@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from "node:util";
 import { openLog } from "../base/node/log.ts";
-import { programVersion, stopSignal } from "../base/node/program.ts";
+import { findSupervisor, programVersion, stopSignal } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, isFailure } from "../base/pure/failure.ts";
 import { printConfig, readConfig, stateFolder } from "./config.ts";
@@ -41,6 +41,7 @@ async function main(args: string[]): Promise<number> {
     return say(`${[...notices, "the settings are right"].join("\n")}\n`);
   }
 
+  const supervisor = findSupervisor();
   const log = openLog("relay", config.log);
   for (const line of notices) log.warn(line);
   const folder = values.folder ?? (config.folder || stateFolder());
@@ -54,6 +55,9 @@ async function main(args: string[]): Promise<number> {
   });
   const { metricsPort } = relay;
   log.info("listening", { port: relay.port, tls: config.tls.certificate !== "", metricsPort });
+  supervisor.tell("ready");
+  const { patienceMs } = supervisor;
+  if (patienceMs) setInterval(() => supervisor.tell("alive"), patienceMs / 3).unref();
   const stopped = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
@@ -61,6 +65,7 @@ async function main(args: string[]): Promise<number> {
   try {
     await Promise.race([stopped, relay.failed]);
     log.info("stopping");
+    supervisor.tell("stopping");
     return 0;
   } finally {
     await relay.close();

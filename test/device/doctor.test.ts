@@ -1,6 +1,12 @@
 import * as assert from "uvu/assert";
 import { Failure } from "../../src/base/pure/failure.ts";
-import { checkCard, diagnose, diskSwaps, printFindings } from "../../src/device/doctor.ts";
+import {
+  checkCard,
+  checkUnit,
+  diagnose,
+  diskSwaps,
+  printFindings,
+} from "../../src/device/doctor.ts";
 import { suite } from "../lib/suite.ts";
 
 suite("device/doctor", (test) => {
@@ -36,5 +42,32 @@ suite("device/doctor", (test) => {
     assert.is(good?.state, "good");
     assert.is(poor?.state, "warning");
     assert.match(poor?.mend ?? "", /limitMiB/);
+  });
+
+  test("a service is told as systemd tells it", async () => {
+    const of = async (text: string) => {
+      const [finding] = await diagnose([checkUnit("service", "a.service", async () => text)]);
+      return [finding?.state, finding?.text];
+    };
+    const loaded = "LoadState=loaded\nUnitFileState=enabled\n";
+    const running = `${loaded}ActiveState=active\nSubState=running\nStatusText=watching\n`;
+    assert.equal(await of(`${running}NRestarts=0\n`), ["good", "runs: watching"]);
+    assert.equal(await of(`${running}NRestarts=2\n`), [
+      "warning",
+      "runs: watching, started anew 2 times",
+    ]);
+    assert.equal(await of(running.replace("enabled", "disabled")), [
+      "warning",
+      "runs, but would not start after a power cut",
+    ]);
+    assert.equal(
+      await of(`${loaded}ActiveState=failed\nSubState=failed\nResult=watchdog\nNRestarts=9\n`),
+      ["bad", "failed, failed (watchdog), started anew 9 times"],
+    );
+    assert.equal(await of("LoadState=not-found\nActiveState=inactive\n"), [
+      "good",
+      "not installed here",
+    ]);
+    assert.equal(await of(""), ["good", "not installed here"]);
   });
 });

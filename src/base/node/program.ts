@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { Failure } from "../pure/failure.ts";
 
 /**
@@ -24,4 +26,50 @@ export function stopSignal(): AbortSignal {
 export async function programVersion(): Promise<string> {
   const file = new URL("../../../../package.json", import.meta.url);
   return JSON.parse(await readFile(file, "utf8")).version;
+}
+
+/** Who started a program and watches over it: systemd, or nobody who listens. */
+export type Supervisor = {
+  readonly listens: boolean;
+  /** It starts the program anew when it has not heard "alive" for so long. */
+  readonly patienceMs: number | undefined;
+  tell(what: "ready" | "alive" | "stopping"): void;
+  /** For `systemctl status`, in a few words. */
+  status(text: string): void;
+};
+
+const words = { ready: "READY=1", alive: "WATCHDOG=1", stopping: "STOPPING=1" };
+/** Read by a shell, so that a program with much memory is not forked for each word. */
+const messenger = 'while IFS= read -r word; do systemd-notify "$word"; done';
+
+/**
+ * The supervisor of this process, by sd_notify(3); asked once, for what this program starts is not to
+ * speak in its name. Node opens no datagram socket of this kind: a shell of our own passes the words
+ * on, and ends with us.
+ */
+export function findSupervisor(environment: NodeJS.ProcessEnv = process.env): Supervisor {
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, PATH } = environment;
+  for (const name of ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]) delete environment[name];
+  if (!NOTIFY_SOCKET) {
+    return { listens: false, patienceMs: undefined, tell: () => {}, status: () => {} };
+  }
+  const child = spawn("sh", ["-c", messenger], {
+    env: { NOTIFY_SOCKET, PATH },
+    stdio: ["pipe", "ignore", "inherit"],
+    // Ctrl-C is for the program, which has a last word to say.
+    detached: true,
+  });
+  // A messenger that is gone is a program that is not heard: the supervisor starts it anew.
+  child.on("error", () => {});
+  child.stdin.on("error", () => {});
+  child.unref();
+  (child.stdin as Socket).unref();
+  const say = (line: string) => void child.stdin.write(`${line}\n`);
+  return {
+    listens: true,
+    patienceMs: WATCHDOG_USEC ? Number(WATCHDOG_USEC) / 1000 : undefined,
+    tell: (what) => say(words[what]),
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: one word is one line
+    status: (text) => say(`STATUS=${text.replace(/[\u0000-\u001f]+/g, " ").slice(0, 200)}`),
+  };
 }

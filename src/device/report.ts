@@ -1,0 +1,61 @@
+import type { Log } from "../base/node/log.ts";
+import { explain } from "../base/pure/failure.ts";
+import type { CameraEvent } from "./camera/camera.ts";
+import type { Incident } from "./detect/detect.ts";
+import type { Health } from "./health.ts";
+
+/** What `run --json` prints, a line each: states and counts, never a picture. */
+export type ServiceEvent =
+  | { event: "camera"; source: string; width: number; height: number; format: string }
+  /** The first picture that was looked at; `index` is the footage's own, of replayed footage. */
+  | { event: "pictures"; capturedUs: number; index?: number }
+  | {
+      event: "person";
+      incident: string;
+      firstSeenUs: number;
+      atUs: number;
+      persons: number;
+      /** What one look takes at present. */
+      inferenceMs: number;
+    }
+  | { event: "gone"; incident: string; atUs: number; mostPersons: number }
+  | { event: "part"; clip: string; number: number; bytes: number; atUs: number }
+  /** A part that is durable at a relay, which is counted from 0. */
+  | { event: "relayed"; clip: string; number: number; atUs: number; relay: number }
+  | {
+      event: "clip";
+      clip: string;
+      incident: string;
+      parts: number;
+      bytes: number;
+      reason: string;
+      atUs: number;
+    };
+
+export function tellCamera(
+  { kind, failure }: CameraEvent,
+  { log, health }: { log: Log; health: Health },
+): void {
+  const text = failure ? explain(failure) : kind;
+  if (kind !== "corrupt") health.fault("camera", kind === "opened" ? undefined : text);
+  if (kind === "opened") log.info("pictures flow");
+  else if (kind === "corrupt" || kind === "problem") log.warn(text);
+  else log.error(text);
+}
+
+export function tellIncident(
+  incident: Incident,
+  options: { log: Log; emit(event: ServiceEvent): void; nowUs: number; inferenceMs: number },
+): void {
+  const { id } = incident;
+  const { log, emit, nowUs, inferenceMs } = options;
+  if (incident.kind === "start") {
+    const { firstSeenUs } = incident;
+    const persons = incident.persons.length;
+    log.info("somebody came", { incident: id.slice(0, 8), persons });
+    emit({ event: "person", incident: id, firstSeenUs, atUs: nowUs, persons, inferenceMs });
+  } else if (incident.kind === "end") {
+    log.info("nobody is left", { incident: id.slice(0, 8), most: incident.mostPersons });
+    emit({ event: "gone", incident: id, atUs: nowUs, mostPersons: incident.mostPersons });
+  }
+}

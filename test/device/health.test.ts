@@ -1,0 +1,108 @@
+import * as assert from "uvu/assert";
+import type { Supervisor } from "../../src/base/node/program.ts";
+import { ManualClock } from "../../src/base/pure/clock.ts";
+import { judge, openHealth, type Signs } from "../../src/device/health.ts";
+import type { State } from "../../src/device/light.ts";
+import { suite } from "../lib/suite.ts";
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+const calm: Signs = {
+  ...{ nowUs: 100_000_000, waiting: undefined, lookedUs: 99_000_000, faults: new Map() },
+  ...{ recordings: 0, watchedUs: undefined },
+};
+const stateOf = (signs: Partial<Signs>) => {
+  const { state, isAlive } = judge({ ...calm, ...signs });
+  return [state, isAlive];
+};
+
+/** A camera's health with everything about it in reach. */
+function world() {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  const shown: State[] = [];
+  const errors: string[] = [];
+  let counted = 0;
+  const supervisor: Supervisor = {
+    ...{ listens: true, patienceMs: 30_000 },
+    tell: (what) => told.push(what),
+    status: (text) => told.push(text),
+  };
+  const silent = () => {};
+  const health = openHealth({
+    ...{ supervisor, clock },
+    light: { show: (state) => shown.push(state), close: async () => {} },
+    log: { debug: silent, info: silent, warn: silent, error: (text) => errors.push(text) },
+  });
+  return {
+    ...{ clock, told, shown, errors, health },
+    /** Seconds go by; with `looks` pictures are looked at in each of them. */
+    async pass(seconds: number, { looks }: { looks: boolean }) {
+      for (let i = 0; i < seconds; i++) {
+        if (looks) counted += 5;
+        clock.advance(1000);
+        await settle();
+      }
+    },
+    watch: () => health.watch(() => counted),
+    alive: () => told.splice(0).filter((word) => word === "alive").length,
+    [Symbol.asyncDispose]: () => health.close(),
+  };
+}
+
+suite("device/health", (test) => {
+  test("what the light shows when several things are true at once", () => {
+    assert.equal(stateOf({}), ["watching", true]);
+    assert.equal(stateOf({ recordings: 1 }), ["recording", true]);
+    assert.equal(stateOf({ recordings: 1, watchedUs: 95_000_000 }), ["watched", true]);
+    assert.equal(stateOf({ recordings: 1, watchedUs: 5_000_000 }), ["recording", true]);
+    const faults = new Map([["model", "it fails"]]);
+    assert.equal(stateOf({ faults }), ["problem", true]);
+    assert.equal(stateOf({ faults, recordings: 1 }), ["recording", true]);
+    const waiting = { state: "unpaired", text: "waiting" } as const;
+    assert.equal(stateOf({ waiting, lookedUs: 0 }), ["unpaired", true]);
+  });
+
+  test("a camera that is silent is dead, one that is known to be gone is waited for", () => {
+    assert.equal(stateOf({ lookedUs: 0 }), ["problem", false]);
+    assert.equal(stateOf({ lookedUs: 0, recordings: 1 }), ["problem", false]);
+    assert.equal(stateOf({ lookedUs: 0, faults: new Map([["model", "it fails"]]) })[1], false);
+    assert.equal(stateOf({ lookedUs: 0, faults: new Map([["camera", "gone"]]) }), [
+      "problem",
+      true,
+    ]);
+  });
+
+  test("the supervisor hears of it while pictures are looked at, and no longer", async () => {
+    await using camera = world();
+    camera.watch();
+    await camera.pass(60, { looks: true });
+    const heard = camera.alive();
+    assert.ok(heard >= 6 && heard <= 8, `${heard} times in two of its patiences`);
+    await camera.pass(31, { looks: false });
+    camera.alive();
+    await camera.pass(120, { looks: false });
+    assert.is(camera.alive(), 0);
+    assert.is(camera.errors.length, 1);
+    assert.is(camera.shown.at(-1), "problem");
+    await camera.pass(2, { looks: true });
+    assert.is(camera.alive(), 1);
+    assert.is(camera.shown.at(-1), "watching");
+  });
+
+  test("nothing is expected of a camera that waits, and a fault that ends is forgotten", async () => {
+    await using camera = world();
+    camera.health.wait("unpaired", "waiting for an owner");
+    await camera.pass(120, { looks: false });
+    assert.ok(camera.told.includes("waiting for an owner"));
+    assert.ok(camera.alive() >= 11);
+    camera.watch();
+    camera.health.fault("camera", "it was unplugged");
+    await camera.pass(120, { looks: false });
+    assert.ok(camera.told.includes("it was unplugged"));
+    assert.ok(camera.alive() >= 11);
+    camera.health.fault("camera");
+    await camera.pass(2, { looks: true });
+    assert.is(camera.shown.at(-1), "watching");
+    assert.equal(camera.errors, []);
+  });
+});
