@@ -1,5 +1,6 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readNamed } from "../base/node/program.ts";
 import { Failure } from "../base/pure/failure.ts";
 import {
   checkWord,
@@ -37,16 +38,8 @@ export async function writeIdentity(
  * "corrupt" or "refused" with the stage of pairing.ts when it is not for this camera.
  */
 export async function adoptFrom(state: string, file: string): Promise<Kept> {
-  const found = await stat(file).catch((cause) => {
-    throw new Failure("absent", `cannot read ${file} (${cause.code})`, { cause });
-  });
-  if (found.size > pairingFileBytes) {
-    throw new Failure("corrupt", `${file} is too long for an adoption`, { stage: "length" });
-  }
-  return await keepAdoption(
-    state,
-    parsePairingFile("camera adoption", new Uint8Array(await readFile(file))),
-  );
+  const bytes = await readNamed(file, { what: "an adoption", mostBytes: pairingFileBytes });
+  return await keepAdoption(state, parsePairingFile("camera adoption", bytes));
 }
 
 export type Kept = { word: string; members: readonly string[]; oneTimeKeys: number };

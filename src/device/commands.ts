@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { stateFolder } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { adoptFrom, writeIdentity } from "./adoption.ts";
 import { type CameraInfo, listCameras } from "./camera/camera.ts";
 import { checkState, printVerdicts } from "./check.ts";
-import { printConfig, readConfig, stateFolder } from "./config.ts";
+import { printConfig, readConfig } from "./config.ts";
 import { relaysOf } from "./delivery.ts";
 import { installedModels, openModel } from "./detect/detect.ts";
 import {
@@ -26,7 +27,7 @@ import { probeEncoder } from "./record/record.ts";
 
 const stateHelp = "--state DIR   where this camera keeps its keys and clips";
 const common = {
-  state: { type: "string", default: stateFolder() },
+  state: { type: "string", default: stateFolder("camera") },
   json: { type: "boolean", default: false },
   help: { type: "boolean", short: "h", default: false },
 } as const;

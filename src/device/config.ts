@@ -1,8 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { parse as parseYaml } from "yaml";
+import { settingsFile } from "../base/node/program.ts";
 import {
   choice,
+  loadSettings,
   number,
   printSettings,
   readSettings,
@@ -17,7 +17,6 @@ import type { Point } from "./camera/camera.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
-const fileLimitBytes = 64 * 1024;
 
 export type Zone = { name: string; polygon: Point[] };
 
@@ -215,12 +214,8 @@ export async function readConfig(
   named: string | undefined,
   onNotice?: (line: string) => void,
 ): Promise<Config> {
-  const file = named ?? installedFile();
-  return readSettings(
-    { file: file ?? "defaults", text: file === undefined ? "" : await load(file) },
-    schema,
-    { version, ...(onNotice ? { onNotice } : {}) },
-  );
+  const file = named ?? settingsFile("camera");
+  return await loadSettings(file, schema, { version, onNotice });
 }
 
 /** Settings that an owner may change from afar. */
@@ -289,37 +284,7 @@ function readNothing(): Config {
   return readSettings({ file: "defaults", text: "" }, schema, { version });
 }
 
-/** /etc/obscura/camera.yaml on an installed board. */
-function installedFile(): string | undefined {
-  const folder = process.env.CONFIGURATION_DIRECTORY;
-  return folder ? join(folder, "camera.yaml") : undefined;
-}
-
-async function load(file: string): Promise<string> {
-  try {
-    const { size } = await stat(file);
-    if (size > fileLimitBytes) {
-      throw new Failure(
-        "misuse",
-        `${file} has ${size} bytes; settings need at most ${fileLimitBytes}`,
-      );
-    }
-    return await readFile(file, "utf8");
-  } catch (cause) {
-    if (cause instanceof Failure) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code ?? "unreadable";
-    throw new Failure("absent", `cannot read the settings in ${file} (${code})`, { cause });
-  }
-}
-
 /** The whole file with every default and what it means. */
 export function printConfig(): string {
   return `version: ${version}\n${printSettings(schema)}`;
-}
-
-/** Where keys and clips lie unless said: what systemd names, else the user's own state folder. */
-export function stateFolder(): string {
-  const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = process.env;
-  if (STATE_DIRECTORY) return STATE_DIRECTORY;
-  return join(XDG_STATE_HOME ?? join(HOME ?? "/var/lib", ".local/state"), "obscura/camera");
 }

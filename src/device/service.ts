@@ -5,6 +5,7 @@ import {
   findSupervisor,
   programVersion,
   type Supervisor,
+  stateFolder,
   stopSignal,
 } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
@@ -12,7 +13,7 @@ import { explain, Failure } from "../base/pure/failure.ts";
 import { awaitCamera, awaitOwner } from "./arrival.ts";
 import { openCamera } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, readConfig, stateFolder } from "./config.ts";
+import { type Config, readConfig } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -61,7 +62,7 @@ export async function runService(args: string[]): Promise<number> {
     args,
     options: {
       source: { type: "string" },
-      state: { type: "string", default: stateFolder() },
+      state: { type: "string", default: stateFolder("camera") },
       config: { type: "string" },
       "check-config": { type: "boolean", default: false },
       json: { type: "boolean", default: false },

@@ -1,10 +1,9 @@
-import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { settingsFile } from "../base/node/program.ts";
 import {
   choice,
+  loadSettings,
   number,
   printSettings,
-  readSettings,
   type Setting,
   text,
   type Values,
@@ -13,7 +12,6 @@ import { Failure } from "../base/pure/failure.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
-const fileLimitBytes = 64 * 1024;
 
 function list(options: {
   about: string;
@@ -133,12 +131,8 @@ export async function readConfig(
   named: string | undefined,
   onNotice?: (line: string) => void,
 ): Promise<Config> {
-  const file = named ?? installedFile();
-  const config = readSettings(
-    { file: file ?? "defaults", text: file === undefined ? "" : await load(file) },
-    schema,
-    { version, ...(onNotice ? { onNotice } : {}) },
-  );
+  const file = named ?? settingsFile("relay");
+  const config = await loadSettings(file, schema, { version, onNotice });
   if ((config.tls.certificate === "") !== (config.tls.key === "")) {
     throw new Failure("misuse", `${file}: tls.certificate and tls.key are set together`);
   }
@@ -149,34 +143,7 @@ export async function readConfig(
   return config;
 }
 
-/** /etc/obscura/relay.yaml on an installed board. */
-function installedFile(): string | undefined {
-  const folder = process.env.CONFIGURATION_DIRECTORY;
-  return folder ? join(folder, "relay.yaml") : undefined;
-}
-
-async function load(file: string): Promise<string> {
-  try {
-    const { size } = await stat(file);
-    if (size > fileLimitBytes) {
-      throw new Failure("misuse", `${file} has ${size} bytes, at most ${fileLimitBytes} are read`);
-    }
-    return await readFile(file, "utf8");
-  } catch (cause) {
-    if (cause instanceof Failure) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code ?? "unreadable";
-    throw new Failure("absent", `cannot read the settings in ${file} (${code})`, { cause });
-  }
-}
-
 /** The whole file with every default and what it means. */
 export function printConfig(): string {
   return `version: ${version}\n${printSettings(schema)}`;
-}
-
-/** Where mailboxes lie unless said: what systemd names, else the user's own state folder. */
-export function stateFolder(): string {
-  const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = process.env;
-  if (STATE_DIRECTORY) return STATE_DIRECTORY;
-  return join(XDG_STATE_HOME ?? join(HOME ?? "/var/lib", ".local/state"), "obscura/relay");
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 import { parseArgs } from "node:util";
 import { openLog } from "../base/node/log.ts";
-import { findSupervisor, programVersion, stopSignal } from "../base/node/program.ts";
+import { findSupervisor, programVersion, stateFolder, stopSignal } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, isFailure } from "../base/pure/failure.ts";
-import { printConfig, readConfig, stateFolder } from "./config.ts";
+import { printConfig, readConfig } from "./config.ts";
 import { openRelay } from "./relay.ts";
 
 const help = `usage: obscura-relay [--config FILE] [--folder DIR]
@@ -44,7 +44,7 @@ async function main(args: string[]): Promise<number> {
   const supervisor = findSupervisor();
   const log = openLog("relay", config.log);
   for (const line of notices) log.warn(line);
-  const folder = values.folder ?? (config.folder || stateFolder());
+  const folder = values.folder ?? (config.folder || stateFolder("relay"));
   const signal = stopSignal();
   const relay = await openRelay({ folder, config, clock: systemClock, log });
   process.on("SIGHUP", () => {

@@ -1,8 +1,8 @@
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { readNamed } from "../base/node/program.ts";
 import { Failure } from "../base/pure/failure.ts";
 import { type Desk, openHandler, pipelineMost } from "./handle.ts";
 
@@ -112,11 +112,10 @@ const clientStatus: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
 };
 
+const longestPem = { what: "a certificate or key", mostBytes: 2 ** 20 };
+
 async function readTls({ certificate, key }: { certificate: string; key: string }) {
-  const read = (file: string) =>
-    readFile(file).catch((cause) => {
-      throw new Failure("absent", `cannot read ${file} (${cause.code})`, { cause });
-    });
+  const read = async (file: string) => Buffer.from(await readNamed(file, longestPem));
   return {
     cert: await read(certificate),
     key: await read(key),

@@ -1,6 +1,9 @@
 import { spawn } from "node:child_process";
+import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { join } from "node:path";
+import { concat } from "../pure/bytes.ts";
 import { Failure } from "../pure/failure.ts";
 
 /**
@@ -26,6 +29,41 @@ export function stopSignal(): AbortSignal {
 export async function programVersion(): Promise<string> {
   const file = new URL("../../../../package.json", import.meta.url);
   return JSON.parse(await readFile(file, "utf8")).version;
+}
+
+/** Where a program keeps its state unless said: what systemd names, else the user's own folder. */
+export function stateFolder(program: "camera" | "relay"): string {
+  const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = process.env;
+  if (STATE_DIRECTORY) return STATE_DIRECTORY;
+  return join(XDG_STATE_HOME ?? join(HOME ?? "/var/lib", ".local/state"), "obscura", program);
+}
+
+/** The settings that a program reads unless others are named: those that systemd names, if it runs it. */
+export function settingsFile(program: "camera" | "relay"): string | undefined {
+  const folder = process.env.CONFIGURATION_DIRECTORY;
+  return folder ? join(folder, `${program}.yaml`) : undefined;
+}
+
+/**
+ * A file that somebody named, whole, or standard input for `-`; `what` it should be is for people.
+ * Throws Failure "absent" when it cannot be read, "misuse" when it is longer than that can be.
+ */
+export async function readNamed(
+  file: string,
+  { what, mostBytes }: { what: string; mostBytes: number },
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  try {
+    // One byte too many at most: a device has no end.
+    const input = createReadStream(file, { end: mostBytes, ...(file === "-" ? { fd: 0 } : {}) });
+    for await (const piece of input) pieces.push(piece);
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? "unreadable";
+    throw new Failure("absent", `cannot read ${file} (${code})`, { cause });
+  }
+  const bytes = concat(pieces);
+  if (bytes.length <= mostBytes) return bytes;
+  throw new Failure("misuse", `${file} is too long: ${what} has at most ${mostBytes} bytes`);
 }
 
 /** Who started a program and watches over it: systemd, or nobody who listens. */

@@ -1,5 +1,7 @@
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { toText } from "../pure/bytes.ts";
 import { Failure } from "../pure/failure.ts";
+import { readNamed } from "./program.ts";
 
 /** One setting: how its value is read, what it should be (for people), and what it is for. */
 export type Setting<T> = {
@@ -94,7 +96,7 @@ function nearest(path: string, known: readonly string[]): string {
 export function readSettings<S extends Schema>(
   source: { file: string; text: string },
   schema: S,
-  { version, onNotice }: { version: number; onNotice?: (line: string) => void },
+  { version, onNotice }: { version: number; onNotice?: ((line: string) => void) | undefined },
 ): Values<S> {
   const { file } = source;
   const lines = new LineCounter();
@@ -143,6 +145,21 @@ export function readSettings<S extends Schema>(
   if (document.contents !== null && faults.length === 0) visit(document.contents, "");
   if (faults.length > 0) throw new Failure("misuse", faults.join("\n"));
   return fill(schema, found, "") as Values<S>;
+}
+
+const longest = { what: "a settings file", mostBytes: 64 * 1024 };
+
+/**
+ * The settings of `file`, or the defaults when no file is named. Throws as `readSettings`, and
+ * Failure "absent" when the file cannot be read.
+ */
+export async function loadSettings<S extends Schema>(
+  file: string | undefined,
+  schema: S,
+  options: { version: number; onNotice?: ((line: string) => void) | undefined },
+): Promise<Values<S>> {
+  const text = file === undefined ? "" : toText(await readNamed(file, longest));
+  return readSettings({ file: file ?? "defaults", text }, schema, options);
 }
 
 function parentsOf(path: string): string[] {

@@ -1,6 +1,7 @@
-import { open, readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { readNamed } from "../../base/node/program.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import type { PixelFormat } from "../camera/camera.ts";
 import { outputOf, startChild } from "../child.ts";
@@ -23,6 +24,7 @@ export type ReadOptions = {
 };
 
 const headLimitBytes = 64;
+const longestPictureBytes = 64 * 2 ** 20;
 const probeLimitMs = 60_000;
 const probeBytes = 64 * 1024;
 /** Matroska and others keep times to the millisecond: a frame this early is on time. */
@@ -57,7 +59,7 @@ export async function* readPictures(file: string, options: ReadOptions): AsyncGe
   if (!decoder && (await isVideo(file))) return yield* decodeVideo(file, options);
   let orientation = 1;
   if (decoder === "mjpeg") {
-    const bytes = await readFile(file);
+    const bytes = await readNamed(file, { what: "a picture", mostBytes: longestPictureBytes });
     const header = readJpegHeader(bytes);
     orientation = header?.orientation ?? 1;
     if (header && orientation === 1 && options.direct !== false) {

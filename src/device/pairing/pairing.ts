@@ -1,9 +1,8 @@
 import { parseArgs } from "node:util";
 import encodeQR from "qr";
 import { openLog } from "../../base/node/log.ts";
-import { stopSignal } from "../../base/node/program.ts";
+import { stateFolder, stopSignal } from "../../base/node/program.ts";
 import { Failure } from "../../base/pure/failure.ts";
-import { stateFolder } from "../config.ts";
 import { type Outcome, openPairing } from "./host.ts";
 import { boardTime, mostFailures, type WindowEnd } from "./window.ts";
 
@@ -35,7 +34,7 @@ export async function runPair(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
-      state: { type: "string", default: stateFolder() },
+      state: { type: "string", default: stateFolder("camera") },
       name: { type: "string", default: "camera" },
       port: { type: "string", default: "0" },
       listen: { type: "string" },

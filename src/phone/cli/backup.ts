@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readNamed } from "../../base/node/program.ts";
 import { Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { sizes } from "../../protocol/sealed/sodium.ts";
@@ -6,6 +6,7 @@ import { longestVaultBytes, Vault, type VaultStore, type Wrapped } from "../vaul
 import { type Voice, writeWhole } from "./out.ts";
 
 const magic = new Uint8Array([0x6f, 0x62, 0x62, 1]); // "obb", format 1
+const longestBackup = magic.length + sizes.key + 4 + longestVaultBytes;
 
 /** All keys in one file, 0600. There is no password on it: where it lies is what protects it. */
 export async function backup(store: VaultStore, path: string): Promise<number> {
@@ -23,9 +24,7 @@ export async function restore(
   force: boolean,
   voice: Voice,
 ): Promise<Vault> {
-  const file = await readFile(path).catch((cause) => {
-    throw new Failure("absent", `${path} cannot be read`, { cause });
-  });
+  const file = await readNamed(path, { what: "a backup", mostBytes: longestBackup });
   const reader = new Reader(file, "backup");
   if (!magic.every((byte, i) => file[i] === byte)) throw reader.refuse("version", "no backup");
   reader.take(magic.length);

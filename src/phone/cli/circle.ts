@@ -1,10 +1,10 @@
 import { hostname } from "node:os";
 import { createInterface } from "node:readline/promises";
-import { text as readAll } from "node:stream/consumers";
 import encodeQr from "qr";
 import { nodeSuite } from "../../base/node/crypto.ts";
+import { readNamed } from "../../base/node/program.ts";
 import { systemClock } from "../../base/node/time.ts";
-import { equal, toHex } from "../../base/pure/bytes.ts";
+import { equal, toHex, toText } from "../../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import { joinKeys } from "../../protocol/sealed/join.ts";
 import { parseLink } from "../../protocol/sealed/link.ts";
@@ -37,6 +37,7 @@ import type { Say } from "./world.ts";
 const joinWaitMs = 10 * 60_000;
 const removeWaitMs = 20_000;
 const pauseMs = 1500;
+const longestLink = { what: "a link", mostBytes: 4096 };
 
 /** What the commands here work on. */
 export type Desk = {
@@ -300,7 +301,7 @@ async function readLink(operands: readonly string[], mayBeNone: boolean) {
       hint: "or - to read it from standard input",
     });
   }
-  const text = given === "-" ? await readAll(process.stdin) : given;
+  const text = given === "-" ? toText(await readNamed(given, longestLink)) : given;
   return parseLink("join", text.trim());
 }
 

@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { nodeSuite } from "../../base/node/crypto.ts";
-import { programVersion } from "../../base/node/program.ts";
+import { programVersion, readNamed } from "../../base/node/program.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import {
@@ -215,10 +214,7 @@ async function adopt(
 ): Promise<void> {
   const path = only(given, "camera.json");
   if (given.out === undefined) throw new Failure("misuse", "adopt needs -o owner.json");
-  const file = await readFile(path).catch((cause) => {
-    throw new Failure("absent", `${path} cannot be read`, { cause });
-  });
-  if (file.length > pairingFileBytes) throw new Failure("corrupt", `${path} is far too long`);
+  const file = await readNamed(path, { what: "a camera identity", mostBytes: pairingFileBytes });
   const identity = parsePairingFile("camera identity", file);
   const isNew = (await store.load()) === undefined;
   const name = (given.phone ?? hostname()).slice(0, 32);

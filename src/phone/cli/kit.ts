@@ -1,10 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { text as readAll } from "node:stream/consumers";
 import encodeQr from "qr";
 import { nodeSuite } from "../../base/node/crypto.ts";
+import { readNamed } from "../../base/node/program.ts";
 import { systemClock } from "../../base/node/time.ts";
-import { equal, toHex } from "../../base/pure/bytes.ts";
+import { equal, toHex, toText } from "../../base/pure/bytes.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import {
   parseLines,
@@ -48,13 +47,7 @@ export async function recoveryKit(desk: Desk): Promise<number> {
 }
 
 async function readPaper(path: string): Promise<SecretLink> {
-  const text =
-    path === "-"
-      ? await readAll(process.stdin)
-      : await readFile(path, "utf8").catch((cause) => {
-          throw new Failure("absent", `${path} cannot be read`, { cause });
-        });
-  if (text.length > longestPaper) throw new Failure("corrupt", "that is far too long for a kit");
+  const text = toText(await readNamed(path, { what: "a kit", mostBytes: longestPaper }));
   if (/^\s*obscura-kit:/i.test(text)) return parseLink("kit", text.trim());
   // As it was printed: the words around the lines are for people.
   const lines = text.split("\n").filter((line) => /^\s*\d\d\s/.test(line));

@@ -1,9 +1,9 @@
 import { connect, type Socket } from "node:net";
 import { hostname } from "node:os";
-import { text as readAll } from "node:stream/consumers";
 import { nodeSuite } from "../../base/node/crypto.ts";
+import { readNamed } from "../../base/node/program.ts";
 import { socketStream } from "../../base/node/socket.ts";
-import { toHex } from "../../base/pure/bytes.ts";
+import { toHex, toText } from "../../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import { openFrames } from "../../protocol/sealed/frames.ts";
 import { type Address, type Invite, parseInvite } from "../../protocol/sealed/invite.ts";
@@ -86,7 +86,7 @@ async function takeLink({ operands }: Arguments): Promise<string> {
     return link;
   }
   if (process.stdin.isTTY) process.stderr.write("the link, then Ctrl-D: ");
-  return (await readAll(process.stdin)).slice(0, longestInput);
+  return toText(await readNamed("-", { what: "a link", mostBytes: longestInput }));
 }
 
 /** A terminal may have broken the line: what is white in it is left out. */

@@ -1,14 +1,13 @@
-import { equal, Reader } from "../../base/pure/bytes.ts";
+import { equal } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   type Kind,
   keyBytes,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -29,35 +28,30 @@ export type Checkpoint = {
 
 export function encodeCheckpoint(
   checkpoint: Checkpoint,
-  { sign, suite }: { sign: Sign; suite: Suite },
+  by: By,
 ): { bytes: Uint8Array; hash: Uint8Array } {
-  const bytes = writeEnvelope(checkpointKind)
+  const writer = writeEnvelope(checkpointKind)
     .raw(checkpoint.camera)
     .raw(checkpoint.phone)
     .u64(checkpoint.atMs)
     .u32(checkpoint.incarnation)
     .u64(checkpoint.sequence)
     .raw(checkpoint.hash)
-    .raw(checkpoint.list)
-    .raw(new Uint8Array(signatureBytes))
-    .done();
-  decodeCheckpoint(bytes);
-  return { bytes, hash: signObject(checkpointKind, bytes, sign, suite) };
+    .raw(checkpoint.list);
+  return encodeObject(checkpointKind, writer, decodeCheckpoint, by);
 }
 
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
-  const reader = new Reader(bytes, "checkpoint");
-  readEnvelope(reader, checkpointKind);
-  const camera = reader.take(keyBytes);
-  const phone = reader.take(keyBytes);
-  const atMs = reader.u64();
-  const incarnation = reader.u32();
-  const sequence = reader.u64();
-  const hash = reader.take(hashBytes);
-  const list = reader.take(hashBytes);
-  reader.take(signatureBytes);
-  reader.end();
-  return { camera, phone, atMs, incarnation, sequence, hash, list };
+  return decodeObject(checkpointKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const phone = reader.take(keyBytes);
+    const atMs = reader.u64();
+    const incarnation = reader.u32();
+    const sequence = reader.u64();
+    const hash = reader.take(hashBytes);
+    const list = reader.take(hashBytes);
+    return { camera, phone, atMs, incarnation, sequence, hash, list };
+  });
 }
 
 /** Stages after decoding: "camera", "key", "signature". */

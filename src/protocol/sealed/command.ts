@@ -1,14 +1,14 @@
-import { equal, Reader } from "../../base/pure/bytes.ts";
+import { equal, type Reader } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   type Kind,
   keyBytes,
-  readEnvelope,
   type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -36,7 +36,7 @@ export type Command = {
   action: Action;
 };
 
-function encodePlain(command: Command, { sign, suite }: { sign: Sign; suite: Suite }): Uint8Array {
+function encodePlain(command: Command, by: By): Uint8Array {
   const { head, action } = command;
   const writer = writeEnvelope(commandKind, head ? 1 : 0)
     .raw(command.camera)
@@ -45,28 +45,24 @@ function encodePlain(command: Command, { sign, suite }: { sign: Sign; suite: Sui
     .u64(command.number);
   if (head) writer.u32(head.incarnation).u64(head.sequence).raw(head.hash);
   const encoded = encodeAction(action);
-  const bytes = writer.u8(encoded.kind).bytes32(encoded.bytes).raw(new Uint8Array(signatureBytes));
-  const plain = bytes.done();
-  decodePlain(plain);
-  signObject(commandKind, plain, sign, suite);
-  return plain;
+  writer.u8(encoded.kind).bytes32(encoded.bytes);
+  return encodeObject(commandKind, writer, decodePlain, by).bytes;
 }
 
 function decodePlain(plain: Uint8Array): Command {
-  const reader = new Reader(plain, "command");
-  const flags = readEnvelope(reader, commandKind, 1);
-  const camera = reader.take(keyBytes);
-  const incarnation = reader.u32();
-  const phone = reader.take(keyBytes);
-  const number = reader.u64();
-  const head = flags
-    ? { incarnation: reader.u32(), sequence: reader.u64(), hash: reader.take(hashBytes) }
-    : undefined;
-  const kind = reader.u8();
-  const action = decodeAction(kind, reader.bytes32(actionBytes));
-  reader.take(signatureBytes);
-  reader.end();
-  return { camera, incarnation, phone, number, head, action };
+  const read = (reader: Reader, flags: number): Command => {
+    const camera = reader.take(keyBytes);
+    const incarnation = reader.u32();
+    const phone = reader.take(keyBytes);
+    const number = reader.u64();
+    const head = flags
+      ? { incarnation: reader.u32(), sequence: reader.u64(), hash: reader.take(hashBytes) }
+      : undefined;
+    const kind = reader.u8();
+    const action = decodeAction(kind, reader.bytes32(actionBytes));
+    return { camera, incarnation, phone, number, head, action };
+  };
+  return decodeObject(commandKind, plain, read, 1);
 }
 
 /**

@@ -1,15 +1,14 @@
-import { fromText, Reader, toText, type Writer } from "../../base/pure/bytes.ts";
+import { fromText, type Reader, toText, type Writer } from "../../base/pure/bytes.ts";
 import { type DoorList, encodeDoorList } from "../wire/door.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   isKey,
   type Kind,
   keyBytes,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -80,9 +79,7 @@ const listBytes = 8192;
 const relayBytes = 512;
 const roles: readonly Role[] = ["owner", "viewer", "kit"];
 
-type By = { sign: Sign; suite: Suite };
-
-export function encodeOffer(offer: Offer, { sign, suite }: By) {
+export function encodeOffer(offer: Offer, by: By) {
   const writer = writeEnvelope(offerKind)
     .raw(offer.phone)
     .u8(roles.indexOf(offer.role) + 1)
@@ -91,26 +88,22 @@ export function encodeOffer(offer: Offer, { sign, suite }: By) {
   for (const { camera, incarnation, day } of offer.cameras) {
     writer.raw(camera).u32(incarnation).u32(day);
   }
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeOffer(bytes);
-  return { bytes, hash: signObject(offerKind, bytes, sign, suite) };
+  return encodeObject(offerKind, writer, decodeOffer, by);
 }
 
 export function decodeOffer(bytes: Uint8Array): Offer {
-  const reader = new Reader(bytes, "offer");
-  readEnvelope(reader, offerKind);
-  const phone = reader.take(keyBytes);
-  const role = readRole(reader);
-  if (role === "kit") throw reader.refuse("role", "an offer to a kit");
-  const untilMs = reader.u64();
-  const cameras = Array.from({ length: readCount(reader) }, () => ({
-    camera: reader.take(keyBytes),
-    incarnation: reader.u32(),
-    day: reader.u32(),
-  }));
-  reader.take(signatureBytes);
-  reader.end();
-  return { phone, role, untilMs, cameras };
+  return decodeObject(offerKind, bytes, (reader) => {
+    const phone = reader.take(keyBytes);
+    const role = readRole(reader);
+    if (role === "kit") throw reader.refuse("role", "an offer to a kit");
+    const untilMs = reader.u64();
+    const cameras = Array.from({ length: readCount(reader) }, () => ({
+      camera: reader.take(keyBytes),
+      incarnation: reader.u32(),
+      day: reader.u32(),
+    }));
+    return { phone, role, untilMs, cameras };
+  });
 }
 
 /** Stages after decoding: "key", "signature". Who made it, the link says: it came sealed under it. */
@@ -119,7 +112,7 @@ export function verifyOffer(bytes: Uint8Array, suite: Suite): Offer & { hash: Ui
   return { ...offer, hash: verifyObject(offerKind, bytes, offer.phone, suite) };
 }
 
-export function encodeAnswer(answer: Answer, { sign, suite }: By) {
+export function encodeAnswer(answer: Answer, by: By) {
   const writer = writeEnvelope(answerKind)
     .raw(answer.phone)
     .raw(answer.offer)
@@ -127,22 +120,18 @@ export function encodeAnswer(answer: Answer, { sign, suite }: By) {
     .bytes16(fromText(answer.name))
     .u8(answer.supplies.length);
   for (const supply of answer.supplies) writer.bytes32(supply);
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeAnswer(bytes);
-  return { bytes, hash: signObject(answerKind, bytes, sign, suite) };
+  return encodeObject(answerKind, writer, decodeAnswer, by);
 }
 
 export function decodeAnswer(bytes: Uint8Array): Answer {
-  const reader = new Reader(bytes, "answer");
-  readEnvelope(reader, answerKind);
-  const phone = reader.take(keyBytes);
-  const offer = reader.take(hashBytes);
-  const grantKey = reader.take(sizes.kemPublicKey);
-  const name = readName(reader);
-  const supplies = Array.from({ length: readCount(reader) }, () => reader.bytes32(supplyBytes));
-  reader.take(signatureBytes);
-  reader.end();
-  return { phone, offer, grantKey, name, supplies };
+  return decodeObject(answerKind, bytes, (reader) => {
+    const phone = reader.take(keyBytes);
+    const offer = reader.take(hashBytes);
+    const grantKey = reader.take(sizes.kemPublicKey);
+    const name = readName(reader);
+    const supplies = Array.from({ length: readCount(reader) }, () => reader.bytes32(supplyBytes));
+    return { phone, offer, grantKey, name, supplies };
+  });
 }
 
 /** Stages after decoding: "key", "signature". Offer and supplies are the reader's to check. */
@@ -151,16 +140,14 @@ export function verifyAnswer(bytes: Uint8Array, suite: Suite): Answer & { hash: 
   return { ...answer, hash: verifyObject(answerKind, bytes, answer.phone, suite) };
 }
 
-export function encodeGrant(grant: Grant, { sign, suite }: By) {
+export function encodeGrant(grant: Grant, by: By) {
   const writer = writeEnvelope(grantKind)
     .raw(grant.phone)
     .raw(grant.answer)
     .u8(roles.indexOf(grant.role) + 1)
     .u8(grant.cameras.length);
   for (const camera of grant.cameras) writeCamera(writer, camera);
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeGrant(bytes);
-  return { bytes, hash: signObject(grantKind, bytes, sign, suite) };
+  return encodeObject(grantKind, writer, decodeGrant, by);
 }
 
 function writeCamera(writer: Writer, camera: GrantedCamera): void {
@@ -178,15 +165,13 @@ function writeCamera(writer: Writer, camera: GrantedCamera): void {
 }
 
 export function decodeGrant(bytes: Uint8Array): Grant {
-  const reader = new Reader(bytes, "grant");
-  readEnvelope(reader, grantKind);
-  const phone = reader.take(keyBytes);
-  const answer = reader.take(hashBytes);
-  const role = readRole(reader);
-  const cameras = Array.from({ length: readCount(reader) }, () => readCamera(reader, role));
-  reader.take(signatureBytes);
-  reader.end();
-  return { phone, answer, role, cameras };
+  return decodeObject(grantKind, bytes, (reader) => {
+    const phone = reader.take(keyBytes);
+    const answer = reader.take(hashBytes);
+    const role = readRole(reader);
+    const cameras = Array.from({ length: readCount(reader) }, () => readCamera(reader, role));
+    return { phone, answer, role, cameras };
+  });
 }
 
 function readCamera(reader: Reader, role: Role): GrantedCamera {

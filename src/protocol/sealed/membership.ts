@@ -1,18 +1,17 @@
-import { equal, fromText, Reader, toHex, toText } from "../../base/pure/bytes.ts";
+import { equal, fromText, type Reader, toHex, toText } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import {
+  type By,
+  decodeObject,
   digest,
+  encodeObject,
   hashBytes,
   isHash,
   isKey,
   type Kind,
   keyBytes,
   noHash,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   suiteNumber,
   verifyObject,
   writeEnvelope,
@@ -42,7 +41,7 @@ export const mostMembers = 32;
 const nameBytes = 64;
 const roles: readonly Role[] = ["owner", "viewer", "kit"];
 
-export function encodeMembership(list: Membership, { sign, suite }: { sign: Sign; suite: Suite }) {
+export function encodeMembership(list: Membership, by: By) {
   const writer = writeEnvelope(membershipKind)
     .raw(list.camera)
     .u32(list.version)
@@ -57,40 +56,37 @@ export function encodeMembership(list: Membership, { sign, suite }: { sign: Sign
       .u8(text.length)
       .raw(text);
   }
-  const bytes = writer.raw(list.signer).raw(new Uint8Array(signatureBytes)).done();
-  decodeMembership(bytes);
-  return { bytes, hash: signObject(membershipKind, bytes, sign, suite) };
+  writer.raw(list.signer);
+  return encodeObject(membershipKind, writer, decodeMembership, by);
 }
 
 /** Reads a member list; says nothing yet about who made it. */
 export function decodeMembership(bytes: Uint8Array): Membership {
-  const reader = new Reader(bytes, "member list");
-  readEnvelope(reader, membershipKind);
-  const camera = reader.take(keyBytes);
-  const version = reader.u32();
-  const parent = reader.take(hashBytes);
-  const minimumSuite = reader.u8();
-  const count = reader.u8();
-  if (count > mostMembers) throw reader.refuse("count", `${count} members`);
-  const members: Member[] = [];
-  for (let i = 0; i < count; i++) members.push(readMember(reader, members.at(-1)));
-  const signer = reader.take(keyBytes);
-  reader.take(signatureBytes);
-  reader.end();
-  if (version === 0 || isHash(parent) !== version > 1) {
-    throw reader.refuse("parent", `version ${version} of a member list with a wrong parent`);
-  }
-  if (!members.some(({ role }) => role === "owner")) {
-    throw reader.refuse("owner", "a member list without an owner");
-  }
-  if (minimumSuite > suiteNumber) {
-    throw new Failure("refused", `this member list demands suite ${minimumSuite}`, {
-      stage: "suite",
-      hint: "Update this program",
-    });
-  }
-  if (minimumSuite === 0) throw reader.refuse("suite", "a member list that demands no suite");
-  return { camera, version, parent, minimumSuite, members, signer };
+  return decodeObject(membershipKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const version = reader.u32();
+    const parent = reader.take(hashBytes);
+    const minimumSuite = reader.u8();
+    const count = reader.u8();
+    if (count > mostMembers) throw reader.refuse("count", `${count} members`);
+    const members: Member[] = [];
+    for (let i = 0; i < count; i++) members.push(readMember(reader, members.at(-1)));
+    const signer = reader.take(keyBytes);
+    if (version === 0 || isHash(parent) !== version > 1) {
+      throw reader.refuse("parent", `version ${version} of a member list with a wrong parent`);
+    }
+    if (!members.some(({ role }) => role === "owner")) {
+      throw reader.refuse("owner", "a member list without an owner");
+    }
+    if (minimumSuite > suiteNumber) {
+      throw new Failure("refused", `this member list demands suite ${minimumSuite}`, {
+        stage: "suite",
+        hint: "Update this program",
+      });
+    }
+    if (minimumSuite === 0) throw reader.refuse("suite", "a member list that demands no suite");
+    return { camera, version, parent, minimumSuite, members, signer };
+  });
 }
 
 function readMember(reader: Reader, before: Member | undefined): Member {

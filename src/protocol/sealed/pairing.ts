@@ -1,17 +1,16 @@
-import { equal, fromText, Reader, toText } from "../../base/pure/bytes.ts";
+import { equal, fromText, type Reader, toText } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { parseRelay } from "../wire/client.ts";
 import { type DoorList, verifyDoorList } from "../wire/door.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   isKey,
   type Kind,
   keyBytes,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -56,32 +55,27 @@ const relayBytes = 512;
 export const longestAdoptionBytes: number =
   longestSupplyBytes + membershipBytes + doorsBytes + mostRelays * (2 + relayBytes) + 512;
 
-export function encodeIdentity(identity: Identity, { sign, suite }: { sign: Sign; suite: Suite }) {
-  const bytes = writeEnvelope(identityKind)
+export function encodeIdentity(identity: Identity, by: By) {
+  const writer = writeEnvelope(identityKind)
     .raw(identity.camera)
     .raw(identity.request)
     .raw(identity.receiving)
     .u32(identity.incarnation)
-    .bytes16(fromText(identity.name))
-    .raw(new Uint8Array(signatureBytes))
-    .done();
-  decodeIdentity(bytes);
-  return { bytes, hash: signObject(identityKind, bytes, sign, suite) };
+    .bytes16(fromText(identity.name));
+  return encodeObject(identityKind, writer, decodeIdentity, by);
 }
 
 export function decodeIdentity(bytes: Uint8Array): Identity {
-  const reader = new Reader(bytes, "camera identity");
-  readEnvelope(reader, identityKind);
-  const camera = reader.take(keyBytes);
-  const request = reader.take(keyBytes);
-  const receiving = reader.take(sizes.kemPublicKey);
-  const incarnation = reader.u32();
-  const name = toText(reader.bytes16(nameBytes));
-  reader.take(signatureBytes);
-  reader.end();
-  if (!isKey(request)) throw reader.refuse("key", "a request key that fits anybody");
-  if (/\p{Cc}/u.test(name)) throw reader.refuse("text", "a name with control characters");
-  return { camera, request, receiving, incarnation, name };
+  return decodeObject(identityKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const request = reader.take(keyBytes);
+    const receiving = reader.take(sizes.kemPublicKey);
+    const incarnation = reader.u32();
+    const name = toText(reader.bytes16(nameBytes));
+    if (!isKey(request)) throw reader.refuse("key", "a request key that fits anybody");
+    if (/\p{Cc}/u.test(name)) throw reader.refuse("text", "a name with control characters");
+    return { camera, request, receiving, incarnation, name };
+  });
 }
 
 /** Stages after decoding: "key", "signature". */
@@ -90,7 +84,7 @@ export function verifyIdentity(bytes: Uint8Array, suite: Suite): Identity & { ha
   return { ...identity, hash: verifyObject(identityKind, bytes, identity.camera, suite) };
 }
 
-export function encodeAdoption(adoption: Adoption, { sign, suite }: { sign: Sign; suite: Suite }) {
+export function encodeAdoption(adoption: Adoption, by: By) {
   const writer = writeEnvelope(adoptionKind)
     .raw(adoption.camera)
     .raw(adoption.identity)
@@ -101,32 +95,28 @@ export function encodeAdoption(adoption: Adoption, { sign, suite }: { sign: Sign
     .bytes32(adoption.doors)
     .u8(adoption.relays.length);
   for (const relay of adoption.relays) writer.bytes16(fromText(relay));
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeAdoption(bytes);
-  return { bytes, hash: signObject(adoptionKind, bytes, sign, suite) };
+  return encodeObject(adoptionKind, writer, decodeAdoption, by);
 }
 
 export function decodeAdoption(bytes: Uint8Array): Adoption {
-  const reader = new Reader(bytes, "adoption");
-  readEnvelope(reader, adoptionKind);
-  const camera = reader.take(keyBytes);
-  const identity = reader.take(hashBytes);
-  const owner = reader.take(keyBytes);
-  const membership = reader.bytes32(membershipBytes);
-  const supply = reader.bytes32(longestSupplyBytes);
-  const mailbox = reader.take(hashBytes);
-  const doors = reader.bytes32(doorsBytes);
-  const count = reader.u8();
-  if (count > mostRelays) throw reader.refuse("count", `${count} relays, at most ${mostRelays}`);
-  const relays: string[] = [];
-  for (let i = 0; i < count; i++) {
-    const relay = readRelay(reader, relayBytes);
-    if (relays.includes(relay)) throw reader.refuse("relay", "an adoption with a relay twice");
-    relays.push(relay);
-  }
-  reader.take(signatureBytes);
-  reader.end();
-  return { camera, identity, owner, membership, supply, mailbox, doors, relays };
+  return decodeObject(adoptionKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const identity = reader.take(hashBytes);
+    const owner = reader.take(keyBytes);
+    const membership = reader.bytes32(membershipBytes);
+    const supply = reader.bytes32(longestSupplyBytes);
+    const mailbox = reader.take(hashBytes);
+    const doors = reader.bytes32(doorsBytes);
+    const count = reader.u8();
+    if (count > mostRelays) throw reader.refuse("count", `${count} relays, at most ${mostRelays}`);
+    const relays: string[] = [];
+    for (let i = 0; i < count; i++) {
+      const relay = readRelay(reader, relayBytes);
+      if (relays.includes(relay)) throw reader.refuse("relay", "an adoption with a relay twice");
+      relays.push(relay);
+    }
+    return { camera, identity, owner, membership, supply, mailbox, doors, relays };
+  });
 }
 
 /**

@@ -1,13 +1,11 @@
-import { Reader } from "../../base/pure/bytes.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   type Kind,
   keyBytes,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -26,32 +24,27 @@ export type Seen = {
   hash: Uint8Array;
 };
 
-export function encodeSeen(seen: Seen, { sign, suite }: { sign: Sign; suite: Suite }) {
-  const bytes = writeEnvelope(seenKind)
+export function encodeSeen(seen: Seen, by: By) {
+  const writer = writeEnvelope(seenKind)
     .raw(seen.camera)
     .raw(seen.phone)
     .u64(seen.atMs)
     .u32(seen.incarnation)
     .u64(seen.sequence)
-    .raw(seen.hash)
-    .raw(new Uint8Array(signatureBytes))
-    .done();
-  decodeSeen(bytes);
-  return { bytes, hash: signObject(seenKind, bytes, sign, suite) };
+    .raw(seen.hash);
+  return encodeObject(seenKind, writer, decodeSeen, by);
 }
 
 export function decodeSeen(bytes: Uint8Array): Seen {
-  const reader = new Reader(bytes, "seen");
-  readEnvelope(reader, seenKind);
-  const camera = reader.take(keyBytes);
-  const phone = reader.take(keyBytes);
-  const atMs = reader.u64();
-  const incarnation = reader.u32();
-  const sequence = reader.u64();
-  const hash = reader.take(hashBytes);
-  reader.take(signatureBytes);
-  reader.end();
-  return { camera, phone, atMs, incarnation, sequence, hash };
+  return decodeObject(seenKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const phone = reader.take(keyBytes);
+    const atMs = reader.u64();
+    const incarnation = reader.u32();
+    const sequence = reader.u64();
+    const hash = reader.take(hashBytes);
+    return { camera, phone, atMs, incarnation, sequence, hash };
+  });
 }
 
 /** Stages after decoding: "key", "signature". Camera and membership are the reader's to check. */

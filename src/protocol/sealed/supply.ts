@@ -1,13 +1,13 @@
-import { equal, Reader } from "../../base/pure/bytes.ts";
+import { equal, type Reader } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   type Kind,
   keyBytes,
-  readEnvelope,
-  type Sign,
   type Suite,
   signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -51,7 +51,7 @@ export const longestSupplyBytes: number =
 
 const hasRestart = 1;
 
-export function encodeSupply(supply: Supply, { sign, suite }: { sign: Sign; suite: Suite }) {
+export function encodeSupply(supply: Supply, by: By) {
   const { oneTime, days, restart } = supply;
   const writer = writeEnvelope(supplyKind, restart ? hasRestart : 0)
     .raw(supply.phone)
@@ -65,47 +65,44 @@ export function encodeSupply(supply: Supply, { sign, suite }: { sign: Sign; suit
   for (const key of oneTime) writer.raw(key);
   for (const key of days) writer.raw(key);
   if (restart) writer.raw(restart);
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeSupply(bytes);
-  return { bytes, hash: signObject(supplyKind, bytes, sign, suite) };
+  return encodeObject(supplyKind, writer, decodeSupply, by);
 }
 
 /** Reads a supply; says nothing yet about who made it. */
 export function decodeSupply(bytes: Uint8Array): Supply {
-  const reader = new Reader(bytes, "supply");
-  const flags = readEnvelope(reader, supplyKind, hasRestart);
-  const phone = reader.take(keyBytes);
-  const camera = reader.take(keyBytes);
-  const [incarnation, batch, firstIndex, firstDay] = [
-    reader.u32(),
-    reader.u32(),
-    reader.u32(),
-    reader.u32(),
-  ];
-  const counts = { oneTime: reader.u16(), days: reader.u16() };
-  if (counts.oneTime > mostOneTime || counts.days > mostDays) {
-    throw reader.refuse("count", `a supply of ${counts.oneTime} and ${counts.days} keys`);
-  }
-  if (firstIndex + counts.oneTime > 0xffff_ffff || firstDay + counts.days > 0xffff_ffff) {
-    throw reader.refuse("range", "a supply whose indexes run over");
-  }
-  // The whole length is known here, before a list is made.
-  const keys = counts.oneTime + counts.days + (flags & hasRestart);
-  if (keys === 0) throw reader.refuse("count", "a supply without a key");
-  if (reader.remaining !== keys * sizes.kemPublicKey + signatureBytes) {
-    throw reader.refuse("length", `a supply of ${bytes.length} bytes for ${keys} keys`);
-  }
-  const take = (count: number) =>
-    Array.from({ length: count }, () => reader.take(sizes.kemPublicKey));
-  const oneTime = take(counts.oneTime);
-  const days = take(counts.days);
-  const restart = flags & hasRestart ? { restart: reader.take(sizes.kemPublicKey) } : {};
-  reader.take(signatureBytes);
-  reader.end();
-  return {
-    ...{ phone, camera, incarnation, batch, firstIndex, firstDay, oneTime, days },
-    ...restart,
+  const read = (reader: Reader, flags: number): Supply => {
+    const phone = reader.take(keyBytes);
+    const camera = reader.take(keyBytes);
+    const [incarnation, batch, firstIndex, firstDay] = [
+      reader.u32(),
+      reader.u32(),
+      reader.u32(),
+      reader.u32(),
+    ];
+    const counts = { oneTime: reader.u16(), days: reader.u16() };
+    if (counts.oneTime > mostOneTime || counts.days > mostDays) {
+      throw reader.refuse("count", `a supply of ${counts.oneTime} and ${counts.days} keys`);
+    }
+    if (firstIndex + counts.oneTime > 0xffff_ffff || firstDay + counts.days > 0xffff_ffff) {
+      throw reader.refuse("range", "a supply whose indexes run over");
+    }
+    // The whole length is known here, before a list is made.
+    const keys = counts.oneTime + counts.days + (flags & hasRestart);
+    if (keys === 0) throw reader.refuse("count", "a supply without a key");
+    if (reader.remaining !== keys * sizes.kemPublicKey + signatureBytes) {
+      throw reader.refuse("length", `a supply of ${bytes.length} bytes for ${keys} keys`);
+    }
+    const take = (count: number) =>
+      Array.from({ length: count }, () => reader.take(sizes.kemPublicKey));
+    const oneTime = take(counts.oneTime);
+    const days = take(counts.days);
+    const restart = flags & hasRestart ? { restart: reader.take(sizes.kemPublicKey) } : {};
+    return {
+      ...{ phone, camera, incarnation, batch, firstIndex, firstDay, oneTime, days },
+      ...restart,
+    };
   };
+  return decodeObject(supplyKind, bytes, read, hasRestart);
 }
 
 /**

@@ -1,15 +1,15 @@
-import { equal, Reader, toHex } from "../../base/pure/bytes.ts";
+import { equal, toHex } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { clipIdBytes } from "../wire/name.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   type Kind,
   keyBytes,
-  readEnvelope,
-  type Sign,
   type Suite,
   signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
@@ -45,7 +45,7 @@ export const confirmationBytes: number =
 
 export function encodeTombstone(
   tombstone: Tombstone,
-  { sign, suite }: { sign: Sign; suite: Suite },
+  by: By,
 ): { bytes: Uint8Array; hash: Uint8Array } {
   const writer = writeEnvelope(tombstoneKind)
     .raw(tombstone.camera)
@@ -54,25 +54,21 @@ export function encodeTombstone(
     .u64(tombstone.atMs)
     .u8(tombstone.keyIds.length);
   for (const id of tombstone.keyIds) writer.raw(id);
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeTombstone(bytes);
-  return { bytes, hash: signObject(tombstoneKind, bytes, sign, suite) };
+  return encodeObject(tombstoneKind, writer, decodeTombstone, by);
 }
 
 /** Reads a tombstone; says nothing yet about who made it. */
 export function decodeTombstone(bytes: Uint8Array): Tombstone {
-  const reader = new Reader(bytes, "tombstone");
-  readEnvelope(reader, tombstoneKind);
-  const camera = reader.take(keyBytes);
-  const clip = reader.take(clipIdBytes);
-  const phone = reader.take(keyBytes);
-  const atMs = reader.u64();
-  const count = reader.u8();
-  if (count > mostStanzas) throw reader.refuse("count", `a tombstone with ${count} keys`);
-  const keyIds = Array.from({ length: count }, () => reader.take(idBytes));
-  reader.take(signatureBytes);
-  reader.end();
-  return { camera, clip, phone, atMs, keyIds };
+  return decodeObject(tombstoneKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const clip = reader.take(clipIdBytes);
+    const phone = reader.take(keyBytes);
+    const atMs = reader.u64();
+    const count = reader.u8();
+    if (count > mostStanzas) throw reader.refuse("count", `a tombstone with ${count} keys`);
+    const keyIds = Array.from({ length: count }, () => reader.take(idBytes));
+    return { camera, clip, phone, atMs, keyIds };
+  });
 }
 
 /**
@@ -91,7 +87,7 @@ export function verifyTombstone(
 
 export function encodeConfirmation(
   confirmation: Confirmation,
-  { sign, suite }: { sign: Sign; suite: Suite },
+  by: By,
 ): { bytes: Uint8Array; hash: Uint8Array } {
   const writer = writeEnvelope(confirmationKind)
     .raw(confirmation.camera)
@@ -99,34 +95,30 @@ export function encodeConfirmation(
     .u64(confirmation.atMs)
     .u16(confirmation.done.length);
   for (const { clip, tombstone } of confirmation.done) writer.raw(clip).raw(tombstone);
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeConfirmation(bytes);
-  return { bytes, hash: signObject(confirmationKind, bytes, sign, suite) };
+  return encodeObject(confirmationKind, writer, decodeConfirmation, by);
 }
 
 /** Reads a confirmation; says nothing yet about who made it. */
 export function decodeConfirmation(bytes: Uint8Array): Confirmation {
-  const reader = new Reader(bytes, "confirmation");
-  readEnvelope(reader, confirmationKind);
-  const camera = reader.take(keyBytes);
-  const phone = reader.take(keyBytes);
-  const atMs = reader.u64();
-  const count = reader.u16();
-  if (count < 1 || count > mostConfirmed) {
-    throw reader.refuse("count", `a confirmation of ${count} clips`);
-  }
-  const done: { clip: Uint8Array; tombstone: Uint8Array }[] = [];
-  for (let i = 0; i < count; i++) {
-    const clip = reader.take(clipIdBytes);
-    const before = done.at(-1);
-    if (before && toHex(before.clip) >= toHex(clip)) {
-      throw reader.refuse("order", "clips of a confirmation that do not rise");
+  return decodeObject(confirmationKind, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const phone = reader.take(keyBytes);
+    const atMs = reader.u64();
+    const count = reader.u16();
+    if (count < 1 || count > mostConfirmed) {
+      throw reader.refuse("count", `a confirmation of ${count} clips`);
     }
-    done.push({ clip, tombstone: reader.take(hashBytes) });
-  }
-  reader.take(signatureBytes);
-  reader.end();
-  return { camera, phone, atMs, done };
+    const done: { clip: Uint8Array; tombstone: Uint8Array }[] = [];
+    for (let i = 0; i < count; i++) {
+      const clip = reader.take(clipIdBytes);
+      const before = done.at(-1);
+      if (before && toHex(before.clip) >= toHex(clip)) {
+        throw reader.refuse("order", "clips of a confirmation that do not rise");
+      }
+      done.push({ clip, tombstone: reader.take(hashBytes) });
+    }
+    return { camera, phone, atMs, done };
+  });
 }
 
 /** Stages after decoding: "camera", "key", "signature". */

@@ -1,14 +1,14 @@
-import { equal, Reader } from "../../base/pure/bytes.ts";
+import { equal } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   hashBytes,
   keyBytes,
   kinds,
-  readEnvelope,
-  type Sign,
   type Suite,
   signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "./signature.ts";
@@ -28,11 +28,8 @@ export type Beacon = {
 export const beaconBytes: number =
   4 + keyBytes + 8 + 4 + 8 + hashBytes + 8 + 8 + 1 + signatureBytes;
 
-export function encodeBeacon(
-  beacon: Beacon,
-  { sign, suite }: { sign: Sign; suite: Suite },
-): { bytes: Uint8Array; hash: Uint8Array } {
-  const bytes = writeEnvelope(kinds.beacon)
+export function encodeBeacon(beacon: Beacon, by: By): { bytes: Uint8Array; hash: Uint8Array } {
+  const writer = writeEnvelope(kinds.beacon)
     .raw(beacon.camera)
     .u64(beacon.version)
     .u32(beacon.incarnation)
@@ -40,27 +37,22 @@ export function encodeBeacon(
     .raw(beacon.head.hash)
     .u64(beacon.uptimeMs)
     .u64(beacon.wallMs)
-    .u8(beacon.trusted ? 1 : 0)
-    .raw(new Uint8Array(signatureBytes))
-    .done();
-  decodeBeacon(bytes);
-  return { bytes, hash: signObject(kinds.beacon, bytes, sign, suite) };
+    .u8(beacon.trusted ? 1 : 0);
+  return encodeObject(kinds.beacon, writer, decodeBeacon, by);
 }
 
 export function decodeBeacon(bytes: Uint8Array): Beacon {
-  const reader = new Reader(bytes, "beacon");
-  readEnvelope(reader, kinds.beacon);
-  const camera = reader.take(keyBytes);
-  const version = reader.u64();
-  const incarnation = reader.u32();
-  const head = { sequence: reader.u64(), hash: reader.take(hashBytes) };
-  const uptimeMs = reader.u64();
-  const wallMs = reader.u64();
-  const trusted = reader.u8();
-  reader.take(signatureBytes);
-  reader.end();
-  if (trusted > 1) throw reader.refuse("trusted", "a beacon's clock is trusted or not");
-  return { camera, version, incarnation, head, uptimeMs, wallMs, trusted: trusted === 1 };
+  return decodeObject(kinds.beacon, bytes, (reader) => {
+    const camera = reader.take(keyBytes);
+    const version = reader.u64();
+    const incarnation = reader.u32();
+    const head = { sequence: reader.u64(), hash: reader.take(hashBytes) };
+    const uptimeMs = reader.u64();
+    const wallMs = reader.u64();
+    const trusted = reader.u8();
+    if (trusted > 1) throw reader.refuse("trusted", "a beacon's clock is trusted or not");
+    return { camera, version, incarnation, head, uptimeMs, wallMs, trusted: trusted === 1 };
+  });
 }
 
 /** Stages after decoding: "camera", "key", "signature". */

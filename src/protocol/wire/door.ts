@@ -1,15 +1,14 @@
-import { equal, Reader, toHex } from "../../base/pure/bytes.ts";
+import { equal, type Reader, toHex } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { clipIdBytes, mailboxOf } from "./name.ts";
 import {
+  type By,
+  decodeObject,
+  encodeObject,
   isKey,
   keyBytes,
   kinds,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "./signature.ts";
@@ -39,10 +38,7 @@ const bits: readonly (readonly [Right, number])[] = [
 ];
 const shareBit = 16;
 
-export function encodeDoorList(
-  list: DoorList,
-  { sign, suite }: { sign: Sign; suite: Suite },
-): { bytes: Uint8Array; hash: Uint8Array } {
+export function encodeDoorList(list: DoorList, by: By): { bytes: Uint8Array; hash: Uint8Array } {
   const writer = writeEnvelope(kinds.door)
     .raw(list.root)
     .u64(list.version)
@@ -53,24 +49,20 @@ export function encodeDoorList(
     if ("share" in door) writer.u8(shareBit).raw(door.share.clip).u64(door.share.untilMs);
     else writer.u8(bits.reduce((sum, [right, bit]) => sum + (door.rights.has(right) ? bit : 0), 0));
   }
-  const bytes = writer.raw(new Uint8Array(signatureBytes)).done();
-  decodeDoorList(bytes);
-  return { bytes, hash: signObject(kinds.door, bytes, sign, suite) };
+  return encodeObject(kinds.door, writer, decodeDoorList, by);
 }
 
 export function decodeDoorList(bytes: Uint8Array): DoorList {
-  const reader = new Reader(bytes, "door list");
-  readEnvelope(reader, kinds.door);
-  const root = reader.take(keyBytes);
-  const version = reader.u64();
-  const minimumAgeMs = reader.u64();
-  const count = reader.u16();
-  if (count > doorsMost) throw reader.refuse("length", `${count} keys, at most ${doorsMost}`);
-  const doors: Door[] = [];
-  for (let i = 0; i < count; i++) doors.push(readDoor(reader, doors.at(-1)));
-  reader.take(signatureBytes);
-  reader.end();
-  return { root, version, minimumAgeMs, doors };
+  return decodeObject(kinds.door, bytes, (reader) => {
+    const root = reader.take(keyBytes);
+    const version = reader.u64();
+    const minimumAgeMs = reader.u64();
+    const count = reader.u16();
+    if (count > doorsMost) throw reader.refuse("length", `${count} keys, at most ${doorsMost}`);
+    const doors: Door[] = [];
+    for (let i = 0; i < count; i++) doors.push(readDoor(reader, doors.at(-1)));
+    return { root, version, minimumAgeMs, doors };
+  });
 }
 
 function readDoor(reader: Reader, before: Door | undefined): Door {

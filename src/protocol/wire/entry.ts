@@ -1,17 +1,16 @@
-import { equal, Reader } from "../../base/pure/bytes.ts";
+import { equal, type Reader } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import type { EntryName } from "./name.ts";
 import {
+  type By,
+  decodeObject,
   digest,
+  encodeObject,
   hashBytes,
   isHash,
   keyBytes,
   kinds,
-  readEnvelope,
-  type Sign,
   type Suite,
-  signatureBytes,
-  signObject,
   verifyObject,
   writeEnvelope,
 } from "./signature.ts";
@@ -42,9 +41,10 @@ const opensEpoch = 2;
 
 export function encodeEntry(
   fields: EntryFields,
-  { sign, suite }: { sign: Sign; suite: Suite },
+  by: By,
 ): { bytes: Uint8Array; hash: Uint8Array; name: EntryName } {
   const { stanzas, body } = fields;
+  const { suite } = by;
   const flags = (fields.critical ? critical : 0) | (stanzas ? opensEpoch : 0);
   const writer = writeEnvelope(kinds.entry, flags)
     .raw(fields.camera)
@@ -56,45 +56,44 @@ export function encodeEntry(
     .u64(fields.uptimeMs)
     .raw(digest(suite, body));
   if (stanzas) writer.bytes32(stanzas);
-  const bytes = writer.bytes32(body).raw(new Uint8Array(signatureBytes)).done();
-  // What this very file would refuse to read is never signed.
-  decodeEntry(bytes, suite);
-  const hash = signObject(kinds.entry, bytes, sign, suite);
+  writer.bytes32(body);
+  const decode = (made: Uint8Array) => decodeEntry(made, suite);
+  const { bytes, hash } = encodeObject(kinds.entry, writer, decode, by);
   return { bytes, hash, name: entryName(fields, hash) };
 }
 
 /** Reads an entry and holds its body against the body's hash; not yet who made it. */
 export function decodeEntry(bytes: Uint8Array, suite: Suite): Entry {
-  const reader = new Reader(bytes, "entry");
-  const flags = readEnvelope(reader, kinds.entry, critical | opensEpoch);
-  const camera = reader.take(keyBytes);
-  const incarnation = reader.u32();
-  const sequence = reader.u64();
-  const previous = reader.take(hashBytes);
-  const membership = reader.u32();
-  const epoch = reader.u32();
-  const uptimeMs = reader.u64();
-  const bodyHash = reader.take(hashBytes);
-  const stanzas = flags & opensEpoch ? reader.bytes32(stanzasBytes) : undefined;
-  if (stanzas?.length === 0) throw reader.refuse("length", "an entry with an epoch and no stanzas");
-  const body = reader.bytes32(bodyBytes);
-  if (body.length === 0) throw reader.refuse("length", "an entry without a body");
-  reader.take(signatureBytes);
-  reader.end();
-  if (isHash(previous) !== sequence > 0) {
-    throw reader.refuse(
-      "previous",
-      `entry ${sequence} names ${sequence ? "no" : "an"} entry before`,
-    );
-  }
-  if (!equal(digest(suite, body), bodyHash)) {
-    throw reader.refuse("body", "an entry's body is not the one it names");
-  }
-  return {
-    ...{ camera, incarnation, sequence, previous, membership, epoch, uptimeMs, bodyHash, body },
-    critical: (flags & critical) !== 0,
-    ...(stanzas ? { stanzas } : {}),
+  const read = (reader: Reader, flags: number): Entry => {
+    const camera = reader.take(keyBytes);
+    const incarnation = reader.u32();
+    const sequence = reader.u64();
+    const previous = reader.take(hashBytes);
+    const membership = reader.u32();
+    const epoch = reader.u32();
+    const uptimeMs = reader.u64();
+    const bodyHash = reader.take(hashBytes);
+    const stanzas = flags & opensEpoch ? reader.bytes32(stanzasBytes) : undefined;
+    if (stanzas?.length === 0)
+      throw reader.refuse("length", "an entry with an epoch and no stanzas");
+    const body = reader.bytes32(bodyBytes);
+    if (body.length === 0) throw reader.refuse("length", "an entry without a body");
+    if (isHash(previous) !== sequence > 0) {
+      throw reader.refuse(
+        "previous",
+        `entry ${sequence} names ${sequence ? "no" : "an"} entry before`,
+      );
+    }
+    if (!equal(digest(suite, body), bodyHash)) {
+      throw reader.refuse("body", "an entry's body is not the one it names");
+    }
+    return {
+      ...{ camera, incarnation, sequence, previous, membership, epoch, uptimeMs, bodyHash, body },
+      critical: (flags & critical) !== 0,
+      ...(stanzas ? { stanzas } : {}),
+    };
   };
+  return decodeObject(kinds.entry, bytes, read, critical | opensEpoch);
 }
 
 /** An entry of the given camera, with its hash. Stages after decoding: "camera", "key", "signature". */

@@ -1,4 +1,4 @@
-import { equal, fromText, type Reader, toHex, Writer } from "../../base/pure/bytes.ts";
+import { equal, fromText, Reader, toHex, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 
 // What every object of the protocol has in common. Specification: signature.md.
@@ -29,6 +29,8 @@ export type Suite = {
 
 /** Ed25519 with a key that stays where it is: 64 bytes over the message. */
 export type Sign = (message: Uint8Array) => Uint8Array;
+/** Who signs an object, and by which suite. */
+export type By = { sign: Sign; suite: Suite };
 
 /** An object's kind: the word in its label and the number in its envelope (table in signature.md). */
 export type Kind = { readonly word: string; readonly number: number };
@@ -102,6 +104,35 @@ export function signObject(kind: Kind, bytes: Uint8Array, sign: Sign, suite: Sui
   bytes.set(signature, end);
   hash.update(signature);
   return cut(hash);
+}
+
+/**
+ * Ends an object whose fields are written: signed, once its own decoder takes it. What this program
+ * would refuse to read is never signed.
+ */
+export function encodeObject(
+  kind: Kind,
+  fields: Writer,
+  decode: (bytes: Uint8Array) => unknown,
+  { sign, suite }: By,
+): { bytes: Uint8Array; hash: Uint8Array } {
+  const bytes = fields.raw(new Uint8Array(signatureBytes)).done();
+  decode(bytes);
+  return { bytes, hash: signObject(kind, bytes, sign, suite) };
+}
+
+/** Reads a signed object: its envelope, what `read` takes, room for the signature, and no more. */
+export function decodeObject<T>(
+  kind: Kind,
+  bytes: Uint8Array,
+  read: (reader: Reader, flags: number) => T,
+  allowedFlags = 0,
+): T {
+  const reader = new Reader(bytes, kind.word);
+  const fields = read(reader, readEnvelope(reader, kind, allowedFlags));
+  reader.take(signatureBytes);
+  reader.end();
+  return fields;
 }
 
 /** Checks the signature in the last 64 bytes; returns the object's hash. Stages "key", "signature". */

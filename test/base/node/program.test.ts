@@ -1,9 +1,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import * as assert from "uvu/assert";
-import { findSupervisor } from "../../../src/base/node/program.ts";
+import { findSupervisor, readNamed } from "../../../src/base/node/program.ts";
+import { isFailure } from "../../../src/base/pure/failure.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
 
@@ -19,7 +21,58 @@ while True:
     if not data.startswith(b"BARRIER"): print(repr(data.decode()), flush=True)
 `;
 
+const refusal = (work: Promise<unknown>) =>
+  work.then(
+    () => assert.unreachable("it was read"),
+    (error) => error,
+  );
+
 suite("base/node/program", (test) => {
+  const what = { what: "a note", mostBytes: 8 };
+
+  test("a file that is named is read up to its longest, and no further", async () => {
+    await using folder = await quickFolder();
+    const file = join(folder.path, "note");
+    await writeFile(file, "12345678");
+    assert.is(Buffer.from(await readNamed(file, what)).toString(), "12345678");
+    await writeFile(file, "123456789");
+    const long = await refusal(readNamed(file, what));
+    assert.ok(isFailure(long, "misuse"));
+    assert.match(long.message, /a note has at most 8 bytes/);
+    assert.ok(isFailure(await refusal(readNamed("/dev/zero", what)), "misuse"));
+    assert.ok(isFailure(await refusal(readNamed(join(folder.path, "none"), what)), "absent"));
+    assert.ok(isFailure(await refusal(readNamed(folder.path, what)), "absent"));
+  });
+
+  for (const [program, ...args] of [
+    ["src/device/main.js", "adopt", "/dev/zero"],
+    ["src/phone/cli.js", "adopt", "/dev/zero", "-o", "/dev/null"],
+    ["src/phone/cli.js", "restore", "/dev/zero"],
+    ["src/phone/cli.js", "recovery-kit", "test", "/dev/zero"],
+    ["src/phone/cli.js", "recovery-kit", "test", "-"],
+    ["src/phone/cli.js", "join", "-"],
+    ["src/phone/cli.js", "pair", "-"],
+    ["src/relay/main.js", "--config", "/dev/zero"],
+    ["src/device/main.js", "run", "--config", "/dev/zero"],
+  ] as const) {
+    test(`${program} ${args.join(" ")} is misuse, not memory without end`, async () => {
+      await using folder = await quickFolder();
+      const child = spawn(process.execPath, [`dist/${program}`, ...args], {
+        env: { ...process.env, HOME: folder.path, XDG_STATE_HOME: folder.path },
+        stdio: ["pipe", "ignore", "pipe"],
+      });
+      let said = "";
+      child.stderr.on("data", (text) => {
+        said += text;
+      });
+      // It stops reading before all is written.
+      child.stdin.on("error", () => {}).end(Buffer.alloc(4 * 2 ** 20, "0"));
+      const [code] = await once(child, "close");
+      assert.match(said, /is too long: .* has at most [0-9]+ bytes/);
+      assert.is(code, 2);
+    });
+  }
+
   test("without a supervisor nothing is started and nothing is told", () => {
     const supervisor = findSupervisor({ PATH: process.env.PATH, WATCHDOG_USEC: "1" });
     supervisor.tell("ready");
