@@ -216,7 +216,9 @@ export function chunkVectors(): Vector[] {
   const content = bytesOf(0xab, 10);
   const sealer = new ChunkSealer(keys);
   const stream = Buffer.concat(
-    [opening, media, closing].flatMap((type) => [...sealer.seal(type, content, type === media)]),
+    [opening, media, closing].flatMap((type) => [
+      ...sealer.seal(type, content, { init: type === media }),
+    ]),
   );
   const pieces = [opening, media, closing].map((type) => ({
     ...{ type, init: type === media, content },

@@ -21,6 +21,7 @@ export const longestThumbnailBytes = 1024 * 1024 + 4096;
 const endsFlag = 1;
 const initFlag = 2;
 const none = new Uint8Array();
+const newBytes = (bytes: number): Uint8Array => new Uint8Array(bytes);
 
 /** The keys of one clip's chunks. Who was given the video alone holds no details key. */
 export type ChunkKeys = { readonly video: Uint8Array; readonly details?: Uint8Array };
@@ -60,8 +61,12 @@ export class ChunkSealer {
     this.#keys = keys;
   }
 
-  /** The chunks of one piece, each ready for a part. */
-  *seal(type: ChunkType, content: Uint8Array, init = false): Generator<Uint8Array> {
+  /** The chunks of one piece, each ready for a part; `place` says where one of so many bytes goes. */
+  *seal(
+    type: ChunkType,
+    content: Uint8Array,
+    { init = false, place = newBytes }: { init?: boolean; place?: typeof newBytes } = {},
+  ): Generator<Uint8Array> {
     if (this.#closed) throw new Failure("misuse", "a chunk after the closing one");
     if (content.length === 0) throw new Failure("misuse", "an empty piece");
     if (content.length > limitOf(type)) {
@@ -75,7 +80,7 @@ export class ChunkSealer {
       const ends = at + chunkContentBytes >= content.length;
       const flags = (ends ? endsFlag : 0) | (init ? initFlag : 0);
       const head = new Writer().u32(slice.length).u8(flags).done();
-      const chunk = new Uint8Array(chunkBytes(slice.length));
+      const chunk = place(chunkBytes(slice.length));
       chunk[0] = steps;
       encryptInto(chunk.subarray(1), key, nonceOf(type, this.#counter), [head, slice]);
       this.#counter += 1;

@@ -151,8 +151,9 @@ export class ClipSealer {
   readonly #options: ClipSealerOptions;
   readonly #keys: { video: Uint8Array; details: Uint8Array };
   readonly #chunks: ChunkSealer;
-  #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
+  /** The next part's payload, as far as it is there; chunks are sealed straight into it. */
+  #payload: Uint8Array = new Uint8Array(payloadBytes);
+  #filled = 0;
   #number = 0;
   #previous: Uint8Array = noHash;
   #hasInit = false;
@@ -180,11 +181,11 @@ export class ClipSealer {
     };
     wipe(clipKey);
     this.#chunks = new ChunkSealer(this.#keys);
-    this.#queue(header.bytes);
-    this.#queue(encodeStanzas(stanzas));
-    for (const chunk of this.#chunks.seal(chunkTypes.opening, encodeOpening(options.opening))) {
-      this.#queue(chunk);
+    for (const bytes of [header.bytes, encodeStanzas(stanzas)]) {
+      this.#payload.set(bytes, this.#filled);
+      this.#filled += bytes.length;
     }
+    this.#add(chunkTypes.opening, encodeOpening(options.opening));
   }
 
   /** The newest part: what the log says when the clip ends. */
@@ -227,31 +228,27 @@ export class ClipSealer {
   /** Forgets the keys; what was sealed stands as a clip that was cut off. Any number of times. */
   abandon(): void {
     this.#over = true;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    this.#payload = new Uint8Array();
+    this.#filled = 0;
     wipe(this.#keys.video, this.#keys.details);
   }
 
   #add(type: ChunkType, content: Uint8Array, init = false): Sealed[] {
     if (this.#over) throw new Failure("misuse", "the clip has ended");
     const parts: Sealed[] = [];
-    for (const chunk of this.#chunks.seal(type, content, init)) {
-      if (this.#pendingBytes + chunk.length > payloadBytes) {
-        const part = this.#part();
-        if (part) parts.push(part);
-      }
-      this.#queue(chunk);
+    const place = (bytes: number) => {
+      const part = this.#filled + bytes > payloadBytes ? this.#part() : undefined;
+      if (part) parts.push(part);
+      return this.#payload.subarray(this.#filled, this.#filled + bytes);
+    };
+    for (const chunk of this.#chunks.seal(type, content, { init, place })) {
+      this.#filled += chunk.length;
     }
     return parts;
   }
 
-  #queue(bytes: Uint8Array): void {
-    this.#pending.push(bytes);
-    this.#pendingBytes += bytes.length;
-  }
-
   #part(): Sealed | undefined {
-    if (this.#pending.length === 0) return undefined;
+    if (this.#filled === 0) return undefined;
     const { camera, incarnation, sign, suite } = this.#options;
     const fields: PartFields = {
       camera,
@@ -260,9 +257,8 @@ export class ClipSealer {
       number: this.#number,
       previous: this.#previous,
     };
-    const part = encodePart(fields, this.#pending, { sign, suite });
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const part = encodePart(fields, [this.#payload.subarray(0, this.#filled)], { sign, suite });
+    this.#filled = 0;
     this.#number += 1;
     this.#previous = part.hash;
     return branded(part.name, part.bytes);

@@ -58,7 +58,7 @@ suite("chunk", (test) => {
     const contents = [small, pattern(200), pattern(300_000), pattern(70_000, 5), small];
     const types = [opening, media, media, thumbnail, closing];
     const stream = Buffer.concat(
-      types.flatMap((type, i) => [...sealer.seal(type, contents[i] ?? small, i === 1)]),
+      types.flatMap((type, i) => [...sealer.seal(type, contents[i] ?? small, { init: i === 1 })]),
     );
     for (const cut of [1, 17, 65_536, 65_553, 100_001, stream.length]) {
       const opener = new ChunkOpener(both);
