@@ -1,3 +1,4 @@
+import { Failure } from "../base/pure/failure.ts";
 import type { Sealed } from "../protocol/sealed/sealed.ts";
 import { type Name, printName } from "../protocol/wire/name.ts";
 import type { Fault } from "./fault.ts";
@@ -49,6 +50,15 @@ export function inRange(
 }
 
 const pageNames = 1000;
+const mostNames = 2_000_000;
+/** A command stays until the log shows it, what phones tell each other for longer. */
+const mostBoxes = 50_000;
+
+/** Refuses a listing without end: more names under `under` than there can be. */
+export function checkCount(names: number, under: string): void {
+  if (names <= (under.startsWith("box/") ? mostBoxes : mostNames)) return;
+  throw new Failure("corrupt", "names are listed without end", { stage: "flood" });
+}
 
 /** Every name of a range, a page at a time. */
 export async function* pages(
@@ -56,10 +66,13 @@ export async function* pages(
   { under = "", after = "" }: Range,
 ): AsyncGenerator<Name[], void> {
   let bound = after;
+  let names = 0;
   for (;;) {
     const page = await link.list({ under, after: bound, limit: pageNames });
     const last = page.at(-1);
     if (!last) return;
+    names += page.length;
+    checkCount(names, under);
     yield page;
     if (page.length < pageNames) return;
     bound = printName(last);

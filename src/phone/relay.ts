@@ -7,7 +7,7 @@ import { type Name, printName } from "../protocol/wire/name.ts";
 import { digest, type Sign, type Suite } from "../protocol/wire/signature.ts";
 import { mailboxIdOf } from "./doors.ts";
 import type { Fault } from "./fault.ts";
-import type { Link, Range } from "./link.ts";
+import { checkCount, type Link, type Range } from "./link.ts";
 import type { CameraKeys } from "./vault.ts";
 
 /** What a phone needs of its platform to speak to a relay. */
@@ -20,8 +20,6 @@ export type Line = {
   signer?(seed: Uint8Array): Sign;
 };
 
-/** A relay that lists more names than this lists without end. */
-const mostNames = 2_000_000;
 /** How often in a row a relay may say "later", and how long is waited for it each time at most. */
 const mostPauses = 20;
 const longestPauseMs = 15_000;
@@ -173,9 +171,7 @@ async function listAll(
     const next = printName(last.name);
     // Beacon and door list may stand on a page that they are not on: then it ends there.
     if (next <= bound) return names;
-    if (names.length > mostNames) {
-      throw new Failure("corrupt", "the relay lists names without end", { stage: "listing" });
-    }
+    checkCount(names.length, under);
     bound = next;
   }
 }

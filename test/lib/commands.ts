@@ -12,7 +12,7 @@ import type { Action } from "../../src/protocol/sealed/action.ts";
 import type { Command } from "../../src/protocol/sealed/command.ts";
 import { sealCommand } from "../../src/protocol/sealed/command.ts";
 import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
-import type { FakeRelay } from "./mailbox.ts";
+import type { Mailbox } from "../../src/protocol/wire/client.ts";
 import { pattern } from "./sealed.ts";
 import { type Camera, type Running, startSealer } from "./sealing.ts";
 
@@ -38,9 +38,9 @@ let numbers = 1000;
 
 /** What the service does with a state folder, up to the commands. */
 export async function startCamera(
-  camera: Camera,
+  camera: Pick<Camera, "state">,
   options: {
-    relays?: readonly FakeRelay[];
+    relays?: readonly Mailbox[];
     clock?: Clock;
     picture?: () => Promise<Uint8Array>;
     fault?: Fault;

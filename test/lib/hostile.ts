@@ -46,6 +46,8 @@ export type HostileRelay = {
   /** Bytes that clients have taken of answers written by `raw`, since `forget`. */
   rawBytes(): number;
   forget(): void;
+  /** Hangs up on everybody: who waited asks again. */
+  cut(): void;
   /** The port of the real relay. */
   forwardTo(port: number): void;
   /** Asks the real relay as a client did, byte for byte. */
@@ -126,9 +128,12 @@ export async function openHostile({ port = 0 } = {}): Promise<HostileRelay> {
   await new Promise<void>((resolve) => server.listen({ host: "127.0.0.1", port }, resolve));
   const { port: own } = server.address() as AddressInfo;
 
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   const relay: HostileRelay = {
     ...{ port: own, authority: `127.0.0.1:${own}`, url: `http://127.0.0.1:${own}` },
-    ...{ lie: undefined, kept, pass },
+    ...{ lie: undefined, kept, pass, cut },
     get asked() {
       return asked;
     },
@@ -144,7 +149,7 @@ export async function openHostile({ port = 0 } = {}): Promise<HostileRelay> {
       to = real;
     },
     async close() {
-      for (const socket of sockets) socket.destroy();
+      cut();
       agent.destroy();
       await new Promise((resolve) => server.close(resolve));
     },

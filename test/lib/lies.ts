@@ -77,7 +77,7 @@ export const strayed: Lie = relist((lines, { query }) =>
 );
 
 /** Invents names without end; below them lies what `give` makes, or nothing. */
-export function invent(kind: "entry" | "part", make?: () => Uint8Array): Lie {
+export function invent(kind: "entry" | "part" | "box", make?: () => Uint8Array): Lie {
   return {
     instead(asked) {
       if (isList(asked)) {
@@ -94,20 +94,71 @@ export function invent(kind: "entry" | "part", make?: () => Uint8Array): Lie {
   };
 }
 
+const isWait = (asked: Asked) => isList(asked) && asked.query.has("wait");
+/** A long poll is over as soon as it is asked, with nothing. */
+export const atOnce: Lie = {
+  instead: (asked) => (isWait(asked) ? object(Buffer.alloc(0)) : undefined),
+};
+/** A long poll is over as soon as it is asked, with a name behind the last that nothing lies under. */
+export const inventWhenAsked: Lie = {
+  instead(asked) {
+    if (!isWait(asked)) return undefined;
+    if (asked.query.get("under") === "door") return object(Buffer.alloc(0));
+    const [under, after] = [asked.query.get("under") ?? "", asked.query.get("after") ?? ""];
+    const hash = "e".repeat(64);
+    const fields = (after || `${under}${"0".repeat(under.startsWith("part/") ? 10 : 16)}/`).split(
+      "/",
+    );
+    const at = fields.length - 2;
+    const number = fields[at] ?? "";
+    fields[at] = String(Number(number) + 1).padStart(number.length, "0");
+    return object(Buffer.from(`${fields.slice(0, -1).join("/")}/${hash} 300\n`));
+  },
+};
+
 function inventPage(kind: string, under: string, after: string, limit: number): string {
   const hash = `${"e".repeat(64)}`;
-  const digits = kind === "entry" ? 16 : 10;
+  const digits = kind === "part" ? 10 : 16;
   const fields = under.split("/").filter(Boolean);
   const before =
-    kind === "entry"
-      ? `entry/${fields[1] ?? "0000000001"}/`
-      : `part/${fields[1] ?? "0000000001"}/${fields[2] ?? "e".repeat(32)}/`;
+    kind === "box"
+      ? `box/${fields[1] ?? "e".repeat(64)}/`
+      : kind === "entry"
+        ? `entry/${fields[1] ?? "0000000001"}/`
+        : `part/${fields[1] ?? "0000000001"}/${fields[2] ?? "e".repeat(32)}/`;
   const last = after.startsWith(before) ? Number(after.slice(before.length).split("/")[0]) : -1;
   let text = "";
   for (let i = 1; i <= limit; i++) {
     text += `${before}${String(last + i).padStart(digits, "0")}/${hash} 300\n`;
   }
   return text;
+}
+
+export const boxName = (writer: string, number: number, hash: string) =>
+  `box/${writer}/${String(number).padStart(16, "0")}/${hash}`;
+export const hashOf = (name: string) => name.split("/").at(-1) ?? "";
+
+/** Lists these boxes behind whatever is there, each time under later names, and gives them. */
+export function again(all: readonly { hash: string; bytes: Buffer }[]): Lie {
+  const shown = new Map(all.map(({ hash, bytes }) => [hash, bytes]));
+  return {
+    after(asked, reply) {
+      const under = asked.query.get("under") ?? "";
+      if (!isList(asked) || !under.startsWith("box/") || reply.status !== 200) return reply;
+      const lines = reply.body.toString("latin1").split("\n").slice(0, -1);
+      const last = (lines.at(-1) ?? asked.query.get("after") ?? "").split("/")[2] ?? "0";
+      const writer = under.split("/")[1] ?? "";
+      const more = all.map(({ hash, bytes }, i) => {
+        return `${boxName(writer, Number(last) + 1 + i, hash)} ${bytes.length}`;
+      });
+      return object(Buffer.from([...lines, ...more].map((line) => `${line}\n`).join("")));
+    },
+    instead({ method, name }) {
+      const bytes =
+        method === "GET" && name.startsWith("box/") ? shown.get(hashOf(name)) : undefined;
+      return bytes && object(bytes);
+    },
+  };
 }
 
 /** Answers from these objects alone: those of another mailbox, of another branch, of another day. */

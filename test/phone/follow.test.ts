@@ -8,6 +8,8 @@ import { ClipSealer } from "../../src/protocol/sealed/clip.ts";
 import { openCommand } from "../../src/protocol/sealed/command.ts";
 import { openMailbox } from "../../src/protocol/wire/client.ts";
 import { testFilm } from "../fakes/film.ts";
+import { openHostile } from "../lib/hostile.ts";
+import { atOnce, inventWhenAsked } from "../lib/lies.ts";
 import { nodeSuite, opening, pattern } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
 import { relayedWorld } from "./relayed.ts";
@@ -223,6 +225,36 @@ suite("obscura-phone over a relay", (test) => {
         clips.map(({ state }: { state: string }) => state),
         ["whole", "whole"],
       );
+    },
+    slow,
+  );
+
+  test(
+    "clips --follow does not run for a relay that always says at once that there is news",
+    async () => {
+      const hostile = await openHostile();
+      await using world = await relayedWorld({ alias: hostile.authority });
+      const { camera, relay } = world;
+      hostile.forwardTo(Number(new URL(`http://${relay.authority}`).port));
+      const counts: string[] = [];
+      for (const [what, lie] of Object.entries({ atOnce, inventWhenAsked })) {
+        const { id } = await camera.record({ film });
+        const following = world.start("clips", "--follow", "--json", "--relay", hostile.url);
+        await following.until(() => following.said.out.includes(id));
+        hostile.forget();
+        hostile.lie = lie;
+        await systemClock.sleep(12_000);
+        const waits = hostile.asked.filter(({ query }) => query.has("wait")).length;
+        counts.push(`${what}: ${waits} waits, ${hostile.asked.length} requests`);
+        // At full speed it is thousands. The rests are 1, 2, 4 and 8 s; each look is a few requests.
+        assert.ok(waits > 0 && hostile.asked.length < 150, counts.join("; "));
+        hostile.lie = undefined;
+        const { id: next } = await camera.record({ film });
+        await following.until(() => following.said.out.includes(next));
+        assert.is(await following.stop(), 0);
+      }
+      console.log(`\nmeasured: follow against a relay that spins, in 12 s: ${counts.join("; ")}`);
+      await hostile.close();
     },
     slow,
   );

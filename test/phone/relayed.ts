@@ -49,12 +49,16 @@ function sendTo(relay: Relayed, camera: FakeRecorder): { close(): void } {
   return http;
 }
 
-/** A camera, a real relay over HTTP, and the phone as a program with keys of its own. */
-export async function relayedWorld() {
+/**
+ * A camera, a real relay over HTTP, and the phone as a program with keys of its own. The relay
+ * answers to `alias` too: a liar in front of it.
+ */
+export async function relayedWorld({ alias = "localhost" } = {}) {
   await ready();
   const folder = await temporaryFolder();
   // The same port again after a restart.
-  const listen = `listen: { port: ${await freePort()} }\n`;
+  const port = await freePort();
+  const listen = `listen: { port: ${port} }\nauthority: ["127.0.0.1:${port}", "${alias}"]\n`;
   const relay = await relayWorld({ isEmpty: true, settings: settings + listen });
   const home = join(folder.path, "home");
   const url = `http://${relay.authority}`;

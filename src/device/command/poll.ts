@@ -3,15 +3,24 @@ import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { type DoorList, verifyDoorList } from "../../protocol/wire/door.ts";
-import { type BoxName, checkName } from "../../protocol/wire/name.ts";
+import { type BoxName, checkName, printName } from "../../protocol/wire/name.ts";
 import type { Backoff, Relay } from "../uplink/uplink.ts";
 
 const waitMs = 55_000;
-/** An empty page that comes at once, or a box that is for nobody: a relay may not make us run. */
+/** An answer that comes at once and brings nothing: a relay may not make us run. */
 const pauseMs = 2_000;
 const longestPauseMs = 60_000;
 const mostWriters = 32;
 const pageLimit = 50;
+/** So many boxes that are for nobody here are looked into at once; of more, one in each such time. */
+const mostStrange = 500;
+const strangeMs = 10_000;
+/**
+ * A writer's boxes are listed from the first on this often: a name that a relay made up, or gave a
+ * later place than its own, must not hide for good what comes before it.
+ */
+const againMs = 60 * 60_000;
+const mostKnown = 5_000;
 
 export type PollOptions = {
   relay: Relay;
@@ -55,13 +64,14 @@ export async function poll(options: PollOptions): Promise<void> {
   const readDoors = async () => {
     const bytes = await relay.urgent.get({ kind: "door" }, { signal });
     const list = bytes && sound(() => verifyDoorList(bytes, mailbox, nodeSuite));
+    const isNewer = list !== undefined && list.version > version;
     if (list && list.version >= version) {
       version = list.version;
       watch(list);
     }
     const under = "door";
-    const page = await relay.urgent.list({ under, after: under, waitMs, signal });
-    return page.length > 0;
+    await relay.urgent.list({ under, after: under, waitMs, signal });
+    return isNewer;
   };
   await Promise.race([
     failed(),
@@ -82,24 +92,51 @@ function writersOf({ doors, root }: DoorList): Set<string> {
 async function readBox(writer: string, options: PollOptions): Promise<void> {
   const { relay, signal, clock, cursor, onBox } = options;
   const under = `box/${writer}/`;
+  /** Hashes of boxes that were looked into: none is a second time, whatever its name. */
+  const known = new Set<string>();
+  const turn = turns(options);
+  let after = cursor(writer) ?? "";
   let isFirst = true;
+  let firstUs = clock.monotonicUs();
   await forever(async () => {
-    const after = cursor(writer) ?? "";
+    if (clock.monotonicUs() - firstUs > againMs * 1000) {
+      firstUs = clock.monotonicUs();
+      after = "";
+      isFirst = true;
+    }
     const page = await relay.urgent.list({
       ...{ under, limit: pageLimit, signal, after },
-      // At the start what lies there is fetched at once.
+      // What lies there already is fetched at once.
       ...(isFirst ? {} : { waitMs }),
     });
     isFirst = false;
+    let isBusy = false;
     for (const { name } of page) {
       if (name.kind !== "box" || signal.aborted) continue;
+      after = printName(name);
+      if (known.has(toHex(name.hash))) continue;
       const bytes = await relay.urgent.get(name, { signal });
       const isSound = bytes && sound(() => checkName(name, bytes, nodeSuite) ?? true);
+      if (isSound) known.add(toHex(name.hash));
+      if (known.size > mostKnown) known.clear();
       const isOurs = await onBox(isSound ? bytes : new Uint8Array(), name);
-      if (!isOurs) await clock.sleep(20, signal).catch(() => {});
+      if (!isOurs) await turn();
+      isBusy = true;
     }
-    return page.length > 0;
+    return isBusy;
   }, options);
+}
+
+/** Lets the first ones pass, then one in each `strangeMs`. */
+function turns({ clock, signal }: Pick<PollOptions, "clock" | "signal">): () => Promise<void> {
+  let left = mostStrange;
+  let atUs = clock.monotonicUs();
+  return async () => {
+    const nowUs = clock.monotonicUs();
+    left = Math.min(mostStrange, left + (nowUs - atUs) / 1000 / strangeMs) - 1;
+    atUs = nowUs;
+    if (left < 0) await clock.sleep(strangeMs, signal).catch(() => {});
+  };
 }
 
 /** Again and again: after a failure when it is time, and never in a circle at full speed. */

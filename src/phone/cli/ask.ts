@@ -5,10 +5,12 @@ import { printName } from "../../protocol/wire/name.ts";
 import { type Journal, readJournal } from "../journal.ts";
 import { keep } from "../settle.ts";
 import { look } from "../survey.ts";
+import { Patience } from "./patience.ts";
 import type { World } from "./world.ts";
 
 const longestWaitMs = 20_000;
 const folderPauseMs = 500;
+const longestRestMs = 5_000;
 
 /** The log as far as it is known. */
 export async function readLog({ store, vault, camera, link }: World): Promise<Journal> {
@@ -38,6 +40,7 @@ export async function waitForLog<T>(
   find: (journal: Journal) => T | undefined,
 ): Promise<{ journal: Journal; found: T | undefined }> {
   const end = performance.now() + waitMs;
+  const patience = new Patience();
   let journal = first;
   for (;;) {
     const found = find(journal);
@@ -49,10 +52,16 @@ export async function waitForLog<T>(
     const wait = link.wait
       ? link.wait(range, Math.min(restMs, longestWaitMs), signal)
       : systemClock.sleep(folderPauseMs, signal);
-    await wait.catch((error) => {
+    const startMs = performance.now();
+    const onlyOther = (error: unknown) => {
       if (!signal.aborted) throw error;
-    });
+    };
+    await wait.catch(onlyOther);
+    const waitedMs = link.wait ? performance.now() - startMs : Number.POSITIVE_INFINITY;
     const kept = journal.records.slice(0, journal.sound).map(({ entry }) => entry);
     journal = await readJournal({ link, camera, suite: nodeSuite, kept });
+    const isNew = (journal.records.at(-1)?.entry.sequence ?? -1) > (head?.sequence ?? -1);
+    const rest = { waitedMs, isNew, longestMs: longestRestMs };
+    await patience.rest(rest, signal).catch(onlyOther);
   }
 }

@@ -11,6 +11,7 @@ import type { Clip, Survey } from "../survey.ts";
 import { shortId } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Voice } from "./out.ts";
+import { Patience } from "./patience.ts";
 import { clipToJson, printTime } from "./show.ts";
 import { openHome } from "./store.ts";
 import { openWorld, surveyWorld } from "./world.ts";
@@ -21,6 +22,10 @@ const shortestBackoffMs = 1000;
 const longestBackoffMs = 60_000;
 /** How many running clips are watched for further parts. */
 const mostWatched = 3;
+/** A relay that says news without end, and has none, is asked this seldom in the end. */
+const longestRestMs = 60_000;
+/** The same while a clip grows: its parts are only names yet. */
+const growingRestMs = 2_000;
 
 export type ClipEvent = {
   readonly event: "there" | "began" | "grew" | "ended" | "changed";
@@ -49,17 +54,27 @@ export async function followClips(given: Arguments, line: Line, voice: Voice): P
   const signal = stopSignal();
   let before: ReadonlyMap<string, Clip> | undefined;
   let backoffMs = 0;
+  const patience = new Patience();
+  let waitedMs = Number.POSITIVE_INFINITY;
+  let newest = -1;
   while (!signal.aborted) {
     try {
       const { link, ranges, found } = await lookOnce(given, line, voice);
       if (backoffMs > 0) voice.warn("back again");
       backoffMs = 0;
-      for (const one of compare(before, found)) {
+      const events = compare(before, found);
+      for (const one of events) {
         voice.print(given.json ? `${JSON.stringify(toJson(one))}\n` : print(one));
       }
       if (before && !found.well) voice.progress("something is wrong here: see `verify`");
       before = new Map(found.clips.map((clip) => [toHex(clip.id), clip]));
+      const last = found.journal.records.at(-1)?.entry.sequence ?? -1;
+      const longestMs = events.length > 0 ? growingRestMs : longestRestMs;
+      await patience.rest({ waitedMs, isNew: last > newest, longestMs }, signal);
+      newest = last;
+      const startMs = performance.now();
       await waitForNews(link, ranges, signal);
+      waitedMs = link.wait ? performance.now() - startMs : Number.POSITIVE_INFINITY;
     } catch (error) {
       if (signal.aborted) return;
       if (!isFailure(error, "gone", "offline", "busy", "full")) throw error;

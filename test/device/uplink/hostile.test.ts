@@ -10,6 +10,7 @@ import { openKeyring } from "../../../src/device/keyring.ts";
 import { type Head, openUplink } from "../../../src/device/uplink/uplink.ts";
 import { type Mailbox, openMailbox } from "../../../src/protocol/wire/client.ts";
 import { type Name, printName } from "../../../src/protocol/wire/name.ts";
+import { watched } from "../../lib/busy.ts";
 import { deceivedWorld, type House } from "../../lib/deceived.ts";
 import type { Lie } from "../../lib/hostile.ts";
 import * as lies from "../../lib/lies.ts";
@@ -153,8 +154,7 @@ async function run(
   const clock = new ManualClock();
   const ahead: Head[] = [];
   const said: string[] = [];
-  let busy = 0;
-  const mailbox = busyBox(
+  const { mailbox, pass } = watched(
     openMailbox({
       ...{ url: hostile.url, mailbox: keyring.adopted?.mailbox ?? new Uint8Array() },
       ...{ key: keyring.identity.request, sign: keyring.signRequest, suite: nodeSuite },
@@ -162,9 +162,6 @@ async function run(
       // Slow lines are given a minute and more; here that is made short.
       send: (sending) => http.send({ ...sending, timeoutMs: hostile.lie ? clientMs : 20_000 }),
     }),
-    (by) => {
-      busy += by;
-    },
   );
   hostile.forget();
   hostile.lie = one.lie;
@@ -181,17 +178,8 @@ async function run(
     onGiven: async () => {},
     onState: ({ text }) => void said.push(text),
   });
-  const pass = async (ms: number, stepMs: number) => {
-    for (let at = 0; at < ms; at += stepMs) {
-      clock.advance(stepMs);
-      for (let quiet = 0; quiet < 3; ) {
-        await wait(busy > 0 ? 3 : 2);
-        quiet = busy > 0 ? 0 : quiet + 1;
-      }
-    }
-  };
-  await pass(60_000, 5_000);
-  await pass(hourMs, 240_000);
+  await pass(clock, 60_000, 5_000);
+  await pass(clock, hourMs, 240_000);
   const failure = uplink.status()[0]?.failure;
   const perHour = hostile.asked.length;
   const says = said.filter((text) => text !== "relays");
@@ -199,11 +187,11 @@ async function run(
   hostile.forget();
   const waits = () => uplink.status().some(({ entries, clips }) => entries + clips > 0);
   for (let minutes = 0; minutes < 10 || (waits() && minutes < 60); minutes++) {
-    await pass(60_000, 60_000);
+    await pass(clock, 60_000, 60_000);
   }
   if (one.forgets) {
     for (let hours = 0; hours < 16; hours++) {
-      await pass(hourMs, hourMs);
+      await pass(clock, hourMs, hourMs);
       // What was found missing is read and sent in its own time.
       for (let tries = 0; waits() && tries < 100; tries++) await wait(10);
     }
@@ -257,19 +245,4 @@ async function digestOf({ state }: House): Promise<Map<string, string>> {
       .update(await readFile(join(folder, file)))
       .digest("hex");
   return new Map(await Promise.all(files.map(async (file) => [file, await hash(file)] as const)));
-}
-
-/** Tells when something is asked and when it is answered. */
-function busyBox(mailbox: Mailbox, count: (by: number) => void): Mailbox {
-  const during = async <T>(act: Promise<T>): Promise<T> => {
-    count(1);
-    return await act.finally(() => count(-1));
-  };
-  return {
-    put: (object, options) => during(mailbox.put(object, options)),
-    get: (name, options) => during(mailbox.get(name, options)),
-    list: (options) => during(mailbox.list(options)),
-    remove: (what, options) => during(mailbox.remove(what, options)),
-    relayMs: () => mailbox.relayMs(),
-  };
 }
