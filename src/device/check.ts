@@ -27,9 +27,7 @@ export async function checkState(
   const notebook = await notebookOf(join(state, "journal"));
   return await checkOutbox({
     ...{ folder, camera: identity.camera, suite: nodeSuite, limitBytes, isRunning },
-    ...(notebook
-      ? { notebook: { head: notebook.head, open: notebook.open.map(({ clip }) => clip) } }
-      : {}),
+    ...(notebook ? { notebook: { ...notebook, open: notebook.open.map(({ clip }) => clip) } } : {}),
   });
 }
 

@@ -68,7 +68,12 @@ export function startUplink(options: DeliveryOptions): Uplink & { close(): Promi
     // Until it is closed: what is sealed last goes too.
     signal: new AbortController().signal,
     incarnation: () => sealer.life.incarnation,
-    onAhead: (head) => void sealer.reopen(head, "the log was behind").catch(fail),
+    onAhead: (head) => sealer.reopen(head, "the log was behind").catch(fail),
+    onFound: (entry) =>
+      outbox.put(entry).catch((error) => {
+        // Without room for it now it is looked for again at the next comparison.
+        if (!isFailure(error, "full")) fail(error);
+      }),
     onGiven: (losses) => sealer.note(lost(losses, "full")),
     onState: ({ relay, text, isWell }) =>
       logs("uplink")[isWell ? "info" : "warn"](text, { relay: relays[relay]?.url }),

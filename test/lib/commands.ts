@@ -63,6 +63,7 @@ export async function startCamera(
     signal: new AbortController().signal,
     incarnation: () => sealer.life.incarnation,
     onAhead: () => {},
+    onFound: (entry) => outbox.put(entry),
     onGiven: async () => {},
   });
   const done: Obeying["done"] = [];

@@ -47,6 +47,7 @@ async function main({
     routes: async () => "eth0",
     onRelayed: ({ clip, number }) => say(`relayed ${clip} ${number}`),
     onAhead: () => say("ahead"),
+    onFound: (entry) => outbox.put(entry),
     onGiven: async () => {},
   });
   say("ready");

@@ -24,6 +24,7 @@ async function main({ state, url, clips, kbitPerS = 0 }: SenderTask): Promise<vo
     incarnation: () => sealer.life.incarnation,
     onRelayed: ({ clip, number }) => say(`relayed ${clip} ${number}`),
     onAhead: () => say("ahead"),
+    onFound: (entry) => outbox.put(entry),
     onGiven: async () => say("given"),
   });
   say("ready");

@@ -42,6 +42,7 @@ export function startUplink(
     routes: async () => sending.network.routes,
     onRelayed: (part) => void sending.relayed.push(part),
     onAhead: (head) => void sending.ahead.push(head),
+    onFound: (entry) => outbox.put(entry),
     onGiven: async (losses) => void sending.given.push(...losses),
     onState: ({ text }) => void sending.states.push(text),
   });

@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { nodeSuite } from "../../base/node/crypto.ts";
-import { fromHex, toHex } from "../../base/pure/bytes.ts";
+import { equal, fromHex, toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { verifyCheckpoint } from "../../protocol/sealed/checkpoint.ts";
 import { roleOf } from "../../protocol/sealed/membership.ts";
 import { verifyConfirmation, verifyTombstone } from "../../protocol/sealed/tombstone.ts";
+import { decodeEntry } from "../../protocol/wire/entry.ts";
 import type { Keyring } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Recording, Sealer } from "../seal/seal.ts";
@@ -121,20 +122,34 @@ async function bury(bytes: Uint8Array, hands: Hands): Promise<void> {
   await sealer.note({ kind: "tombstone-done", tombstone: bytes });
 }
 
+/** Checkpoint: held against the log, quoted in it, then what it stands for is let go. */
 async function checkpoint(bytes: Uint8Array, hands: Hands): Promise<void> {
-  const { sealer, outbox } = hands;
-  const { phone, sequence, hash } = verifyCheckpoint(bytes, cameraOf(hands), nodeSuite);
+  const { sealer, outbox, memory } = hands;
+  const of = verifyCheckpoint(bytes, cameraOf(hands), nodeSuite);
+  const { phone, incarnation, sequence, hash, list } = of;
   const members = hands.keyring().adopted?.membership;
   if (!members || roleOf(members, phone) !== "owner") {
     throw new Failure("refused", "a checkpoint that no owner signed", { stage: "owner" });
   }
-  const entry = outbox.entries().find((one) => one.sequence === sequence);
-  if (!entry || toHex(entry.hash) !== toHex(hash)) {
+  if (!equal(members.hash, list)) {
+    throw new Failure("refused", "a checkpoint under another member list", { stage: "list" });
+  }
+  const name = outbox.entries().find((one) => equal(one.hash, hash));
+  if (name?.sequence !== sequence || name.incarnation !== incarnation) {
     throw new Failure("refused", "a checkpoint of an entry that is not in this log", {
       stage: "head",
     });
   }
-  await sealer.note({ kind: "checkpointed", checkpoint: bytes });
+  const entry = decodeEntry(await outbox.read(name), nodeSuite);
+  if (!entry.stanzas) {
+    throw new Failure("refused", "a checkpoint of an entry that opens no epoch", {
+      stage: "epoch",
+    });
+  }
+  const settings = Object.entries(memory.settings).map(
+    ([called, kept]) => ({ kind: "setting", name: called, ...kept }) as const,
+  );
+  await sealer.checkpoint(bytes, { sequence, hash }, settings);
 }
 
 function cameraOf(hands: Hands): Uint8Array {

@@ -9,7 +9,7 @@ import { decodeSupply } from "../../protocol/sealed/supply.ts";
 import { type BoxName, printName } from "../../protocol/wire/name.ts";
 import type { Keyring } from "../keyring.ts";
 import { isStorageFailure } from "../outbox/outbox.ts";
-import type { Relay, Uplink } from "../uplink/uplink.ts";
+import { isIn, type Relay, type Uplink } from "../uplink/uplink.ts";
 import { type After, act, type Hands } from "./act.ts";
 import { watchFolder } from "./folder.ts";
 import { type Asked, type Memory, openMemory, readRemoteSettings } from "./memory.ts";
@@ -160,7 +160,7 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
     const { life } = sealer;
     if (!seen || gateOf(phone).role(phone) !== "owner") return;
     const isAhead = seen.incarnation >= life.incarnation && incarnation >= life.incarnation;
-    const isHere = options.outbox.entries().some(({ hash }) => equal(hash, seen.hash));
+    const isHere = isIn(options.outbox.entries(), seen);
     if (!isAhead || isHere) return;
     await sealer.reopen(seen, "the log was behind what a phone had seen");
   };

@@ -12,13 +12,19 @@ import { type Contents, countBytes, isRemnant, readContents } from "./contents.t
 /** One invariant of outbox.md and what speaks against it. */
 export type Verdict = { number: number; holds: boolean; text: string; faults: readonly string[] };
 
+type Place = { sequence: number; hash: Uint8Array };
 export type CheckOptions = {
   folder: string;
   camera: Uint8Array;
   suite: Suite;
   limitBytes: number;
   /** What the notebook says (journal.ts): the head it knew, and the clips that are open. */
-  notebook?: { head: { sequence: number; hash: Uint8Array } | undefined; open: readonly string[] };
+  notebook?: {
+    head: Place | undefined;
+    open: readonly string[];
+    /** The entry that a checkpoint names: those before it were let go. */
+    floor?: Place | undefined;
+  };
   /** Whether the camera runs: then a clip may be open and a file unfinished. */
   isRunning: boolean;
 };
@@ -131,8 +137,14 @@ async function checkLog(
   options: CheckOptions,
   fault: Fault,
 ): Promise<Map<number, Uint8Array>> {
-  const { camera, suite } = options;
+  const { camera, suite, notebook } = options;
   const hashes = new Map<number, Uint8Array>();
+  const floor = notebook?.floor;
+  const from = floor?.sequence ?? 0;
+  const first = contents.entries.find(({ name }) => name.sequence >= from)?.name;
+  if (first && !(first.sequence === from && (!floor || equal(first.hash, floor.hash)))) {
+    fault(5, `it begins at ${first.sequence}, and no checkpoint stands for what was before`);
+  }
   let before: ReturnType<typeof verifyEntry> | undefined;
   for (const kept of contents.entries) {
     const { sequence, hash } = kept.name;
@@ -145,7 +157,8 @@ async function checkLog(
     if (toFileName(entry.name) !== kept.file) fault(3, `${kept.file} holds another entry`);
     const last = before;
     if (last) attempt(5, `entry ${toHex(hash).slice(0, 8)}`, fault, () => checkLink(entry, last));
-    before = entry;
+    // What lies below is on its way out.
+    before = sequence < from ? undefined : entry;
   }
   return hashes;
 }

@@ -42,7 +42,7 @@ export async function readContents(path: string, files: readonly string[]): Prom
 export function addKept(contents: Contents, kept: Kept, modifiedMs: number): void {
   const { name, file, bytes } = kept;
   if (name.kind === "entry") {
-    contents.entries.push({ name, file, bytes });
+    addEntry(contents.entries, { name, file, bytes });
   } else if (name.kind === "part") {
     const clip = toHex(name.clip);
     const { incarnation } = name;
@@ -62,6 +62,16 @@ export function addKept(contents: Contents, kept: Kept, modifiedMs: number): voi
     contents.others = contents.others.filter((one) => one.file !== file);
     contents.others.push(kept);
   }
+}
+
+/** Mostly the newest; one that was missing comes between those that are there. */
+function addEntry(entries: Kept<EntryName>[], kept: Kept<EntryName>): void {
+  const { sequence } = kept.name;
+  const at = entries.findLastIndex(({ name }) => name.sequence <= sequence) + 1;
+  for (let i = at - 1; entries[i]?.name.sequence === sequence; i--) {
+    if (entries[i]?.file === kept.file) return;
+  }
+  entries.splice(at, 0, kept);
 }
 
 /** Bytes on disk of everything that the limit counts: all but log entries. */

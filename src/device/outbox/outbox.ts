@@ -52,6 +52,8 @@ export type Outbox = {
    */
   victims(bytes: number, options?: { force?: boolean }): Promise<Loss[]>;
   lose(clips: readonly Loss[]): Promise<void>;
+  /** Takes away the log's entries below this sequence, the oldest first: a checkpoint stands for them. */
+  letGo(sequence: number): Promise<void>;
   /** Takes away parts that turned out to be damaged. */
   discard(parts: readonly PartName[]): Promise<void>;
   /** Keeps a clip that is being recorded from being chosen; ended with `false`. */
@@ -77,6 +79,9 @@ export type OutboxOptions = {
   wallMs(): number;
   fault?: Fault | undefined;
 };
+
+/** Entries that are taken away in one step: others write in between. */
+const mostAtOnce = 64;
 
 /**
  * Opens the folder and does the first two steps of the start. Throws Failure "busy" when another
@@ -208,6 +213,16 @@ function serve(
         if (clip?.parts.length !== 0) continue;
         contents.clips.delete(clip.clip);
         tell({ kind: "gone", clip: clip.clip });
+      }
+    },
+    async letGo(sequence) {
+      for (;;) {
+        const kept = contents.entries.findIndex(({ name }) => name.sequence >= sequence);
+        const count = Math.min(kept < 0 ? contents.entries.length : kept, mostAtOnce);
+        if (count === 0) return;
+        const files = contents.entries.slice(0, count).map(({ file }) => file);
+        await disk.remove(files);
+        contents.entries = contents.entries.filter(({ file }) => !files.includes(file));
       }
     },
     hold(clip, isOpen) {

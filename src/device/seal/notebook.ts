@@ -5,6 +5,7 @@ import { Failure, isFailure } from "../../base/pure/failure.ts";
 // What the camera must remember and cannot read from its own sealed log. Nothing in it is secret.
 
 export type Head = { incarnation: number; sequence: number; hash: Uint8Array };
+export type Place = { sequence: number; hash: Uint8Array };
 export type EndReason = "ended" | "longest" | "stopped" | "resized" | "cut-off";
 /**
  * A clip that is being sealed. `at` is the sequence of the log entry that this phase announces: it
@@ -22,6 +23,7 @@ export type Notebook = {
   spent: Record<string, number>; // phone in hexadecimal → lowest one-time index not spent
   open: OpenClip[];
   announced: number; // the version of the member list that the log has
+  floor?: Place; // the entry that the newest checkpoint names: those before it are let go
   receiving: string; // fingerprint of the receiving key that the log has, in hexadecimal; or none
 };
 
@@ -94,6 +96,9 @@ function parse(text: string): Notebook {
     ),
     open: list(read.open).map(openClip),
     announced: whole(read.announced),
+    ...(read.floor
+      ? { floor: { sequence: whole(read.floor.sequence), hash: hash(read.floor.hash) } }
+      : {}),
     receiving: read.receiving ? toHex(hash(read.receiving)) : "",
   };
 }

@@ -14,7 +14,13 @@ import type { Keyring, Life, Owned } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { type Recording, type SealedClip, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
-import { type Head, type Notebook, type NotebookFolder, readNotebook } from "./notebook.ts";
+import {
+  type Head,
+  type Notebook,
+  type NotebookFolder,
+  type Place,
+  readNotebook,
+} from "./notebook.ts";
 import { acknowledge, withoutKeys } from "./recipients.ts";
 import { findHead, findPassingHead, finishOpenClips, type Start } from "./recovery.ts";
 
@@ -41,6 +47,12 @@ export type Sealer = {
    * after is sealed to its members alone.
    */
   follow(owned: Owned): Promise<void>;
+  /**
+   * An owner vouches for the log up to `floor` (checkpoint.md): the log quotes it and says anew what
+   * a reader that begins there has to know, with `more`; then the entries before it are let go. May be
+   * done again.
+   */
+  checkpoint(bytes: Uint8Array, floor: Place, more: readonly Statement[]): Promise<void>;
   /** The newest entry of the log. */
   readonly head: Head | undefined;
   /** The incarnation that the log is in. */
@@ -137,6 +149,8 @@ async function openIn(
     await journal.append({ kind: "incarnation-opened", reason: reopened, ...head });
   }
   await finishOpenClips(journal, { ...where, hasEntry: (sequence) => present.has(sequence) });
+  // Where a stop came between.
+  if (notebook.floor) await outbox.letGo(notebook.floor.sequence);
   const announceMembers = (owned: Owned) =>
     journal.inTurn(async (append) => {
       const { membership, membershipBytes } = owned;
@@ -204,6 +218,19 @@ async function openIn(
       return await clip;
     },
     note: (statement) => journal.append(statement),
+    async checkpoint(bytes, floor, more) {
+      await journal.inTurn(async (append) => {
+        await append({ kind: "checkpointed", checkpoint: bytes });
+        await append({ kind: "membership", list: journal.adopted.membershipBytes });
+        await append({ kind: "receiving-key", publicKey: keyring.receiving });
+        for (const held of acknowledge(journal.adopted, notebook.spent)) await append(held);
+        for (const statement of more) await append(statement);
+        // Durable before the first entry goes: a start finds where the log begins.
+        notebook.floor = { sequence: floor.sequence, hash: floor.hash };
+        await journal.save();
+      });
+      await outbox.letGo(floor.sequence);
+    },
     get life() {
       return { incarnation: notebook.incarnation };
     },

@@ -87,3 +87,14 @@ export function asFailure(error: unknown): Failure {
   if (isFailure(error)) return error;
   return new Failure("gone", "the relay could not be used", { cause: error });
 }
+
+// These speak of the key, not of the object: putting that aside would not help.
+const ofTheKey: readonly (string | undefined)[] = [
+  ...["right", "created", "signature", "signature-input", "signature-field", "content-digest"],
+  ...["key", "target", "authority", "mailbox"],
+];
+
+/** Whether the relay refuses the key of a request, whatever the request is. */
+export function isOfTheKey({ stage }: Failure): boolean {
+  return ofTheKey.includes(stage);
+}

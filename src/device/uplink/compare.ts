@@ -75,9 +75,16 @@ export async function compareEntries(
 }
 
 /** A bound before all entries with this sequence and after those below it. */
-function boundOf(incarnation: number, sequence: number): string {
+export function boundOf(incarnation: number, sequence: number): string {
   const hash = new Uint8Array(hashBytes);
   return printName({ kind: "entry", incarnation, sequence, hash }).slice(0, -2 * hashBytes - 1);
+}
+
+/** Whether a log has this head: what lies before its first entry was let go at a checkpoint. */
+export function isIn(entries: readonly EntryName[], { sequence, hash }: Head): boolean {
+  const [first] = entries;
+  if (first && sequence < first.sequence) return true;
+  return entries.some((entry) => equal(entry.hash, hash));
 }
 
 /** Which parts of a clip the relay lacks: of those that are ours when its answer has come. */

@@ -1,17 +1,17 @@
 import { nodeSuite } from "../../base/node/crypto.ts";
 import { openHttp } from "../../base/node/http.ts";
-import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { explain, type Failure } from "../../base/pure/failure.ts";
 import { openMailbox } from "../../protocol/wire/client.ts";
 import type { Sign, Suite } from "../../protocol/wire/signature.ts";
 import type { Backoff } from "./backoff.ts";
-import { byAge, compareEntries, findAhead, type Head } from "./compare.ts";
+import { byAge, compareEntries, findAhead, type Head, isIn } from "./compare.ts";
 import { watchNetwork } from "./network.ts";
 import { openPace } from "./pace.ts";
 import { type Relay, type UplinkOutbox, Worker, type WorkerOptions } from "./worker.ts";
 
 export type { Backoff, Head, Relay };
+export { isIn };
 
 /**
  * Sends what lies in the outbox to the owner's mailbox on each relay. In: the outbox, which it never
@@ -100,9 +100,9 @@ export async function askForHead(options: {
 }): Promise<Head | undefined> {
   const { relays, entries, camera, incarnation, clock, patienceMs = 5_000 } = options;
   const { suite = nodeSuite } = options;
-  const known = new Set(entries().map(({ hash }) => toHex(hash)));
-  const isKnown = ({ hash }: Head) => known.has(toHex(hash));
-  const newest = entries().at(-1);
+  const ours = entries();
+  const isKnown = (head: Head) => isIn(ours, head);
+  const newest = ours.at(-1);
   const since = newest?.incarnation === incarnation ? newest.sequence : 0;
   const enough = new AbortController();
   const signal = AbortSignal.any([options.signal, enough.signal]);

@@ -1,12 +1,14 @@
-import { equal, fromHex, toHex } from "../../base/pure/bytes.ts";
+import { fromHex, toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { explain, Failure } from "../../base/pure/failure.ts";
+import type { Sealed } from "../../protocol/sealed/sealed.ts";
 import type { Mailbox } from "../../protocol/wire/client.ts";
 import type { Name } from "../../protocol/wire/name.ts";
 import type { Suite } from "../../protocol/wire/signature.ts";
 import { isStorageFailure, type Loss, type Outbox } from "../outbox/outbox.ts";
-import { asFailure, Backoff } from "./backoff.ts";
-import { compareClip, compareEntries, findAhead, type Head } from "./compare.ts";
+import { asFailure, Backoff, isOfTheKey } from "./backoff.ts";
+import { compareClip, compareEntries, findAhead, type Head, isIn } from "./compare.ts";
+import { findMissing } from "./mend.ts";
 import { type Look, Queue } from "./queue.ts";
 import { makeRoom } from "./room.ts";
 
@@ -32,8 +34,10 @@ export type WorkerOptions = {
   signal: AbortSignal;
   random(): number;
   onRelayed?(part: { clip: string; number: number; atUs: number; relay: number }): void;
-  /** The relay has a head that this camera signed and no longer has. */
-  onAhead(head: Head): void;
+  /** The relay has a head that this camera signed and no longer has: the log goes on behind it. */
+  onAhead(head: Head): void | Promise<void>;
+  /** An entry that is missing in the outbox and that the relay has. */
+  onFound(entry: Sealed): Promise<void>;
   /** Clips that a full relay gives up for newer ones; to be named in the log. */
   onGiven(losses: readonly Loss[]): Promise<void>;
   /** For people: what this relay does, when it changes. */
@@ -47,11 +51,6 @@ const longestFullMs = { running: 600_000, log: 600_000, old: 2 * 3_600_000 } as 
 /** A relay that is full again and again, whatever it is rid of, is left alone for a while. */
 const mostRooms = 8;
 const mostRemoved = 1000;
-// These speak of the key, not of the object: putting that aside would not help.
-const ofTheKey: readonly (string | undefined)[] = [
-  ...["right", "created", "signature", "signature-input", "signature-field", "content-digest"],
-  ...["key", "target", "authority", "mailbox"],
-];
 
 type Job = { name: Name; clip: string | undefined; run(): Promise<void> };
 type Removal = Look & { done: () => void };
@@ -278,7 +277,7 @@ export class Worker {
       await this.#makeRoom(name, lane, failure);
       return;
     }
-    const isOwn = failure.kind === "refused" && !ofTheKey.includes(failure.stage);
+    const isOwn = failure.kind === "refused" && !isOfTheKey(failure);
     if (isOwn && name.kind === "beacon") {
       // The relay has a later one; whose that is the comparison has looked at.
       this.#queue.done(name);
@@ -359,13 +358,13 @@ export class Worker {
 
   async #compare(): Promise<void> {
     const { outbox, relay, incarnation, camera, suite, onAhead } = this.#options;
-    const at = { incarnation: incarnation(), signal: this.#signal };
+    const since = outbox.entries()[0]?.sequence ?? 0;
+    const at = { incarnation: incarnation(), since, signal: this.#signal };
     const waiting = this.#queue.waitingEntries();
     const { missing, strangers } = await compareEntries(relay.urgent, outbox.entries(), at);
     // As the log stands then: it goes on while the relay is asked.
-    const isKnown = (head: Head) => outbox.entries().some(({ hash }) => equal(hash, head.hash));
+    const isKnown = (head: Head) => isIn(outbox.entries(), head);
     const ahead = await findAhead(relay.urgent, strangers, { camera, suite, isKnown, ...at });
-    if (ahead) onAhead(ahead);
     // Said to be durable there, and gone: sent again, but less and less often.
     if (this.#isCompared) this.#forgot += missing.filter((name) => !waiting.has(name)).length;
     const isForgetful = this.#forgot > this.#forgotBefore;
@@ -380,6 +379,8 @@ export class Worker {
     this.#isTight = false;
     this.#isCompared = true;
     this.#ring();
+    if (ahead) await onAhead(ahead);
+    await findMissing(relay.patient, { ...this.#options, signal: this.#signal });
   }
 
   #tell(text: string, isWell: boolean): void {

@@ -1,7 +1,7 @@
 import { equal, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { type Beacon, encodeBeacon } from "../wire/beacon.ts";
-import { type Entry, encodeEntry } from "../wire/entry.ts";
+import { type Entry, encodeEntry, verifyEntry } from "../wire/entry.ts";
 import type { Sign, Suite } from "../wire/signature.ts";
 import { type Body, decodeBody, encodeBody, type Statement } from "./body.ts";
 import { branded, type Sealed } from "./sealed.ts";
@@ -181,6 +181,16 @@ export class EpochReader {
     if (!plain) throw new Failure("corrupt", "a log entry does not open", { stage: "body" });
     return decodeBody(plain, entry.critical);
   }
+}
+
+/** An entry that this camera sealed and lost, and that somebody kept. Throws what `verifyEntry` does. */
+export function keepEntry(
+  bytes: Uint8Array,
+  camera: Uint8Array,
+  suite: Suite,
+): { entry: ReturnType<typeof verifyEntry>; sealed: Sealed } {
+  const entry = verifyEntry(bytes, camera, suite);
+  return { entry, sealed: branded(entry.name, bytes) };
 }
 
 /** The beacon, ready for the outbox. */

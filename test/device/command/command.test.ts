@@ -6,7 +6,6 @@ import { equal, toHex } from "../../../src/base/pure/bytes.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import type { Action } from "../../../src/protocol/sealed/action.ts";
 import type { Statement } from "../../../src/protocol/sealed/body.ts";
-import { encodeCheckpoint } from "../../../src/protocol/sealed/checkpoint.ts";
 import {
   encodeMembership,
   follow,
@@ -290,25 +289,15 @@ suite("command", (test) => {
     assert.is(all(await world.camera.owner.readLog(world.camera.outbox), "nonce").length, 21);
   });
 
-  test("confirmations and checkpoints are quoted when they are good", async () => {
+  test("confirmations are quoted when they are good", async () => {
     await using world = await makeWorld();
     const { camera: id } = world.camera.keyring.identity;
     const about = { camera: id, phone: owner.publicKey, atMs: 1 };
     const done = [{ clip: pattern(16), tombstone: pattern(32) }];
     const confirmation = encodeConfirmation({ ...about, done }, by).bytes;
     assert.is(await world.ask({ kind: "confirm", replaces: 0, confirmation }), "done");
-    const entry = world.outbox.entries()[2];
-    assert.ok(entry);
-    const { incarnation, sequence, hash } = entry;
-    const vouch = (of: Uint8Array) =>
-      encodeCheckpoint({ ...about, incarnation, sequence, hash: of, list: pattern(32) }, by).bytes;
-    const good: Action = { kind: "checkpoint", replaces: 0, checkpoint: vouch(hash) };
-    assert.is(await world.ask(good), "done");
-    const bad: Action = { kind: "checkpoint", replaces: 0, checkpoint: vouch(pattern(32)) };
-    assert.match(await world.ask(bad), /not in this log/);
     const lines = await world.camera.owner.readLog(world.camera.outbox);
     assert.is(all(lines, "tombstone-confirmed").length, 1);
-    assert.is(all(lines, "checkpointed").length, 1);
   });
 
   test("erase is for owners, the last thing the log says, and nothing is done after it", async () => {

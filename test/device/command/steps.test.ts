@@ -2,8 +2,10 @@ import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import type { Fault } from "../../../src/base/node/durable.ts";
 import type { Action } from "../../../src/protocol/sealed/action.ts";
+import { encodeCheckpoint } from "../../../src/protocol/sealed/checkpoint.ts";
 import { encodeMembership, follow } from "../../../src/protocol/sealed/membership.ts";
 import { encodeTombstone } from "../../../src/protocol/sealed/tombstone.ts";
+import type { EntryName } from "../../../src/protocol/wire/name.ts";
 import { phoneOf, startCamera } from "../../lib/commands.ts";
 import { FakeRelay } from "../../lib/mailbox.ts";
 import { faultsOf, makeCamera, recording } from "../../lib/sealing.ts";
@@ -40,13 +42,19 @@ function failAt(nth: number, applied: boolean): { fault: Fault; arm(): void; rea
  * and hands the same box in once more.
  */
 async function everyStep(
-  make: (camera: Awaited<ReturnType<typeof makeCamera>>, clip: Uint8Array) => Action,
+  make: (
+    camera: Awaited<ReturnType<typeof makeCamera>>,
+    clip: Uint8Array,
+    /** Its log goes on from that of an earlier start, at `second`. */
+    first: Awaited<ReturnType<typeof startCamera>> & { second: number },
+  ) => Action,
   check: (world: {
     camera: Awaited<ReturnType<typeof makeCamera>>;
     again: Awaited<ReturnType<typeof startCamera>>;
     relay: FakeRelay;
     clip: string;
   }) => Promise<void>,
+  { hasEarlier = false } = {},
 ): Promise<number> {
   let points = 0;
   for (const applied of [false, true]) {
@@ -56,10 +64,18 @@ async function everyStep(
       const relay = new FakeRelay();
       const breaking = failAt(nth, applied);
       const { fault } = breaking;
+      let second = 0;
+      if (hasEarlier) {
+        const before = await startCamera(camera);
+        await before.stop();
+        second = before.outbox.entries().length;
+      }
       const first = await startCamera(camera, { relays: [relay], fault, outboxFault: fault });
       const { clip } = await first.sealer.clip(recording(2));
       while (relay.names("part/").length < 3) await settle([relay]);
-      const box = first.seal(make(camera, new Uint8Array(Buffer.from(clip, "hex"))));
+      const box = first.seal(
+        make(camera, new Uint8Array(Buffer.from(clip, "hex")), { ...first, second }),
+      );
       breaking.arm();
       await first.commands.take(box.bytes).catch(() => {});
       const { reached } = breaking;
@@ -105,6 +121,40 @@ suite("command: broken off at any step", (test) => {
       );
       assert.ok(points > 40, `${points} points`);
       console.log(`measured: a tombstone broken off at ${points} points`);
+    },
+    { deadlineMs: 300_000 },
+  );
+
+  test(
+    "so is a checkpoint, and no step shows a hole",
+    async () => {
+      let place: EntryName | undefined;
+      const points = await everyStep(
+        (camera, _clip, first) => {
+          const adopted = camera.keyring.adopted;
+          assert.ok(adopted);
+          const entry = first.outbox.entries()[first.second];
+          assert.ok(entry);
+          place = entry;
+          const { incarnation, sequence, hash } = entry;
+          const about = { camera: camera.keyring.identity.camera, phone: owner.publicKey, atMs: 1 };
+          const fields = { ...about, incarnation, sequence, hash, list: adopted.membership.hash };
+          const { bytes } = encodeCheckpoint(fields, by);
+          return { kind: "checkpoint", replaces: 0, checkpoint: bytes };
+        },
+        async ({ camera, again, relay }) => {
+          relay.objects.clear();
+          assert.equal(again.outbox.entries()[0], place);
+          const lines = await camera.owner.readLog(camera.outbox);
+          const kinds = lines.map(({ body }) => body.statement.kind);
+          const count = (kind: string) => kinds.filter((one) => one === kind).length;
+          assert.ok(count("checkpointed") >= 1 && count("checkpointed") <= 2);
+          assert.is(again.sealer.life.incarnation, 1);
+        },
+        { hasEarlier: true },
+      );
+      assert.ok(points > 20, `${points} points`);
+      console.log(`measured: a checkpoint broken off at ${points} points`);
     },
     { deadlineMs: 300_000 },
   );

@@ -175,6 +175,7 @@ async function run(
     random: () => 0.5,
     routes: async () => "eth0",
     onAhead: (head) => void ahead.push(head),
+    onFound: (entry) => running.outbox.put(entry),
     onGiven: async () => {},
     onState: ({ text }) => void said.push(text),
   });

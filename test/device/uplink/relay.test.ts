@@ -3,12 +3,14 @@ import * as assert from "uvu/assert";
 import { ed25519Signer, nodeSuite } from "../../../src/base/node/crypto.ts";
 import { openHttp } from "../../../src/base/node/http.ts";
 import { systemClock } from "../../../src/base/node/time.ts";
+import { Failure } from "../../../src/base/pure/failure.ts";
+import type { Outbox } from "../../../src/device/outbox/outbox.ts";
 import { askForHead, openRelays, openUplink } from "../../../src/device/uplink/uplink.ts";
 import { openMailbox } from "../../../src/protocol/wire/client.ts";
 import { listMost } from "../../../src/protocol/wire/mailbox.ts";
 import { type Name, printName } from "../../../src/protocol/wire/name.ts";
 import { relayWorld } from "../../lib/relay.ts";
-import { type Camera, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
+import { type Camera, faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
 import type { SenderTask } from "../../lib/sender.ts";
 import { suite } from "../../lib/suite.ts";
 import { namesOf } from "../../lib/uplink.ts";
@@ -76,6 +78,9 @@ async function send(task: SenderTask, afterMs?: number): Promise<Said & { killed
   const how = await new Promise((resolve) => running.on("close", (_, signal) => resolve(signal)));
   return { ...said, killed: how === "SIGKILL" };
 }
+
+const isWhole = (outbox: Pick<Outbox, "entries">) =>
+  outbox.entries().every(({ sequence }, i) => sequence === i);
 
 suite("uplink to a real relay", (test) => {
   test("parts are there while the clip runs; all of it is there at its end, byte by byte", async () => {
@@ -156,6 +161,7 @@ suite("uplink to a real relay", (test) => {
       signal: new AbortController().signal,
       incarnation: () => 1,
       onAhead: () => {},
+      onFound: (entry) => running.outbox.put(entry),
       onGiven: async () => {},
     });
     await uplink.idle(10_000);
@@ -197,9 +203,33 @@ suite("uplink to a real relay", (test) => {
     const { clip } = await running.sealer.clip(recording(1));
     assert.ok((await camera.owner.openClip(camera.outbox, clip)).whole);
     await running.stop();
-    const again = await startSealer(home.path);
-    assert.is(again.sealer.life.incarnation, 2, "and stays there");
-    await again.stop();
+    const broken = async () => (await faultsOf(home.path)).map(({ number }) => number);
+    assert.equal(await broken(), [5], "the entries in between lie at the relay");
+    // Broken off after so many of them are durable, then to the end.
+    for (const most of [0, 1, Number.POSITIVE_INFINITY]) {
+      const again = await startSealer(home.path);
+      assert.is(again.sealer.life.incarnation, 2, "and stays there");
+      let found = 0;
+      const uplink = openUplink({
+        ...{ outbox: again.outbox, relays, camera: identity.camera, clock: systemClock },
+        signal: new AbortController().signal,
+        incarnation: () => 2,
+        onAhead: () => {},
+        onFound: async (entry) => {
+          found += 1;
+          if (found > most) throw new Failure("gone", "killed");
+          await again.outbox.put(entry);
+        },
+        onGiven: async () => {},
+      });
+      const isDone = () => (most < Number.POSITIVE_INFINITY ? found > most : isWhole(again.outbox));
+      while (!isDone()) await systemClock.sleep(20);
+      await uplink.close();
+      await again.stop();
+      assert.equal(await broken(), most < Number.POSITIVE_INFINITY ? [5] : []);
+    }
+    const lines = await camera.owner.readLog(camera.outbox);
+    assert.is(lines.filter(({ body }) => body.statement.kind === "clip-started").length, 3);
     close();
   });
 });
