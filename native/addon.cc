@@ -1,4 +1,5 @@
 // The module: the class Capture and the list of cameras; in the fake variant also its strings.
+#include <malloc.h>
 #include <napi.h>
 
 #include "capture.h"
@@ -40,9 +41,23 @@ Napi::Value list(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+constexpr int mappedBytes = 64 * 1024;
+constexpr int keptBytes = 128 * 1024;
+
+// Left to itself glibc maps nothing by itself any more that is no larger than what was freed once,
+// keeps what lies free between two things that do not, and opens an arena for each thread.
+Napi::Value trim(const Napi::CallbackInfo& info) {
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, mappedBytes);
+  mallopt(M_TRIM_THRESHOLD, keptBytes);
+  malloc_trim(0);
+  return info.Env().Undefined();
+}
+
 Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("Capture", Capture::define(env));
   exports.Set("list", Napi::Function::New<list>(env, "list"));
+  exports.Set("trim", Napi::Function::New<trim>(env, "trim"));
 #ifdef CAMERA_FAKE
   exports.Set("fake", puppet(env));
 #endif

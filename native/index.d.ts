@@ -143,6 +143,9 @@ export declare class Capture {
 /** All video nodes, the unusable ones with the reason. */
 export declare function list(): Promise<NativeDevice[]>;
 
+/** Gives back what malloc keeps free, and has it keep little of the process's memory from now on. */
+export declare function trim(): void;
+
 /** What the fake driver does; only in the fake variant. */
 export type Fake = {
   plug(camera: {
@@ -235,4 +238,4 @@ export type Fake = {
   reset(): void;
 };
 
-export type Addon = { Capture: typeof Capture; list: typeof list; fake?: Fake };
+export type Addon = { Capture: typeof Capture; list: typeof list; trim: typeof trim; fake?: Fake };

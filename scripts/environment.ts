@@ -3,6 +3,6 @@
  * a young heap of twice 16 MiB, hold some 20 MB that nobody uses.
  */
 export const serviceEnvironment = {
-  MALLOC_ARENA_MAX: "2",
-  NODE_OPTIONS: "--max-semi-space-size=2",
+  MALLOC_ARENA_MAX: "1",
+  NODE_OPTIONS: "--max-semi-space-size=1",
 } as const;

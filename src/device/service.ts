@@ -11,7 +11,7 @@ import {
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { awaitCamera, awaitOwner } from "./arrival.ts";
-import { openCamera } from "./camera/camera.ts";
+import { openCamera, trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
 import { type Config, readConfig } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
@@ -152,6 +152,7 @@ async function runStages(
   end: AbortSignal,
   stages: Stage[],
 ): Promise<Ending | undefined> {
+  trimMemory();
   const clock = systemClock;
   const log = logs("camera");
   const keyring = await openKeyring(state);
@@ -252,6 +253,8 @@ async function runStages(
     choiceFile: join(state, "precision.json"),
   });
   stages.push(model);
+  // What it took to begin, the model's file and its plain graph above all, is not needed again.
+  trimMemory();
   logs("detect").info("model ready", { model: model.id, precision: model.precision });
   const detect = openDetect({
     model,

@@ -28,7 +28,7 @@ export type {
   TensorSpec,
   Turn,
 } from "./frame.ts";
-export { listCameras, loadAddon, openSlab } from "./v4l2.ts";
+export { listCameras, loadAddon, openSlab, trimMemory } from "./v4l2.ts";
 
 /** Opens a device, or a file with footage as if it were one. */
 export async function openCamera(options: CameraOptions, addon = loadAddon()): Promise<Camera> {
