@@ -21,6 +21,10 @@ export type BoardOptions = {
   files?: Record<string, Uint8Array | string>;
   /** Files of the host that become /dev/ubda, /dev/ubdb, … */
   disks?: string[];
+  /** Debian's systemd is the first process, the command one of its services. */
+  systemd?: boolean;
+  /** What the guest writes lies on the first of `disks` (ext4), and is there at the next start. */
+  lasting?: boolean;
   /** What it does is bound to the time of day: it goes before other programs where that is allowed. */
   urgent?: boolean;
   /** The guest is killed when it has not ended by then. */
@@ -63,17 +67,17 @@ function writeJob(options: BoardOptions, results: string, guest: boolean): strin
   const [program, ...rest] = options.command;
   const command = [program === "node" ? process.execPath : program, ...rest].map(quote).join(" ");
   const out = quote(results);
-  return [
+  const head = [
     "#!/bin/sh",
     ...Object.entries(environment).map(([name, value]) => `export ${name}=${quote(value)}`),
-    ...(guest
-      ? [
-          "mkdir -p /dev/shm /dev/pts; mount -t tmpfs tmpfs /dev/shm; mount -t devpts devpts /dev/pts",
-          "ip link set lo up 2>/dev/null || busybox ifconfig lo up",
-          // Results are written through soon, so that the host sees what a hung guest did.
-          "echo 20 >/proc/sys/vm/dirty_writeback_centisecs; echo 50 >/proc/sys/vm/dirty_expire_centisecs",
-        ]
-      : []),
+  ];
+  const ground = [
+    "mkdir -p /dev/shm /dev/pts; mount -t tmpfs tmpfs /dev/shm; mount -t devpts devpts /dev/pts",
+    "ip link set lo up 2>/dev/null || busybox ifconfig lo up",
+    // Results are written through soon, so that the host sees what a hung guest did.
+    "echo 20 >/proc/sys/vm/dirty_writeback_centisecs; echo 50 >/proc/sys/vm/dirty_expire_centisecs",
+  ];
+  const work = [
     "ulimit -c 0",
     "loaded=yes",
     ...(options.modules ?? []).map(
@@ -87,6 +91,27 @@ function writeJob(options: BoardOptions, results: string, guest: boolean): strin
       ? ["sync; echo o >/proc/sysrq-trigger; sleep 60"]
       : (options.modules ?? []).map((module) => `modprobe -r ${module.split(" ")[0]}`).reverse()),
     "",
+  ];
+  if (!guest || !options.systemd) return [...head, ...(guest ? ground : []), ...work].join("\n");
+  const service = [...head, ...work].join("\n");
+  return [...head, ...ground, underSystemd(service), ""].join("\n");
+}
+
+/** Hands the machine over to systemd, which finds `service` among what starts with it. */
+function underSystemd(service: string): string {
+  const units = "/run/systemd/system";
+  return [
+    `mkdir -p ${units}/multi-user.target.wants`,
+    `cat >/run/work <<'end of work'\n${service}\nend of work`,
+    "chmod +x /run/work",
+    `printf '[Service]\\nExecStart=/run/work\\n' >${units}/work.service`,
+    `ln -s ../work.service ${units}/multi-user.target.wants/`,
+    // What the host's own services and files would do here takes time and shows nothing.
+    "find /etc/systemd/system/multi-user.target.wants ! -name 'obscura-*' -type l -delete",
+    ...["systemd-tmpfiles-setup", "getty@tty1", "console-getty", "systemd-logind"].map(
+      (name) => `ln -s /dev/null ${units}/${name}.service`,
+    ),
+    "exec /lib/systemd/systemd --unit=multi-user.target",
   ].join("\n");
 }
 
@@ -168,6 +193,7 @@ function startGuest(kernel: string, folder: string, options: BoardOptions): Chil
       `mem=${options.memoryMiB ?? 768}M`,
       ...["root=none", "rootfstype=hostfs", "rootflags=/", "ro", `init=${folder}/init`],
       ...[`BOARD=${folder}`, `uml_dir=${folder}`, `umid=board`],
+      ...(options.lasting ? ["LASTING=/dev/ubda"] : []),
       ...["quiet", "con=null", "con0=null,fd:1", "console=tty0", ...disks],
     ],
     {
