@@ -232,6 +232,14 @@ export const remoteSettings: readonly string[] = [
   "relay.kbitPerS",
 ];
 
+/** Of these, what the camera and the connections to relays are opened by. */
+const openedBy: readonly string[] = ["camera.rotate", "camera.flip", "camera.masks", "relay.urls"];
+
+/** Whether the service begins anew to take a setting, which ends a clip that is being recorded. */
+export function needsRestart(name: string): boolean {
+  return openedBy.includes(name);
+}
+
 /**
  * One setting's YAML held against the schema, as JSON in one line. Throws Failure "misuse" for one
  * that may not be set from afar, or a value that is not what is expected.

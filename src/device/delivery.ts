@@ -2,7 +2,12 @@ import { join } from "node:path";
 import type { Log } from "../base/node/log.ts";
 import type { Clock } from "../base/pure/clock.ts";
 import { explain, isFailure } from "../base/pure/failure.ts";
-import { type Commands, openCommands, readRemoteSettings } from "./command/command.ts";
+import {
+  type CommandOptions,
+  type Commands,
+  openCommands,
+  readRemoteSettings,
+} from "./command/command.ts";
 import { type Config, checkRemote, withRemote } from "./config.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Outbox } from "./outbox/outbox.ts";
@@ -19,7 +24,7 @@ export function relaysOf(
   { relay }: Config,
   keyring: Keyring,
   clock: Clock,
-): { relays: Relay[]; close(): void } {
+): ReturnType<typeof openRelays> {
   const { adopted, identity, signRequest } = keyring;
   const adoptedUrls = adopted?.relays ?? [];
   const urls = relay.urls === "none" ? [] : relay.urls === "adopted" ? adoptedUrls : relay.urls;
@@ -88,7 +93,7 @@ export function startUplink(options: DeliveryOptions): Uplink & { close(): Promi
 }
 
 export async function startCommands(
-  options: DeliveryOptions & { uplink: Uplink },
+  options: DeliveryOptions & Pick<CommandOptions, "takeSetting"> & { uplink: Uplink },
 ): Promise<Commands> {
   const { state, logs, fail } = options;
   const log = logs("command");
@@ -107,7 +112,7 @@ export async function startCommands(
 
 /** The settings of the file, with those that an owner sent in their places. */
 export async function configOf(config: Config, state: string, log: Log): Promise<Config> {
-  let all = config;
+  let all = structuredClone(config);
   for (const [name, { value }] of Object.entries(
     await readRemoteSettings(join(state, "commands")),
   )) {

@@ -41,6 +41,7 @@ import { type ServiceEvent, tellCamera, tellIncident } from "./report.ts";
 import { openSealer, type Sealer } from "./seal/seal.ts";
 import { openSnapshots } from "./snapshot.ts";
 import { watchClock } from "./trust.ts";
+import { recordSettings, tune } from "./tuning.ts";
 
 export type { ServiceEvent } from "./report.ts";
 
@@ -276,14 +277,12 @@ async function runStages(
   const record = openRecord({
     encoder: await probeEncoder({ width, height, fps: config.record.fps }),
     fps: config.record.fps,
-    preRollMs: config.record.preRollS * 1000,
-    postRollMs: config.record.postRollS * 1000,
+    ...recordSettings(config),
     longestMs: config.record.longestS * 1000,
     // A quarter of the slab is left to pictures under way.
     preRollBytes: Math.min(config.record.preRollMiB * 2 ** 20, slabBytes / 2),
     queueBytes: slabBytes / 4,
     model: { id: model.id, precision: model.precision },
-    camera: config.name,
     clockTrusted: trust.trusted,
     clock,
     signal: end,
@@ -297,7 +296,9 @@ async function runStages(
       ...{ model: { id: model.id, precision: model.precision }, camera: config.name },
     });
   };
-  stages.push(await startCommands({ ...delivery, uplink }));
+  const tuned = { config, detect, record, cap: connections.cap };
+  const takeSetting = (name: string, value: string) => tune(tuned, name, value);
+  stages.push(await startCommands({ ...delivery, uplink, takeSetting }));
   health.watch(() => detect.counts.analysed);
   supervisor.tell("ready");
 

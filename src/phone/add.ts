@@ -190,15 +190,22 @@ export async function grant(
   return true;
 }
 
+type MakeGrant = {
+  vault: Vault;
+  suite: Suite;
+  /** As they stood in a grant before. */
+  others?: readonly GrantedCamera[];
+};
+
 /** What a new phone, or a kit, needs to know of these cameras. */
 export function makeGrant(
   role: Role,
   phone: Uint8Array,
   answer: Uint8Array | undefined,
   looked: readonly Looked[],
-  { vault, suite }: { vault: Vault; suite: Suite },
+  { vault, suite, others = [] }: MakeGrant,
 ): Uint8Array {
-  const cameras = looked.map(({ camera, journal }): GrantedCamera => {
+  const made = looked.map(({ camera, journal }): GrantedCamera => {
     const { root } = camera;
     if (!root) throw new Failure("denied", "only an owner grants", { stage: "role" });
     const announced = statements(journal, "receiving-key").at(-1)?.statement.publicKey;
@@ -215,6 +222,7 @@ export function makeGrant(
     sign: (message: Uint8Array) => sign(vault.content.phone, message),
     suite,
   };
+  const cameras = [...made, ...others];
   const about = { phone: vault.content.phoneKey, answer: answer ?? noHash, role, cameras };
   return encodeGrant(about, signer).bytes;
 }

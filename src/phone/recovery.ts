@@ -63,11 +63,12 @@ export async function installKit(
 /**
  * Leaves what the kit needs to begin with in this phone's box of the first camera's mailbox. Only when
  * every camera's log shows the kit as a member: the list in the grant is where its reading begins.
+ * What an earlier grant holds of cameras that are not among the `reached` stays.
  */
 export async function grantKit(
   { secret }: SecretLink,
   looked: readonly Looked[],
-  { vault, link, suite, nowMs }: KitOptions,
+  { vault, link, suite, nowMs, reached = looked }: KitOptions & { reached?: readonly Looked[] },
 ): Promise<void> {
   const keys = kitKeys(secret);
   const phone = keys.phone.publicKey;
@@ -78,7 +79,11 @@ export async function grantKit(
       hint: "Try again when its log shows it",
     });
   }
-  const grant = makeGrant("kit", phone, undefined, looked, { vault, suite });
+  const before = await findGrant(secret, link, suite);
+  const others = (before?.cameras ?? []).filter(
+    ({ identity }) => !reached.some(({ camera }) => equal(camera.identity, identity)),
+  );
+  const grant = makeGrant("kit", phone, undefined, looked, { vault, suite, others });
   const place = { writer: signPublicKey(first.camera.request), sequence: nowMs };
   await link.put(sealFor(grant, keys.grant.publicKey, place, suite));
 }
@@ -88,6 +93,8 @@ export type KitState = {
   readonly camera: CameraKeys;
   /** In the member list that is in force. */
   readonly isMember: boolean;
+  /** No member, and the command that makes it one is under way. */
+  readonly isAsked: boolean;
   /** The camera has its key. */
   readonly hasKey: boolean;
   /** What it needs to begin with lies in the mailbox, and opens. */
@@ -105,6 +112,7 @@ export async function testKit(
   return looked.map(({ camera, journal }) => ({
     camera,
     isMember: roleOf(journal.members.head, phone) === "kit",
+    isAsked: camera.adding.some((one) => equal(one.phone, phone)),
     hasKey: statements(journal, "supply-acknowledged").some(({ statement }) =>
       equal(statement.phone, phone),
     ),

@@ -10,7 +10,15 @@ import type { CameraKeys } from "./vault.ts";
 /** Takes over new epoch keys, the newest head, day and beacon; true when something was new. */
 export function keep(journal: Journal, camera: CameraKeys): boolean {
   const isHead = keepHead(journal, camera);
-  return keepBeacon(journal, camera) || isHead;
+  const isKit = keepKits(journal, camera);
+  return keepBeacon(journal, camera) || isHead || isKit;
+}
+
+function keepKits({ members }: Journal, camera: CameraKeys): boolean {
+  const kits = members.head.members.filter(({ role }) => role === "kit").length;
+  if (kits === (camera.kits ?? 0)) return false;
+  camera.kits = kits;
+  return true;
 }
 
 function keepBeacon({ beacon }: Journal, camera: CameraKeys): boolean {

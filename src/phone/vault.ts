@@ -110,6 +110,8 @@ const camera = object({
   /** An adoption that was made and that the camera did not acknowledge yet: sent again as it is. */
   unconfirmed: optional(bytes(1, longestAdoptionBytes)),
   membership: bytes(1, 8192),
+  /** Recovery kits among the members, as the log said last. */
+  kits: optional(u32),
   batch: u32,
   nextIndex: u32,
   /** The first day of this incarnation that the log has not closed. */

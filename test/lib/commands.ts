@@ -5,7 +5,7 @@ import { systemClock } from "../../src/base/node/time.ts";
 import type { Clock } from "../../src/base/pure/clock.ts";
 import { pictureOf } from "../../src/device/command/act.ts";
 import { type Commands, openCommands } from "../../src/device/command/command.ts";
-import { checkRemote } from "../../src/device/config.ts";
+import { checkRemote, needsRestart } from "../../src/device/config.ts";
 import { type Keyring, openKeyring } from "../../src/device/keyring.ts";
 import { openUplink, type Uplink } from "../../src/device/uplink/uplink.ts";
 import type { Action } from "../../src/protocol/sealed/action.ts";
@@ -74,6 +74,7 @@ export async function startCamera(
     folder: join(camera.state, "commands"),
     ...(options.boxes ? { boxes: options.boxes } : {}),
     checkSetting: async (name, value) => checkRemote(name, value),
+    takeSetting: (name) => !needsRestart(name),
     picture: async () =>
       pictureOf(
         {

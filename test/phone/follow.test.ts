@@ -112,7 +112,7 @@ suite("obscura-phone over a relay", (test) => {
       assert.is(Buffer.compare(await readFile(picture), jpeg), 0);
       const verified = await run("verify", "--all-relays");
       assert.is(verified.code, 0, verified.out);
-      assert.match(verified.out, /camera heard 3 min ago/);
+      assert.match(verified.out, /camera heard \d+ min ago/);
       camera.wallMs = Date.now() - 3 * 3_600_000;
       await camera.beacon();
       assert.match((await run("verify")).out, /not heard for 3 h: the relay withholds, or/);

@@ -12,7 +12,7 @@ import {
   verifyIdentity,
 } from "../../src/protocol/sealed/pairing.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
-import { openMailbox } from "../../src/protocol/wire/client.ts";
+import { type Mailbox, openMailbox } from "../../src/protocol/wire/client.ts";
 import { HouseCamera, Objects } from "../fakes/camera.ts";
 import { relayWorld } from "../lib/relay.ts";
 import { nodeSuite } from "../lib/sealed.ts";
@@ -23,35 +23,14 @@ import { phone } from "./world.ts";
 const program = new URL("../../src/phone/cli.js", import.meta.url).pathname;
 const settings = "limits: { requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000 }\n";
 
-/** A real relay, a camera behind it that works on as it would, and phones as programs. */
-async function programsWorld() {
-  await ready();
-  const folder = await temporaryFolder();
-  const relay = await relayWorld({ isEmpty: true, settings });
-  const url = `http://${relay.authority}`;
-  const objects = new Objects();
-  const camera = new HouseCamera(objects);
-  const homeOf = (name: string) => join(folder.path, name);
-  const run = (name: string, ...args: string[]) => phone(homeOf(name), ...args);
-  const cameraFile = join(folder.path, "camera.json");
-  const ownerFile = join(folder.path, "owner.json");
-  const word = checkWord(verifyIdentity(camera.identity, nodeSuite).hash);
-  await writeFile(cameraFile, printPairingFile("camera identity", camera.identity, word));
-  const adopted = await run(
-    ...["ada", "adopt", cameraFile, "-o", ownerFile, "--phone", "Ada"],
-    ...(["--keys", "20", "--relay", url] as const),
-  );
-  if (adopted.code !== 0) throw new Error(adopted.err);
-  const adoption = parsePairingFile("camera adoption", await readFile(ownerFile));
-  const { mailbox } = await camera.adopt(adoption);
-  const http = openHttp();
-  const own = openMailbox({
-    ...{ url, mailbox, send: http.send, suite: nodeSuite, nowMs: () => Date.now() },
-    ...{ key: camera.requests.publicKey, sign: camera.requests.sign },
-  });
+/** What an uplink does, until the signal: boxes in, everything else out. */
+async function work(
+  camera: HouseCamera,
+  objects: Objects,
+  own: Mailbox,
+  signal: AbortSignal,
+): Promise<void> {
   const sent = new Set<string>();
-  const stop = new AbortController();
-  /** What an uplink does: boxes in, everything else out, deleted parts away. */
   const pump = async () => {
     for (const { name } of await own.list({ under: "box/", limit: 1000 })) {
       if (name.kind !== "box" || sent.has(toHex(name.hash))) continue;
@@ -66,14 +45,48 @@ async function programsWorld() {
       sent.add(text);
     }
   };
-  const working = (async () => {
-    while (!stop.signal.aborted) {
-      await pump().catch((error) => {
-        if (!stop.signal.aborted) throw error;
-      });
-      await systemClock.sleep(200);
-    }
-  })();
+  while (!signal.aborted) {
+    await pump().catch((error) => {
+      if (!signal.aborted) throw error;
+    });
+    await systemClock.sleep(200);
+  }
+}
+
+/** A real relay, a camera behind it that works on as it would, and phones as programs. */
+async function programsWorld() {
+  await ready();
+  const folder = await temporaryFolder();
+  const relay = await relayWorld({ isEmpty: true, settings });
+  const url = `http://${relay.authority}`;
+  const homeOf = (name: string) => join(folder.path, name);
+  const run = (name: string, ...args: string[]) => phone(homeOf(name), ...args);
+  const http = openHttp();
+  const stop = new AbortController();
+  const working: Promise<void>[] = [];
+  /** Ada adopts it; from then on it works on as a camera would. */
+  const addCamera = async (name: string): Promise<HouseCamera> => {
+    const objects = new Objects();
+    const camera = new HouseCamera(objects);
+    const cameraFile = join(folder.path, `${name}.json`);
+    const ownerFile = join(folder.path, `${name}.owner.json`);
+    const word = checkWord(verifyIdentity(camera.identity, nodeSuite).hash);
+    await writeFile(cameraFile, printPairingFile("camera identity", camera.identity, word));
+    const adopted = await run(
+      ...["ada", "adopt", cameraFile, "-o", ownerFile, "--phone", "Ada", "--name", name],
+      ...(["--keys", "20", "--relay", url] as const),
+    );
+    if (adopted.code !== 0) throw new Error(adopted.err);
+    const adoption = parsePairingFile("camera adoption", await readFile(ownerFile));
+    const { mailbox } = await camera.adopt(adoption);
+    const own = openMailbox({
+      ...{ url, mailbox, send: http.send, suite: nodeSuite, nowMs: () => Date.now() },
+      ...{ key: camera.requests.publicKey, sign: camera.requests.sign },
+    });
+    working.push(work(camera, objects, own, stop.signal));
+    return camera;
+  };
+  const camera = await addCamera("door");
   /** A command that waits: what it says as it says it, and its end. */
   const start = (name: string, ...args: string[]) => {
     const child = spawn(process.execPath, [program, "--home", homeOf(name), ...args]);
@@ -96,10 +109,10 @@ async function programsWorld() {
     throw new Error(`never: ${what}`);
   };
   return {
-    ...{ path: folder.path, camera, run, start, until, url },
+    ...{ path: folder.path, camera, addCamera, run, start, until },
     async [Symbol.asyncDispose]() {
       stop.abort();
-      await working;
+      await Promise.all(working);
       http.close();
       await relay[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();
@@ -202,6 +215,22 @@ suite("phones as programs", (test) => {
       const seen = await run("dora", "clips");
       assert.match(seen.out, new RegExp(`${held.slice(0, 12)}.* whole`), seen.err);
       assert.is((await run("dora", "verify")).code, 0);
+
+      // A camera that comes later is in no kit that there was, and the phone says so.
+      await world.addCamera("shed");
+      const partly = await run("ada", "recovery-kit", "test", paper);
+      assert.is(partly.code, 3, partly.err);
+      assert.match(partly.out, /door +good\nshed +not covered/);
+      assert.match(partly.err, /recovery-kit renew PAPER/);
+      assert.match((await run("ada", "cameras")).out, /shed .*No recovery kit covers it/);
+      const renewed = await run("ada", "recovery-kit", "renew", paper, "--wait", "60");
+      assert.match(renewed.out, /every camera that was reached, now also shed/, renewed.err);
+      assert.is((await run("ada", "recovery-kit", "test", paper)).code, 0);
+      assert.not.match((await run("ada", "cameras")).out, /No recovery kit/);
+      const eve = await run(
+        ...(["eve", "recovery-kit", "use", paper, "--phone", "Eve", "--wait", "90"] as const),
+      );
+      assert.match(eve.out, /^2 cameras, .*this phone is an owner/s, eve.err);
     },
     { deadlineMs: 500_000 },
   );

@@ -43,7 +43,7 @@ export type CommandOptions = Omit<
   relays: readonly Relay[];
   uplink: Pick<Uplink, "remove" | "backoffs">;
   onDone?(done: { action: string; refused?: string }): void;
-  /** "restart": a setting is in force from the next start on. "erase": see `eraseState`. */
+  /** "restart": a setting asks for it (`takeSetting`). "erase": see `eraseState`. */
   onEnd(after: Exclude<After, "nothing">): void;
   /** The storage failed: the program must end. */
   onProblem(failure: unknown): void;

@@ -57,6 +57,8 @@ export type DetectOptions = {
 export type DetectStage = {
   /** Takes a reference of its own and returns at once. */
   offer(frame: Frame): void;
+  /** What counts, from the next look on; a visit that is open goes on. */
+  set(next: Pick<DetectOptions, "zones" | "threshold">): void;
   /** One reader. Ends after `close`, with every incident ended. */
   readonly incidents: AsyncIterable<Incident>;
   readonly counts: Readonly<{
@@ -91,7 +93,8 @@ export function intervalMs(inferenceMs: number, throttled: boolean): number {
 }
 
 export function openDetect(options: DetectOptions): DetectStage {
-  const { model, zones, threshold, separateVisitMs, clock, signal } = options;
+  const { model, zones, separateVisitMs, clock, signal } = options;
+  let { threshold } = options;
   const stop = new AbortController();
   const queue = createQueue<Incident>();
   const presence = createPresence({
@@ -335,6 +338,10 @@ export function openDetect(options: DetectOptions): DetectStage {
       newest?.release();
       newest = frame.retain();
       pump();
+    },
+    set(next) {
+      ({ threshold } = next);
+      presence.set(next);
     },
     incidents: queue,
     counts,

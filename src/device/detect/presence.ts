@@ -35,6 +35,8 @@ export type PresenceOptions = {
 };
 
 export type Presence = {
+  /** From the next look on; a visit that is open goes on. */
+  set(next: Pick<PresenceOptions, "zones" | "threshold">): void;
   /** The outcome of one look. Looks go forward in time; an older one is ignored. */
   look(look: {
     atUs: number;
@@ -95,7 +97,8 @@ type Memory = {
  * restart or a switched light start anything. An open incident always ends, once.
  */
 export function createPresence(options: PresenceOptions): Presence {
-  const { zones, threshold, separateVisitMs, stillForGoodMs = 120_000, newId } = options;
+  const { separateVisitMs, stillForGoodMs = 120_000, newId } = options;
+  let { zones, threshold } = options;
   const tracker = createTracker({ sure: threshold, lostMs });
   const memories = new Map<number, Memory>();
   const scenery: { box: Rect; misses: number }[] = [];
@@ -213,6 +216,10 @@ export function createPresence(options: PresenceOptions): Presence {
   };
 
   return {
+    set(next) {
+      ({ zones, threshold } = next);
+      tracker.trust(threshold);
+    },
     look({ atUs, found, frame, blind = false }) {
       if (atUs <= lastUs) return [];
       const events = tick(atUs);

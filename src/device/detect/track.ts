@@ -28,6 +28,8 @@ export type Track = {
 export type Tracker = {
   /** All tracks after this look: found, new, and lost for less than `lostMs`. Times never go back. */
   step(found: readonly Found[], atUs: number): readonly Track[];
+  /** Another score from which a box may begin a track. */
+  trust(sure: number): void;
   /** The same as the latest step gave. */
   tracks(): readonly Track[];
 };
@@ -48,7 +50,8 @@ const centreY = (box: Rect) => box.y + box.height / 2;
  * keeps the name.
  * @param sure score from which a box may begin a track
  */
-export function createTracker({ sure, lostMs }: { sure: number; lostMs: number }): Tracker {
+export function createTracker({ lostMs, ...options }: { sure: number; lostMs: number }): Tracker {
+  let { sure } = options;
   let tracks: Track[] = [];
   let lastId = 0;
 
@@ -82,6 +85,9 @@ export function createTracker({ sure, lostMs }: { sure: number; lostMs: number }
   };
 
   return {
+    trust(score) {
+      sure = score;
+    },
     step(found, atUs) {
       tracks = tracks.filter((track) => atUs - track.lastUs <= lostMs * 1000);
       for (const track of tracks) {

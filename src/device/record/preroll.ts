@@ -6,7 +6,7 @@ import type { Frame } from "../camera/camera.ts";
  * being recorded, so that the next incident has its pre-roll too.
  */
 export class PreRoll {
-  readonly #longestUs: number;
+  #longestUs: number;
   readonly #limitBytes: number;
   #frames: Frame[] = [];
   #bytes = 0;
@@ -14,6 +14,11 @@ export class PreRoll {
   constructor(options: { longestMs: number; bytes: number }) {
     this.#longestUs = options.longestMs * 1000;
     this.#limitBytes = options.bytes;
+  }
+
+  /** A longer one fills as time goes on. */
+  keep(longestMs: number): void {
+    this.#longestUs = longestMs * 1000;
   }
 
   get bytes(): number {

@@ -17,6 +17,8 @@ export type RecordStage = {
   incident(event: Incident): void;
   /** Ends the clip that is being recorded; its incident goes on in another, without a gap. */
   split(): void;
+  /** From here on, also for a clip that is being recorded; its name stays. */
+  set(next: Pick<RecordOptions, "preRollMs" | "postRollMs" | "camera">): void;
   /** Ends when the stage is closed. */
   readonly recordings: AsyncIterable<Recording>;
   /** Bytes and pictures held for what may happen. */
@@ -97,7 +99,7 @@ export function openRecord(options: RecordOptions): RecordStage {
 
 class Stage implements RecordStage {
   readonly recordings: AsyncIterable<Recording>;
-  readonly #options: RecordOptions;
+  #options: RecordOptions;
   readonly #clock: Clock;
   readonly #preRoll: PreRoll;
   readonly #intake;
@@ -196,6 +198,11 @@ class Stage implements RecordStage {
     incident.pictured++;
     incident.picturedUs = atUs;
     clip.picture(frame, best?.box);
+  }
+
+  set(next: Pick<RecordOptions, "preRollMs" | "postRollMs" | "camera">): void {
+    this.#options = { ...this.#options, ...next };
+    this.#preRoll.keep(next.preRollMs + confirmationMs);
   }
 
   split(): void {

@@ -68,7 +68,7 @@ const mostTries = 4;
  *
  *     1. notebook: the keys are spent, the clip is open, its start is announced
  *     2. part 0: header, stanzas, opening
- *     3. log: clip-started, and a fallback-used for each key that is not one-time
+ *     3. log: clip-started, and a fallback-used for each key that is
  *     4. parts, as fragments come
  *     5. notebook: the end is announced, with the last part's hash
  *     6. log: clip-ended
@@ -95,8 +95,8 @@ export async function sealClip(
   const clip = toHex(sealer.clip);
   try {
     for (const key of chosen) {
-      if (key.from === "one-time") continue;
-      await journal.append(fallbackOf(key, sealer.clip)).catch(unlessFull);
+      const said = fallbackOf(key, sealer.clip);
+      if (said) await journal.append(said).catch(unlessFull);
     }
     const reason = await pour(recording, sealer, count, options);
     sealer.abandon();

@@ -185,7 +185,8 @@ export class Journal {
     if (!before || before.day !== today || before.log.room < leastRoom) {
       const chosen = await this.#openEpoch(today);
       for (const key of chosen) {
-        if (key.from === "restart") await this.#write(fallbackOf(key));
+        const said = key.from === "day" ? undefined : fallbackOf(key);
+        if (said) await this.#write(said);
       }
       const day = before?.day ?? this.#endedDay ?? today;
       this.#endedDay = undefined;
@@ -284,8 +285,10 @@ export function lost(losses: readonly Loss[], reason: "full" | "damaged"): State
   };
 }
 
-export function fallbackOf(key: Chosen, clip?: Uint8Array): Statement {
+/** What the log says of a key that was taken for want of a better one. */
+export function fallbackOf(key: Chosen, clip?: Uint8Array): Statement | undefined {
   const { phone } = key;
+  if (key.from === "one-time" || key.from === "kit") return undefined;
   const of = clip ? { clip } : {};
   if (key.from === "day") return { kind: "fallback-used", phone, key: "day", day: key.day, ...of };
   return { kind: "fallback-used", phone, key: "restart", ...of };

@@ -10,7 +10,11 @@ export const dayMs = 86_400_000;
 export type Chosen = {
   phone: Uint8Array;
   publicKey: Uint8Array;
-} & ({ from: "one-time"; index: number } | { from: "day"; day: number } | { from: "restart" });
+} & (
+  | { from: "one-time"; index: number }
+  | { from: "day"; day: number }
+  | { from: "restart" | "kit" }
+);
 
 /**
  * Chooses one key of each member for one clip: the lowest one-time key that was not spent, else
@@ -31,13 +35,13 @@ export function chooseForClip(
         return [{ phone, publicKey, from: "one-time", index }];
       }
     }
-    return chooseLasting(supplies, at);
+    return chooseLasting(supplies, at, owned);
   });
 }
 
 /** Chooses today's key of each member, for an epoch of the log. */
 export function chooseForEpoch(owned: Owned, at: { incarnation: number; day: number }): Chosen[] {
-  return phonesOf(owned).flatMap((supplies) => chooseLasting(supplies, at));
+  return phonesOf(owned).flatMap((supplies) => chooseLasting(supplies, at, owned));
 }
 
 /** What the camera holds of each phone's keys, for the log to acknowledge. */
@@ -63,6 +67,7 @@ export function acknowledge(
 function chooseLasting(
   supplies: readonly Supply[],
   at: { incarnation: number; day: number },
+  { membership }: Owned,
 ): Chosen[] {
   const newestFirst = supplies.toReversed();
   for (const { phone, days, firstDay, incarnation } of newestFirst) {
@@ -70,7 +75,9 @@ function chooseLasting(
     if (today) return [{ phone, publicKey: today, from: "day", day: at.day }];
   }
   for (const { phone, restart } of newestFirst) {
-    if (restart) return [{ phone, publicKey: restart, from: "restart" }];
+    // It is the one key that a kit has, and no fallback.
+    const from = roleOf(membership, phone) === "kit" ? "kit" : "restart";
+    if (restart) return [{ phone, publicKey: restart, from }];
   }
   return [];
 }

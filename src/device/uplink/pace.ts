@@ -5,14 +5,17 @@ export type Pace = (bytes: number) => Promise<void>;
 
 /**
  * A bandwidth cap for all that is sent: a bucket that holds a second's worth and may run into debt
- * by one slice. What is urgent goes first, in its order; the patient get what is left.
+ * by one slice. What is urgent goes first, in its order; the patient get what is left. 0 is no cap.
  */
 export function openPace({ kbitPerS, clock }: { kbitPerS: number; clock: Clock }): {
   urgent: Pace;
   patient: Pace;
+  /** Another cap from here on, also for what waits. */
+  cap(kbitPerS: number): void;
 } {
-  const bytesPerS = (kbitPerS * 1000) / 8;
-  let tokens = bytesPerS;
+  let kbit = kbitPerS;
+  const bytesPerS = () => (kbit * 1000) / 8;
+  let tokens = bytesPerS();
   let filledUs = clock.monotonicUs();
   const waiting: Record<"urgent" | "patient", { bytes: number; go: () => void }[]> = {
     urgent: [],
@@ -27,10 +30,11 @@ export function openPace({ kbitPerS, clock }: { kbitPerS: number; clock: Clock }
       const [first] = next;
       if (!first) break;
       const now = clock.monotonicUs();
-      tokens = Math.min(bytesPerS, tokens + ((now - filledUs) / 1e6) * bytesPerS);
+      tokens = Math.min(bytesPerS(), tokens + ((now - filledUs) / 1e6) * bytesPerS());
       filledUs = now;
-      if (tokens <= 0) {
-        await clock.sleep(Math.max(1, (-tokens / bytesPerS) * 1000));
+      if (kbit > 0 && tokens <= 0) {
+        // Not the whole of it: the cap may be another by then.
+        await clock.sleep(Math.min(500, Math.max(1, (-tokens / bytesPerS()) * 1000)));
         continue;
       }
       next.shift();
@@ -47,5 +51,12 @@ export function openPace({ kbitPerS, clock }: { kbitPerS: number; clock: Clock }
         waiting[which].push({ bytes, go });
         if (!isServing) void serve();
       });
-  return { urgent: pace("urgent"), patient: pace("patient") };
+  return {
+    urgent: pace("urgent"),
+    patient: pace("patient"),
+    cap(next) {
+      kbit = next;
+      tokens = bytesPerS();
+    },
+  };
 }

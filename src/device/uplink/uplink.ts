@@ -132,11 +132,11 @@ export function openRelays(options: {
   sign: Sign;
   kbitPerS: number;
   clock: Clock;
-}): { relays: Relay[]; close(): void } {
+}): { relays: Relay[]; cap(kbitPerS: number): void; close(): void } {
   const { urls, kbitPerS, clock } = options;
-  const pace = kbitPerS > 0 ? openPace({ kbitPerS, clock }) : undefined;
-  const urgent = openHttp(pace ? { pace: pace.urgent } : {});
-  const patient = openHttp(pace ? { pace: pace.patient } : {});
+  const pace = openPace({ kbitPerS, clock });
+  const urgent = openHttp({ pace: pace.urgent });
+  const patient = openHttp({ pace: pace.patient });
   const relays = urls.map((url): Relay => {
     const common = { ...options, url, suite: nodeSuite, nowMs: () => clock.wallMs() };
     return {
@@ -147,6 +147,7 @@ export function openRelays(options: {
   });
   return {
     relays,
+    cap: pace.cap,
     close() {
       urgent.close();
       patient.close();

@@ -31,8 +31,11 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   join LINK                         the other side of it (-: read it from standard input)
   remove-phone NAME                 seal to that phone no more (its name, or beginning of its id)
   recovery-kit make                 make a key on paper that opens what is recorded from now on, and
-                                    says what that costs; test PAPER: whether it is good; use PAPER:
-                                    make this phone an owner by it
+                                    says what that costs; test PAPER: whether it is good, and which
+                                    cameras it does not cover; renew PAPER: have those take it;
+                                    use PAPER: make this phone an owner by it
+  erase CAMERA                      have the camera overwrite its keys and be as new (its name, or
+                                    beginning of its id); what lies at the relay stays
   backup FILE                       copy all keys into one file
   restore FILE                      put them back (--force: over the keys that are there)
 
@@ -47,8 +50,8 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
                  of them, the preferred one first); where to look for them (all others)
   --keys N       one-time keys to hand out (pair, adopt; default 2000, one is spent with each clip)
   --address A    HOST:PORT of the camera, in place of the link's (pair)
-  --wait N       seconds to wait for the camera's answer (snapshot, settings, remove-phone,
-                 recovery-kit) or the other phone's (add-phone, join)
+  --wait N       seconds to wait for the camera's answer (snapshot, settings, erase,
+                 remove-phone, recovery-kit) or the other phone's (add-phone, join)
   --all          every clip that opens (export, thumbnail)
   --json         one JSON document on standard output
   --help, --version
@@ -62,7 +65,7 @@ exit codes: 0 well, 1 failed, 2 misuse, 3 verification found a lie or a loss
 const commands = [
   ...["pair", "adopt", "cameras", "clips", "export", "thumbnail", "snapshot", "verify"],
   ...["delete", "settings", "phones", "add-phone", "join", "remove-phone", "recovery-kit"],
-  ...["backup", "restore"],
+  ...["erase", "backup", "restore"],
 ] as const;
 export type Command =
   | "cameras"
@@ -80,6 +83,7 @@ export type Command =
   | "join"
   | "remove-phone"
   | "recovery-kit"
+  | "erase"
   | "backup"
   | "restore";
 

@@ -1,13 +1,17 @@
 import { nodeSuite } from "../../base/node/crypto.ts";
 import { systemClock } from "../../base/node/time.ts";
+import { Failure } from "../../base/pure/failure.ts";
 import { entryName } from "../../protocol/wire/entry.ts";
 import { printName } from "../../protocol/wire/name.ts";
-import { type Journal, readJournal } from "../journal.ts";
+import { type Journal, readJournal, statements } from "../journal.ts";
+import { addOutgoing, type LastingAction, sendOutgoing } from "../outgoing.ts";
 import { keep } from "../settle.ts";
 import { look } from "../survey.ts";
+import type { Voice } from "./out.ts";
 import { Patience } from "./patience.ts";
 import type { World } from "./world.ts";
 
+const defaultWaitMs = 20_000;
 const longestWaitMs = 20_000;
 const folderPauseMs = 500;
 const longestRestMs = 5_000;
@@ -64,4 +68,38 @@ export async function waitForLog<T>(
     const rest = { waitedMs, isNew, longestMs: longestRestMs };
     await patience.rest(rest, signal).catch(onlyOther);
   }
+}
+
+/** `what` is for people: what was asked for. */
+type Waiting = { what: string; waitMs: number | undefined; voice: Voice };
+
+/**
+ * Has the camera carry out a command that lasts, and waits for its log to say so. "waits" when it
+ * has not answered in time: every later command sends it again. Throws Failure "refused" with the
+ * camera's reason.
+ */
+export async function haveDone(
+  world: World,
+  first: Journal,
+  action: LastingAction,
+  { what, waitMs = defaultWaitMs, voice }: Waiting,
+): Promise<"done" | "waits"> {
+  const { vault, camera, link } = world;
+  const send = (journal: Journal) =>
+    sendOutgoing({ link, vault, camera, journal, suite: nodeSuite, nowMs: Date.now() });
+  const item = addOutgoing(camera, action, Date.now());
+  await vault.save();
+  await send(first);
+  voice.progress("waiting for the camera");
+  const { journal, found } = await waitForLog(world, first, waitMs, (journal) =>
+    statements(journal, "command-done").find(({ statement }) =>
+      item.numbers.includes(statement.number),
+    ),
+  );
+  voice.progress("");
+  if (!found) return "waits";
+  await send(journal);
+  const { refused } = found.statement;
+  if (refused === undefined) return "done";
+  throw new Failure("refused", `the camera refuses ${what}: ${refused}`, { stage: action.kind });
 }

@@ -6,6 +6,7 @@ import { heardOf } from "../heard.ts";
 import { type Line, openFirstRelay } from "../relay.ts";
 import { type CameraKeys, shortId, type Vault } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
+import type { Voice } from "./out.ts";
 import { printTable, printTime } from "./show.ts";
 import type { Say } from "./world.ts";
 
@@ -22,6 +23,7 @@ export async function cameras(
   { relays }: Arguments,
   vault: Vault,
   line: Line,
+  voice: Voice,
   say: Say,
 ): Promise<void> {
   const nowMs = Date.now();
@@ -29,6 +31,9 @@ export async function cameras(
     vault.content.cameras.map((camera) => look(camera, relays ?? camera.relays, line, nowMs)),
   );
   await vault.saveIfTouched();
+  const hasKit = ({ kits = 0 }: CameraKeys) => kits > 0;
+  const isWithout = (camera: CameraKeys) =>
+    rows.some((row) => hasKit(row.camera)) && !hasKit(camera);
   const text = printTable([
     ["CAMERA", "ID", "RELAY", "LAST HEARD", "STATE"],
     ...rows.map(({ camera, relay, atMs, text }) => [
@@ -36,15 +41,19 @@ export async function cameras(
       shortId(camera.id),
       relay ?? "-",
       printTime(atMs, true),
-      text,
+      isWithout(camera) ? `${text}. No recovery kit covers it` : text,
     ]),
   ]);
+  if (rows.some(({ camera }) => isWithout(camera))) {
+    voice.warn("a kit covers the cameras that took it: `obscura-phone recovery-kit renew PAPER`");
+  }
   say(rows.length === 0 ? "no camera yet: `obscura-phone pair LINK`\n" : text, {
     cameras: rows.map(({ camera, relay, state, atMs, text }) => ({
       ...{ id: toHex(camera.id), name: camera.name, state, text, relays: camera.relays },
       ...(relay === undefined ? {} : { relay }),
       ...(atMs === undefined ? {} : { heard: new Date(atMs).toISOString() }),
       waiting: camera.outgoing.length,
+      kit: hasKit(camera),
     })),
   });
 }

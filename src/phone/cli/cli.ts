@@ -23,6 +23,7 @@ import { type Arguments, help, readArguments } from "./arguments.ts";
 import { backup, restore } from "./backup.ts";
 import { cameras } from "./cameras.ts";
 import { addPhone, type Desk, joinPhones, phones, removePhones } from "./circle.ts";
+import { erase } from "./erase.ts";
 import { choose, type Exported, exportClips, exportThumbnails } from "./export.ts";
 import { followClips } from "./follow.ts";
 import { recoveryKit } from "./kit.ts";
@@ -100,10 +101,13 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
   if (circle) return await circle({ given, store, line, voice, say });
   const vault = await Vault.open(store);
   if (given.command === "cameras") {
-    await cameras(given, vault, line, say);
+    await cameras(given, vault, line, voice, say);
     return codes.well;
   }
-  const world = await openWorld(given, store, line);
+  // What cannot be taken back is asked for by name.
+  const camera = given.command === "erase" ? only(given, "the camera's name") : given.camera;
+  const world = await openWorld({ ...given, camera }, store, line);
+  if (given.command === "erase") return await erase(given, world, voice, say);
   if (given.command === "settings") return await settings(given, world, voice, say);
   if (given.command === "snapshot") return await snapshot(given, world, voice, say);
   const found = await surveyWorld(world, given.command === "verify" ? "all" : "new", voice);

@@ -17,13 +17,13 @@ import { mailboxOf } from "../../protocol/wire/name.ts";
 import { keepDoors, memberDoor } from "../doors.ts";
 import { drawKit, grantKit, installKit, openKit, tendKit, testKit } from "../recovery.ts";
 import { openFirstGuest } from "../relay.ts";
-import { Vault } from "../vault.ts";
+import { type CameraKeys, Vault } from "../vault.ts";
 import type { Desk } from "./circle.ts";
 import { openFolder } from "./folder.ts";
 import { isReached, lookAtAll, type Reached } from "./looking.ts";
 import { printTable } from "./show.ts";
 
-// obscura-phone recovery-kit make | test | use
+// obscura-phone recovery-kit make | test | renew | use
 
 const waitMs = 60_000;
 const pauseMs = 1500;
@@ -35,13 +35,15 @@ const price = [
   "nothing. It is seen in `phones`, and taken back with remove-phone.",
 ];
 
-/** `recovery-kit make`, `test PAPER`, `use PAPER`. */
+/** `recovery-kit make`, `test PAPER`, `renew PAPER`, `use PAPER`. */
 export async function recoveryKit(desk: Desk): Promise<number> {
   const [what, ...rest] = desk.given.operands;
   if (what === "make" && rest.length === 0) return await make(desk);
   if (what === "test" && rest.length === 1) return await test(desk, await readPaper(rest[0] ?? ""));
+  if (what === "renew" && rest.length === 1)
+    return await renew(desk, await readPaper(rest[0] ?? ""));
   if (what === "use" && rest.length === 1) return await use(desk, await readPaper(rest[0] ?? ""));
-  throw new Failure("misuse", "recovery-kit takes make, test PAPER or use PAPER", {
+  throw new Failure("misuse", "recovery-kit takes make, or test, renew or use and PAPER", {
     hint: "PAPER is a file with the lines of the kit, or - for standard input",
   });
 }
@@ -88,12 +90,12 @@ async function finish(desk: Desk, vault: Vault, paper: SecretLink): Promise<bool
   desk.voice.progress("waiting for the cameras");
   try {
     for (;;) {
-      const all = await reachedOf(desk, vault);
-      const meeting = meetingOf(all, paper);
-      const options = { vault, suite: nodeSuite, nowMs: Date.now() };
+      const all = inOrder(await reachedOf(desk, vault), paper);
+      const { link } = meetingOf(all, paper);
+      const options = { vault, link, suite: nodeSuite, nowMs: Date.now() };
       try {
-        await grantKit(paper, all, { ...options, link: meeting.link });
-        const states = await testKit(paper, all, { link: meeting.link, suite: nodeSuite });
+        await grantKit(paper, all, options);
+        const states = await testKit(paper, all, { link, suite: nodeSuite });
         if (states.every(({ hasKey }) => hasKey)) return true;
       } catch (error) {
         if (!isFailure(error, "busy")) throw error;
@@ -112,9 +114,39 @@ function meetingOf(all: readonly Reached[], { place }: SecretLink): Reached {
   throw new Failure("absent", "the mailbox that the paper names is none of this phone's");
 }
 
-async function test(desk: Desk, paper: SecretLink): Promise<number> {
+/** The camera whose mailbox the grant lies in first. */
+function inOrder(all: readonly Reached[], paper: SecretLink): Reached[] {
+  const meeting = meetingOf(all, paper);
+  return [meeting, ...all.filter((one) => one !== meeting)];
+}
+
+/** Takes the cameras in that are not in the kit; the paper stays what it is. */
+async function renew(desk: Desk, paper: SecretLink): Promise<number> {
+  const { voice, say } = desk;
   const vault = await Vault.open(desk.store);
   const all = await reachedOf(desk, vault);
+  const { link } = meetingOf(all, paper);
+  const states = await testKit(paper, all, { link, suite: nodeSuite });
+  const isOut = (camera: CameraKeys) =>
+    states.some((state) => state.camera === camera && !state.isMember && !state.isAsked);
+  const missing = all.filter(({ camera }) => isOut(camera));
+  if (missing.length > 0) {
+    for (const text of price) voice.warn(text);
+    await installKit(paper, missing, { vault, suite: nodeSuite });
+  }
+  const isDone = await finish(desk, vault, paper);
+  const names = missing.map(({ camera }) => camera.name || "a camera");
+  const text = isDone
+    ? `the kit is good for every camera that was reached${names.length > 0 ? `, now also ${names.join(", ")}` : ""}\n`
+    : "the cameras have not taken it yet: when they have, `recovery-kit test` with the paper completes it\n";
+  say(text, { added: missing.map(({ camera }) => toHex(camera.id)), complete: isDone });
+  return 0;
+}
+
+async function test(desk: Desk, paper: SecretLink): Promise<number> {
+  const { voice } = desk;
+  const vault = await Vault.open(desk.store);
+  const all = inOrder(await reachedOf(desk, vault), paper);
   const meeting = meetingOf(all, paper);
   const ask = () => testKit(paper, all, { link: meeting.link, suite: nodeSuite });
   let states = await ask();
@@ -122,18 +154,30 @@ async function test(desk: Desk, paper: SecretLink): Promise<number> {
     const members = states.filter(({ isMember }) => isMember).map(({ camera }) => camera);
     const meant = all.filter(({ camera }) => members.includes(camera));
     const options = { vault, link: meeting.link, suite: nodeSuite, nowMs: Date.now() };
-    await grantKit(paper, meant, options);
+    await grantKit(paper, meant, { ...options, reached: all });
     states = await ask();
   }
-  const rows = states.map(({ camera, isMember, hasKey, isGranted }) => [
+  const rows = states.map(({ camera, isMember, hasKey, isGranted, isAsked }) => [
     camera.name || "-",
     isMember && hasKey && isGranted
       ? "good"
       : !isMember
-        ? "not in it: adopted later, not taken yet, or taken back"
+        ? isAsked
+          ? "not in it yet: the camera was asked to take it"
+          : "not covered: adopted after the kit was made, or the kit was taken back"
         : "not complete yet: try again",
   ]);
+  const isKnown = ({ id }: CameraKeys) => states.some(({ camera }) => equal(camera.id, id));
+  const unknown = vault.content.cameras.filter((camera) => !isKnown(camera));
+  if (desk.given.camera === undefined && desk.given.from === undefined) {
+    rows.push(...unknown.map(({ name }) => [name || "-", "not known: it was not reached"]));
+  }
   const good = states.every(({ isMember, hasKey, isGranted }) => isMember && hasKey && isGranted);
+  if (states.some(({ isMember, isAsked }) => !isMember && !isAsked)) {
+    voice.warn(
+      "`obscura-phone recovery-kit renew PAPER` has the cameras take it that are not covered",
+    );
+  }
   desk.say(printTable([["CAMERA", "KIT"], ...rows]), {
     good,
     cameras: states.map(({ camera, ...state }) => ({ camera: toHex(camera.id), ...state })),

@@ -1,15 +1,14 @@
 import { nodeSuite } from "../../base/node/crypto.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { type Journal, statements } from "../journal.ts";
-import { actionOf, addOutgoing, sendOutgoing } from "../outgoing.ts";
+import { actionOf, sendOutgoing } from "../outgoing.ts";
 import type { CameraKeys } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
-import { readLog, waitForLog } from "./ask.ts";
+import { haveDone, readLog } from "./ask.ts";
 import type { Voice } from "./out.ts";
 import { printTable } from "./show.ts";
 import type { Say, World } from "./world.ts";
 
-const defaultWaitMs = 20_000;
 const namePattern = /^[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*){0,3}$/;
 const longestName = 64;
 const longestValue = 4096;
@@ -46,10 +45,9 @@ export async function settings(
   const { vault, camera, link } = world;
   const wish = readWish(given.operands);
   const first = await readLog(world);
-  const send = (journal: Journal) =>
-    sendOutgoing({ link, vault, camera, journal, suite: nodeSuite, nowMs: Date.now() });
   if (!wish) {
-    await send(first);
+    const about = { link, vault, camera, journal: first };
+    await sendOutgoing({ ...about, suite: nodeSuite, nowMs: Date.now() });
     const now = [...settingsOf(first).values()];
     const waiting = waitingOf(camera);
     const rows = [
@@ -67,27 +65,13 @@ export async function settings(
     return action.kind !== "setting" || action.name !== name;
   });
   const replaces = settingsOf(first).get(name)?.version ?? 0;
-  const item = addOutgoing(camera, { kind: "setting", name, value, replaces }, Date.now());
-  await vault.save();
-  await send(first);
-  voice.progress("waiting for the camera");
-  const settled = await waitForLog(world, first, given.waitMs ?? defaultWaitMs, (journal) =>
-    statements(journal, "command-done").find(({ statement }) =>
-      item.numbers.includes(statement.number),
-    ),
-  );
-  voice.progress("");
-  const refused = settled.found?.statement.refused;
-  if (settled.found) await send(settled.journal);
-  if (refused !== undefined) {
-    throw new Failure("refused", `the camera refuses ${name}: ${refused}`, { stage: "setting" });
-  }
-  const isDone = settled.found !== undefined;
+  const action = { kind: "setting", name, value, replaces } as const;
+  const state = await haveDone(world, first, action, { what: name, waitMs: given.waitMs, voice });
   say(
-    isDone
+    state === "done"
       ? `${name} is ${value}\n`
       : `${name}: sent, and the camera has not answered yet. Every later command sends it again\n`,
-    { name, value, state: isDone ? "done" : "waits" },
+    { name, value, state },
   );
   return 0;
 }

@@ -234,10 +234,13 @@ suite("command", (test) => {
     assert.equal(world.endings, []);
     assert.match(await set("detect.threshold", "0.6", 4), /replaces version 4/);
     assert.is(await set("detect.threshold", "0.6"), "done");
+    assert.equal(world.endings, []);
+    assert.is(await set("camera.flip", "true"), "done");
     assert.equal(world.endings, ["restart"]);
     const lines = await world.camera.owner.readLog(world.camera.outbox);
     assert.equal(all(lines, "setting"), [
       { kind: "setting", name: "detect.threshold", value: "0.6", version: 1 },
+      { kind: "setting", name: "camera.flip", value: "true", version: 1 },
     ]);
   });
 

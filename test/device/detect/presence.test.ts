@@ -321,6 +321,32 @@ suite("presence", (test) => {
     }
     ok(visits > 300, `${visits} visits were enough to prove something`);
   });
+
+  test("what counts can be set while somebody is there: the visit goes on, the next look goes by it", () => {
+    const { presence, events } = play(20, (i) => [person(8 * i)]);
+    const seen = (i: number, score: number) =>
+      presence
+        .look({ atUs: i * lookUs, found: [person(8 * i, { score })], frame })
+        .flatMap((event) => (event.kind === "update" ? event.persons : []));
+    is(seen(20, 0.8)[0]?.zones.length, 0);
+    const all = [
+      { x: 0, y: 0 },
+      { x: 1, y: 0 },
+      { x: 1, y: 1 },
+      { x: 0, y: 1 },
+    ];
+    presence.set({ zones: [{ name: "all", polygon: all }], threshold: 0.6 });
+    equal(seen(21, 0.8)[0]?.zones, ["all"]);
+    const elsewhere = all.map(({ x, y }) => ({ x: x / 100, y: y / 100 }));
+    presence.set({ zones: [{ name: "corner", polygon: elsewhere }], threshold: 0.6 });
+    equal(seen(22, 0.8), []);
+    is(starts(events).length, 1);
+    ok(presence.open !== undefined, "the visit ends in its own time");
+    const other = play(0, () => []).presence;
+    other.set({ zones: [], threshold: 0.9 });
+    for (let i = 0; i < 10; i++)
+      equal(other.look({ atUs: i * lookUs, found: [person(8 * i)], frame }), []);
+  });
 });
 
 function triangle(random: () => number) {

@@ -259,4 +259,31 @@ suite("device/record/record", (test) => {
       JSON.stringify(samples.map((s) => s.height)),
     );
   });
+
+  test("name, pre-roll and post-roll can be set while a clip is recorded, which goes on", async () => {
+    await using world = openWorld({ camera: "before" });
+    const { stage } = world;
+    await world.play(90, 15);
+    world.start(id(1));
+    await world.play(15, 15);
+    stage.set({ preRollMs: 1000, postRollMs: 1000, camera: "after" });
+    await world.play(15, 15);
+    const lastUs = world.now();
+    world.end(id(1));
+    await world.play(60, 15);
+    const secondUs = world.now();
+    world.start(id(2));
+    await world.play(15, 15);
+    world.end(id(2));
+    await world.play(30, 15);
+    await world.settled();
+    assert.equal(
+      world.taken.map(({ recording }) => recording.opening.camera),
+      ["before", "after"],
+    );
+    const [first, second] = world.taken;
+    within((closing(first).endUs - lastUs) / 1e6, 1, 0.2, "seconds after the first");
+    const startUs = second?.recording.opening.startUs ?? 0;
+    within((secondUs - startUs) / 1e6, 1, 0.2, "seconds before the second");
+  });
 });

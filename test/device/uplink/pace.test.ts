@@ -37,6 +37,39 @@ suite("pace", (test) => {
     const firsts = sent.slice(0, 24).filter(([who]) => who === "new").length;
     assert.is(firsts, 20, "the patient one gets what is left");
   });
+
+  test("another cap is in force at once, also for what waits; 0 is none", async () => {
+    const clock = new ManualClock();
+    const { urgent, cap } = openPace({ kbitPerS: 8, clock }); // 1,000 bytes a second
+    let sent = 0;
+    const send = async (slices: number) => {
+      for (let i = 0; i < slices; i++) {
+        await urgent(16_384);
+        sent += 1;
+      }
+    };
+    const pass = async (ms: number) => {
+      for (let at = 0; at < ms; at += 20) {
+        clock.advance(20);
+        for (let i = 0; i < 6; i++) await turn();
+      }
+    };
+    const waiting = send(8);
+    await pass(5_000);
+    assert.is(sent, 1, "the rest waits for its sixteen seconds");
+    cap(0);
+    await pass(600);
+    assert.is(sent, 8);
+    await waiting;
+    await send(100);
+    cap(8);
+    const held = send(3);
+    await pass(5_000);
+    assert.is(sent, 8 + 100 + 1);
+    cap(0);
+    await pass(600);
+    await held;
+  });
 });
 
 suite("backoff", (test) => {
