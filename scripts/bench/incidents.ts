@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { systemClock } from "../../src/base/node/time.ts";
 import type { Clock } from "../../src/base/pure/clock.ts";
-import { openCamera } from "../../src/device/camera/camera.ts";
+import { openCamera, trimMemory } from "../../src/device/camera/camera.ts";
 import { installedModels, openDetect, openModel } from "../../src/device/detect/detect.ts";
 import { openKeyring } from "../../src/device/keyring.ts";
 import { openOutbox } from "../../src/device/outbox/outbox.ts";
@@ -16,6 +16,7 @@ import type { Sample } from "./resident.ts";
 const [state = "", film = "", count = "1"] = process.argv.slice(2);
 const stop = new AbortController();
 const { signal } = stop;
+trimMemory();
 let nowUs = systemClock.monotonicUs();
 const clock: Clock = {
   monotonicUs: () => nowUs,
@@ -38,6 +39,7 @@ const { width, height } = camera;
 const model = await openModel({
   ...{ folder: installedModels, precision: "int8", aspect: width / height },
 });
+trimMemory();
 const detect = openDetect({
   ...{ model, zones: [], threshold: 0.4, crops: true, separateVisitMs: 1000, clock, signal },
 });
