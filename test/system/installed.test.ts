@@ -41,7 +41,8 @@ suite("installed", (test) => {
   const boot = (disk: string, life: string, files: BoardOptions["files"] = {}) =>
     bootBoard(machine, {
       command: ["node", "dist/test/system/guest/installed.js"],
-      ...{ systemd: true, lasting: true, disks: [disk], memoryMiB: 768, timeoutMs: 500_000, files },
+      ...{ systemd: true, lasting: true, disks: [disk], urgent: true, files },
+      ...{ memoryMiB: 768, timeoutMs: 500_000 },
       modules: ["vivid node_types=0x1 input_types=0x0 num_inputs=1", "uleds"],
       // Whether npm has to run is not the question here, and it could not.
       prepare: "cp package-lock.json node_modules/.obscura-lock",
