@@ -150,7 +150,9 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
     {
       about: "camera",
       async look() {
-        const cameras = (await listCameras()).filter(({ captures }) => captures);
+        const cameras = (await listCameras()).filter(
+          ({ captures, unusable }) => captures || unusable,
+        );
         const usable = cameras.find(({ unusable }) => !unusable);
         if (usable) return { state: "good", text: `${usable.source} (${usable.card})` };
         const why = cameras[0]?.unusable;

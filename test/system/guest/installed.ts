@@ -61,6 +61,7 @@ async function until(unit: string, what: string, wanted: (now: Unit) => boolean)
 }
 const watches = ({ ActiveState, StatusText }: Unit) =>
   ActiveState === "active" && StatusText === "watching";
+const waitsForOwner = ({ StatusText }: Unit) => StatusText.startsWith("waiting for an owner");
 /** Up again, in another process than before. */
 const again =
   (before: Unit, wanted: (now: Unit) => boolean = ({ ActiveState }) => ActiveState === "active") =>
@@ -124,22 +125,19 @@ async function firstLife(light: number): Promise<void> {
   assert.match(said.stderr, "sudo obscura-camera pair");
   await rights();
   tell("installed");
-  await until(camera, "waiting for an owner", (now) =>
-    now.StatusText.startsWith("waiting for an owner"),
-  );
+  const first = await until(camera, "waiting for an owner", waitsForOwner);
   const firstRelay = await until(relay, "running", ({ ActiveState }) => ActiveState === "active");
+  await sh(`kill -9 ${first.MainPID} ${firstRelay.MainPID}`);
+  await until(camera, "up again after a kill", again(first, waitsForOwner));
+  await until(relay, "up again after a kill", again(firstRelay));
   assert.is(await sh(`systemctl is-enabled ${camera} ${relay}`), "enabled\nenabled");
 
   await sh("obscura-camera identity -o /tmp/camera.json");
   const phone = `${process.execPath} dist/src/phone/cli.js --home /root/phone`;
   await sh(`${phone} adopt /tmp/camera.json -o /tmp/owner.json; chmod 644 /tmp/owner.json`);
   await sh("obscura-camera adopt /tmp/owner.json");
-  const first = await until(camera, "watching, with nobody's help", watches);
-  await confined(first.MainPID);
-
-  await sh(`kill -9 ${first.MainPID} ${firstRelay.MainPID}`);
-  const second = await until(camera, "up again after a kill", again(first, watches));
-  await until(relay, "up again after a kill", again(firstRelay));
+  const second = await until(camera, "watching, with nobody's help", watches);
+  await confined(second.MainPID);
 
   await sh(`kill -STOP ${second.MainPID}`);
   const third = await until(camera, "up again after the watchdog bit", again(second, watches));
