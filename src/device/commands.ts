@@ -150,12 +150,11 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
     {
       about: "camera",
       async look() {
-        const cameras = (await listCameras()).filter(
-          ({ captures, unusable }) => captures || unusable,
-        );
-        const usable = cameras.find(({ unusable }) => !unusable);
+        const all = await listCameras();
+        const usable = all.find(({ captures, unusable }) => captures && !unusable);
         if (usable) return { state: "good", text: `${usable.source} (${usable.card})` };
-        const why = cameras[0]?.unusable;
+        const denied = all.find(({ unusable }) => unusable?.kind === "denied");
+        const why = (denied ?? all.find(({ captures }) => captures))?.unusable;
         if (why) throw why;
         throw new Failure("absent", "none found", {
           hint: "plug one in; a Raspberry Pi camera module also needs libcamerify (package libcamera-tools)",
