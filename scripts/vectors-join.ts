@@ -84,6 +84,10 @@ export function grantVectors(): Vector[] {
     ...{ ...grant, role: "viewer" as const },
     cameras: [{ ...granted, rootSecret: undefined, relays: [] }],
   };
+  const later: Grant = {
+    ...grant,
+    cameras: [granted, { ...granted, checkpoint: bytesOf(0xc8, 216) }],
+  };
   const { bytes } = encodeGrant(grant, owner);
   // Behind identity, name, time and list.
   const rootAt = 4 + 64 + 2 + (2 + 100) + (2 + 10) + 8 + (2 + 80);
@@ -91,6 +95,7 @@ export function grantVectors(): Vector[] {
   return [
     wellVector("well", grantKind, bytes, {}, grant),
     wellVector("well-viewer", grantKind, encodeGrant(viewed, owner).bytes, {}, viewed),
+    wellVector("well-checkpoint", grantKind, encodeGrant(later, owner).bytes, {}, later),
     ...refusals(grantKind, {}, bytes, owner, [
       { name: "key-of-phone", expect: "key", edit: put(4, ...bytesOf(0, 32)) },
       { name: "role-0", expect: "role", edit: put(68, 0) },

@@ -214,6 +214,7 @@ export function makeGrant(
       ...{ list: listOf(journal, camera), root: rootOf(camera) },
       ...{ rootSecret: role === "viewer" ? undefined : root, request: doorSeed(root, phone) },
       ...{ circle: circleOf(root), relays: camera.relays },
+      ...(journal.base ? { checkpoint: journal.base.bytes } : {}),
       incarnation: camera.incarnation,
       receiving: announced ?? verifyIdentity(camera.identity, suite).receiving,
     };

@@ -37,7 +37,7 @@ export function findChain<T extends Verified>(
     }
     while ((falling[next]?.sequence ?? -1) >= sequence) next += 1;
     at = falling[next];
-    const from = at ? at.sequence + 1 : 0;
+    const from = at ? at.sequence + 1 : floor;
     if (from < sequence) {
       const text = `log entries ${from} to ${sequence - 1} are missing`;
       faults.push({ severity: "loss", kind: "gap", text, sequence: from });

@@ -4,7 +4,7 @@ import type { Body } from "../protocol/sealed/body.ts";
 import { type DayKey, EpochReader, openEpoch } from "../protocol/sealed/epoch.ts";
 import { type Entry, entryName, verifyEntry } from "../protocol/wire/entry.ts";
 import { type EntryName, printName } from "../protocol/wire/name.ts";
-import type { Suite } from "../protocol/wire/signature.ts";
+import { hashBytes, type Suite } from "../protocol/wire/signature.ts";
 import type { Verified } from "./chain.ts";
 import { type Fault, faultOf, judge } from "./fault.ts";
 import { type Link, pages } from "./link.ts";
@@ -32,6 +32,8 @@ export type EntryOptions = {
   readonly suite: Suite;
   /** The newest entry that is known already, and the one that opened its epoch. */
   readonly from: { last: ReadEntry; opening: ReadEntry | undefined } | undefined;
+  /** Where the log begins, where nothing of it is known. */
+  readonly base?: { incarnation: number; sequence: number } | undefined;
   /** Heads that somebody named: asked for although no listing shows them. */
   readonly heads: readonly EntryName[];
   onProgress?(read: number): void;
@@ -51,12 +53,12 @@ type Fetched = Entry & { hash: Uint8Array; name: EntryName };
  * it leaves out is asked for by the name that the next entry's previous hash gives.
  */
 export async function readEntries(options: EntryOptions): Promise<Entries> {
-  const { link, camera, suite, from, heads } = options;
+  const { link, camera, suite, from, base, heads } = options;
   const faults: Fault[] = [];
   const entries: ReadEntry[] = [];
   const opener = new EntryOpener(camera, from?.opening);
   const seen = new Set<string>(from ? [toHex(from.last.hash)] : []);
-  const floor = from ? from.last.sequence + 1 : 0;
+  const floor = from ? from.last.sequence + 1 : (base?.sequence ?? 0);
   const bad = new Set<string>();
   const isBad = (called: string) => {
     bad.add(called);
@@ -102,7 +104,10 @@ export async function readEntries(options: EntryOptions): Promise<Entries> {
     options.onProgress?.(entries.length);
   };
 
-  const after = from ? printName(entryName(from.last, from.last.hash)) : "";
+  const known = base && printName(entryName(base, new Uint8Array(hashBytes)));
+  // Before all entries of that place, whatever their hash.
+  const first = known?.slice(0, -2 * hashBytes) ?? "";
+  const after = from ? printName(entryName(from.last, from.last.hash)) : first;
   for await (const page of pages(link, { under: "entry/", after })) {
     const names = page.filter((name) => name.kind === "entry");
     for await (const { name, bytes } of ahead(names, (name) => link.get(name))) {

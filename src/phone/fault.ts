@@ -33,6 +33,7 @@ export type FaultKind =
   | "lost" // the camera says that it had to let it go
   | "broken" // verified and does not open
   | "silent" // the camera was not heard for long, as far as the relay tells
+  | "checkpoint" // an owner stands for what was before
   | "dispute"; // two member lists over one parent
 
 /** How a refusal of an object is named. */

@@ -10,7 +10,7 @@ import type { Suite } from "../protocol/wire/signature.ts";
 import { doorKeyOf } from "./doors.ts";
 import type { Fault } from "./fault.ts";
 import { pages } from "./link.ts";
-import { type OutgoingOptions, tidyBox } from "./outgoing.ts";
+import { type OutgoingOptions, tidy } from "./outgoing.ts";
 import type { CameraKeys } from "./vault.ts";
 
 // Phones compare heads: two that are served different logs find out (seen.md).
@@ -56,7 +56,7 @@ export async function compareHeads(
     camera.named = { atMs: nowMs, sequence };
     const object = sealBox(bytes, pair.publicKey, place, suite);
     await link.put(object);
-    await tidyBox(link, await olderSeen(options, pair, object.name));
+    await tidy(link, await olderSeen(options, pair, object.name));
     vault.touch();
     await vault.saveIfTouched();
   }

@@ -1,6 +1,7 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
 import { Failure, isFailure } from "../base/pure/failure.ts";
 import { openBox } from "../protocol/sealed/box.ts";
+import { verifyCheckpoint } from "../protocol/sealed/checkpoint.ts";
 import {
   encodeAnswer,
   type Grant,
@@ -185,8 +186,11 @@ export function cameraOf(
   if (rootSecret && !equal(signPublicKey(rootSecret), granted.root)) {
     throw new Failure("corrupt", "a grant with another root key", { stage: "root" });
   }
+  const { checkpoint } = granted;
+  if (checkpoint) verifyCheckpoint(checkpoint, identity.camera, suite);
   return {
     ...{ id: identity.camera, name: granted.name, identity: granted.identity },
+    ...(checkpoint ? { base: { checkpoint } } : {}),
     ...{ adoptedMs: granted.adoptedMs, incarnation: granted.incarnation, rootKey: granted.root },
     ...(rootSecret ? { root: rootSecret } : {}),
     ...{ request: granted.request, circle: granted.circle, membership: granted.list },

@@ -1,10 +1,11 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
 import { isFailure } from "../base/pure/failure.ts";
 import type { Body, Statement } from "../protocol/sealed/body.ts";
-import { MembershipHistory, verifyBase } from "../protocol/sealed/membership.ts";
+import type { MembershipHistory } from "../protocol/sealed/membership.ts";
 import { type Beacon, verifyBeacon } from "../protocol/wire/beacon.ts";
 import type { EntryName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
+import { type Base, baseOf, fromBase, historyOf, newerBase } from "./base.ts";
 import { findChain, type Verified } from "./chain.ts";
 import { type ReadEntry, readEntries } from "./entries.ts";
 import { type Fault, faultOf } from "./fault.ts";
@@ -28,6 +29,8 @@ export type Journal = {
   readonly members: MembershipHistory;
   /** Epoch keys that were not in the vault yet. */
   readonly found: readonly { opening: Uint8Array; key: Uint8Array }[];
+  /** Where the log begins, when that is not with its first entry; the newest that the log quotes. */
+  readonly base: Base | undefined;
   /** So many records from the first on need not be fetched again. */
   readonly sound: number;
 };
@@ -42,9 +45,13 @@ export type JournalOptions = {
 };
 
 /** Fetches, verifies and reads a camera's log: what is new of it, or all where nothing is kept. */
-export async function readJournal(options: JournalOptions): Promise<Journal> {
+export function readJournal(options: JournalOptions): Promise<Journal> {
+  return readFrom(baseOf(options.camera, options.suite), options);
+}
+
+async function readFrom(base: Base | undefined, options: JournalOptions): Promise<Journal> {
   const { link, camera, suite } = options;
-  const { kept, opening } = resume(options.kept ?? [], camera);
+  const { kept, opening } = resume(fromBase(options.kept ?? [], base), camera);
   const beaconFaults: Fault[] = [];
   const beacon = await readBeacon(link, camera, suite, beaconFaults);
   const heads: EntryName[] = [];
@@ -52,15 +59,17 @@ export async function readJournal(options: JournalOptions): Promise<Journal> {
   if (beacon) heads.push({ kind: "entry", incarnation: beacon.incarnation, ...beacon.head });
   const last = kept.at(-1);
   const from = last && { last, opening };
-  const read = await readEntries({ ...options, from, heads });
+  const read = await readEntries({ ...options, from, base, heads });
   const faults = [...read.faults, ...beaconFaults];
   const known = last ? [last] : [];
-  const branch = findChain([...known, ...read.entries], faults, last?.sequence);
+  const start = base?.sequence ?? 0;
+  const branch = findChain([...known, ...read.entries], faults, last?.sequence ?? start);
   // What is new does not go on where the known ends: then all of it is looked at anew.
-  if (last && branch[0] !== last) return readJournal({ ...options, kept: [] });
+  if (last && branch[0] !== last) return readFrom(base, { ...options, kept: [] });
   const chain = last ? [...kept, ...branch.slice(1)] : branch;
+  if (base) checkStart(chain, base, faults);
   checkHeads(chain, camera, beacon, faults);
-  const members = new MembershipHistory(verifyBase(camera.membership, camera.id, suite), suite);
+  const members = historyOf(camera, base, suite);
   let unreadable = 0;
   for (const { body, trouble, sequence } of chain) {
     if (trouble === "unreadable") unreadable += 1;
@@ -68,6 +77,11 @@ export async function readJournal(options: JournalOptions): Promise<Journal> {
     const statement = body?.statement;
     if (statement?.kind === "membership") order(members, statement.list, sequence, faults);
   }
+  const newer = newerBase(chain, { base, camera, members, suite, faults });
+  // What an owner stands for is no gap: from there on it is read anew, and nothing before.
+  const isGap = ({ kind, sequence = 0 }: Fault) =>
+    kind === "gap" && newer !== undefined && sequence < newer.sequence;
+  if (newer && faults.some(isGap)) return readFrom(newer, { ...options, kept: [] });
   if (unreadable > 0) {
     const text = `${unreadable} log entries are sealed to keys that this phone does not have`;
     faults.push({ severity: "note", kind: "unreadable", text });
@@ -77,8 +91,9 @@ export async function readJournal(options: JournalOptions): Promise<Journal> {
     const text = `owners signed two member lists in one place (versions ${versions})`;
     faults.push({ severity: "lie", kind: "dispute", text });
   }
-  const sound = soundIn(chain, faults);
-  return { records: date(chain), faults, beacon, members, found: read.found, sound };
+  const sound = soundIn(chain, start, faults);
+  const records = date(chain);
+  return { records, faults, beacon, members, found: read.found, base: newer ?? base, sound };
 }
 
 /**
@@ -126,10 +141,22 @@ async function readBeacon(
 }
 
 /** How many entries from the first on have nothing wrong with them, in themselves or beside them. */
-function soundIn(chain: readonly ReadEntry[], faults: readonly Fault[]): number {
-  if (chain[0]?.sequence !== 0) return 0;
-  const first = Math.min(...faults.map(({ sequence }) => sequence ?? chain.length), chain.length);
-  return Math.max(0, first);
+function soundIn(chain: readonly ReadEntry[], start: number, faults: readonly Fault[]): number {
+  if (chain[0]?.sequence !== start) return 0;
+  const at = faults.map(({ sequence }) => (sequence ?? Number.POSITIVE_INFINITY) - start);
+  return Math.max(0, Math.min(...at, chain.length));
+}
+
+/** Holds the first entry against the checkpoint, and says that the log begins with it. */
+function checkStart([first]: readonly Verified[], base: Base, faults: Fault[]): void {
+  const { sequence, hash, atMs } = base;
+  if (first?.sequence === sequence && !equal(first.hash, hash)) {
+    const text = `log entry ${sequence} is another than the one that an owner vouched for`;
+    faults.push({ severity: "lie", kind: "fork", text, sequence });
+  }
+  const day = new Date(atMs).toISOString().slice(0, 10);
+  const text = `the log begins at entry ${sequence}: an owner vouched for what was before on ${day}`;
+  faults.push({ severity: "note", kind: "checkpoint", text });
 }
 
 /** Holds the chain against the newest entry ever seen, and against the camera's beacon. */

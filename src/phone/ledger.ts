@@ -26,8 +26,8 @@ export type LedgerOptions = {
 };
 
 /**
- * The log from its first entry, as far as it lies on the shelf and hangs together; nothing when it is
- * not the log whose head the vault holds.
+ * The log from where its reading began, as far as it lies on the shelf and hangs together; nothing when
+ * it is not the log whose head the vault holds.
  */
 export async function loadLedger(options: LedgerOptions): Promise<ReadEntry[]> {
   const { shelf, camera } = options;
@@ -38,14 +38,14 @@ export async function loadLedger(options: LedgerOptions): Promise<ReadEntry[]> {
     if (!read) break;
     for (const entry of read) {
       const before = entries.at(-1);
-      if (entry.sequence !== entries.length) return entries;
+      if (before && entry.sequence !== before.sequence + 1) return entries;
       if (before && !equal(entry.previous, before.hash)) return entries;
       entries.push(entry);
     }
     if (read.length < pageEntries) break;
   }
   const { head } = camera;
-  const known = head && entries[head.sequence];
+  const known = head && entries[head.sequence - (entries[0]?.sequence ?? 0)];
   return known && !equal(known.hash, head.hash) ? [] : entries;
 }
 

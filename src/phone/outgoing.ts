@@ -6,7 +6,7 @@ import { verifyIdentity } from "../protocol/sealed/pairing.ts";
 import type { Sealed } from "../protocol/sealed/sealed.ts";
 import { sign, signPublicKey } from "../protocol/sealed/sodium.ts";
 import { keyFingerprint } from "../protocol/sealed/stanza.ts";
-import { type BoxName, printName } from "../protocol/wire/name.ts";
+import { type BoxName, type Name, printName } from "../protocol/wire/name.ts";
 import type { Suite } from "../protocol/wire/signature.ts";
 import { type Journal, statements } from "./journal.ts";
 import type { Link } from "./link.ts";
@@ -72,12 +72,12 @@ export async function sendOutgoing(options: OutgoingOptions): Promise<readonly S
     await link.put(object);
   }
   await vault.saveIfTouched();
-  await tidyBox(link, old);
+  await tidy(link, old);
   return settled;
 }
 
-/** Takes one's own objects away. Only tidiness: what is old there counts for nothing. */
-export async function tidyBox(link: Link, names: readonly BoxName[]): Promise<void> {
+/** Takes objects away. Only tidiness: what is old there counts for nothing. */
+export async function tidy(link: Link, names: readonly Name[]): Promise<void> {
   for (const name of names) {
     try {
       await link.remove?.(name);

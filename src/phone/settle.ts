@@ -1,4 +1,5 @@
 import { equal, toHex } from "../base/pure/bytes.ts";
+import { decodeIdentity } from "../protocol/sealed/pairing.ts";
 import { wipe } from "../protocol/sealed/sodium.ts";
 import { keyIdOf } from "../protocol/sealed/stanza.ts";
 import { type Journal, statements } from "./journal.ts";
@@ -11,13 +12,21 @@ import type { CameraKeys } from "./vault.ts";
 export function keep(journal: Journal, camera: CameraKeys): boolean {
   const isHead = keepHead(journal, camera);
   const isKit = keepKits(journal, camera);
-  return keepBeacon(journal, camera) || isHead || isKit;
+  const isBase = keepBase(journal, camera);
+  return keepBeacon(journal, camera) || isHead || isKit || isBase;
 }
 
 function keepKits({ members }: Journal, camera: CameraKeys): boolean {
   const kits = members.head.members.filter(({ role }) => role === "kit").length;
   if (kits === (camera.kits ?? 0)) return false;
   camera.kits = kits;
+  return true;
+}
+
+function keepBase({ base }: Journal, camera: CameraKeys): boolean {
+  if (!base || (camera.base && equal(base.bytes, camera.base.checkpoint))) return false;
+  const { bytes: checkpoint, members } = base;
+  camera.base = { checkpoint, ...(members ? { members } : {}) };
   return true;
 }
 
@@ -43,8 +52,11 @@ function keepHead(journal: Journal, camera: CameraKeys): boolean {
   if (!newest || isFork || !isNewer) return found.length > 0;
   const { incarnation, sequence, hash } = newest;
   camera.head = { incarnation, sequence, hash };
+  const closed = closedDays(journal).get(Math.max(camera.incarnation, incarnation)) ?? -1;
+  // The days that were closed before the log's beginning are closed all the same.
+  const first = incarnation > camera.incarnation ? 0 : camera.nextDay;
   camera.incarnation = Math.max(camera.incarnation, incarnation);
-  camera.nextDay = (closedDays(journal).get(camera.incarnation) ?? -1) + 1;
+  camera.nextDay = Math.max(first, closed + 1);
   return true;
 }
 
@@ -106,7 +118,7 @@ export function settle(
   camera.oneTime = camera.oneTime.filter(({ id }) => !used.has(toHex(id)));
 
   const closed = closedDays(journal);
-  const first = journal.records[0]?.entry.incarnation ?? 0;
+  const first = decodeIdentity(camera.identity).incarnation;
   const isClosed = ({ incarnation = first, day }: CameraKeys["days"][number]) =>
     isWhole && day <= (closed.get(incarnation) ?? -1);
   const mustStay = (fingerprint: Uint8Array) =>

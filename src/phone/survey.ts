@@ -82,6 +82,10 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const isBlind =
     journal.records.some(({ body }) => !body) ||
     journal.faults.some(({ kind }) => ["gap", "rollback", "fork"].includes(kind));
+  // Where the log was not read from its beginning, that may have named a clip of that time.
+  const { base } = journal;
+  const isOld = ([first]: readonly PartName[]) =>
+    base !== undefined && first !== undefined && first.incarnation <= base.incarnation;
   const before = marks(camera);
   const clips: Clip[] = [];
   for (const [done, id] of ids.entries()) {
@@ -89,7 +93,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
     const about = told.get(id) ?? {};
     const listed = parts.get(id) ?? [];
     const known = {
-      ...{ told: about, mayBeOpen: open.has(id), isBlind, listed },
+      ...{ told: about, mayBeOpen: open.has(id), isBlind: isBlind || isOld(listed), listed },
       ...{ kept: kept.get(id), isDeleted: deleted.has(id), isPassed: passed.has(id) },
     };
     clips.push(await surveyClip(id, known, options, faults));
@@ -121,8 +125,8 @@ export async function look(
   const onProgress = onEntries && { onProgress: onEntries };
   const journal = await readJournal({ link, camera, suite, kept, ...onProgress });
   const { records, sound } = journal;
-  const known =
-    kept.length > 0 && records[kept.length - 1]?.entry === kept.at(-1) ? kept.length : 0;
+  const isKept = kept.length > 0 && records[0]?.entry === kept[0];
+  const known = isKept && records[kept.length - 1]?.entry === kept.at(-1) ? kept.length : 0;
   return {
     journal,
     async keepOn() {

@@ -12,6 +12,7 @@ import { addOutgoing, type OutgoingOptions, type Settled, sendOutgoing } from ".
 import type { Survey } from "./survey.ts";
 import { readTold } from "./told.ts";
 import type { CameraKeys, VaultContent } from "./vault.ts";
+import { clearBefore, vouch, type Worth } from "./vouch.ts";
 
 // What a phone does for a camera's circle of phones whenever it has looked at its log: everything is
 // decided anew from the vault and the log, so it can be cut off at any point and done again.
@@ -20,6 +21,8 @@ export type TendOptions = Omit<OutgoingOptions, "journal"> & {
   readonly survey: Survey;
   /** Keys of a further batch, where the usual count does not fit. */
   readonly size?: BatchSize;
+  /** When a checkpoint is worth while, where the usual does not fit. */
+  readonly worth?: Worth;
   /** Name the newest entry to the other phones even if one was named today. */
   readonly name?: boolean;
 };
@@ -31,7 +34,8 @@ export type Tended = {
 
 /**
  * Confirms deletions, signs the member list and the door list that are wanted, sends more keys when
- * few are left, compares heads with the other phones, and sends what the log does not show yet.
+ * few are left, vouches for what is over, compares heads with the other phones, and sends what the log
+ * does not show yet.
  */
 export async function tend(options: TendOptions): Promise<Tended> {
   const { vault, camera, survey, suite, nowMs } = options;
@@ -44,7 +48,9 @@ export async function tend(options: TendOptions): Promise<Tended> {
   const doorFaults = await tendDoors(all);
   tendMembers(all);
   replenish(all);
+  await vouch({ ...all, told, deletions: survey.deletions });
   const settled = await sendOutgoing(all);
+  await clearBefore(all);
   const headFaults = await compareHeads(all, options.name ?? false);
   return { settled, faults: [...doorFaults, ...headFaults] };
 }

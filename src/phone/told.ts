@@ -46,7 +46,18 @@ export function readTold(journal: Journal): Map<string, Told> {
       // Said of no clip; deletions.ts names it.
     }
   }
-  return clips;
+  if (!isFromBase(journal)) return clips;
+  // What begins before the log does an owner has vouched for: it is over, whatever is said of it since.
+  return new Map([...clips].filter(([, { started }]) => started));
+}
+
+/** Whether all that there is of a log that begins late can be read. */
+function isFromBase({ base, records }: Journal): boolean {
+  return (
+    base !== undefined &&
+    records[0]?.entry.sequence === base.sequence &&
+    records.every(({ body }) => body !== undefined)
+  );
 }
 
 /** The clips that may still be open: begun since the camera's last start, and not ended. */

@@ -159,6 +159,10 @@ const camera = object({
   removing: since(list(bytes(32), 32), []),
   /** Doors to be shut. */
   shutting: since(list(bytes(32), 64), []),
+  /** Where the log begins (checkpoint.md), with the member list in force there. */
+  base: optional(object({ checkpoint: bytes(1, 1024), members: optional(bytes(1, 8192)) })),
+  /** When it was looked into last whether the log may begin later. */
+  vouchedMs: optional(integer()),
   /** The entry that this phone has named to the others last (seen.md). */
   named: optional(object({ atMs: integer(), sequence: integer() })),
 });

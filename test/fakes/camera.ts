@@ -1,8 +1,9 @@
 import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
 import { equal, toHex } from "../../src/base/pure/bytes.ts";
-import { isFailure } from "../../src/base/pure/failure.ts";
+import { Failure, isFailure } from "../../src/base/pure/failure.ts";
 import { inRange, type Link } from "../../src/phone/link.ts";
 import type { Statement } from "../../src/protocol/sealed/body.ts";
+import { verifyCheckpoint } from "../../src/protocol/sealed/checkpoint.ts";
 import { type ClipRecipient, ClipSealer } from "../../src/protocol/sealed/clip.ts";
 import { admit, type Command, openCommand } from "../../src/protocol/sealed/command.ts";
 import { LogEpoch } from "../../src/protocol/sealed/epoch.ts";
@@ -76,6 +77,9 @@ export class HouseCamera {
   #supplies = new Map<string, { supply: Supply; nextIndex: number }>();
   readonly #highest = new Map<string, number>();
   readonly #taken = new Set<string>();
+  #listBytes = new Uint8Array() as Uint8Array;
+  /** Of each entry, by sequence. */
+  readonly #hashes: string[] = [];
   #epoch: LogEpoch | undefined;
   #epochNumber = 0;
   #sequence = 0;
@@ -90,6 +94,8 @@ export class HouseCamera {
     if (of) {
       this.identity = of.identity;
       this.members = of.members;
+      this.#listBytes = of.#listBytes;
+      this.#hashes = [...of.#hashes];
       this.wallMs = of.wallMs;
       this.#supplies = new Map(of.#supplies);
       this.#sequence = of.#sequence;
@@ -116,6 +122,7 @@ export class HouseCamera {
     const identity = verifyIdentity(this.identity, nodeSuite);
     const adopted = verifyAdoption(adoption, identity, nodeSuite);
     this.members = new MembershipHistory(adopted.membership, nodeSuite);
+    this.#listBytes = adopted.membershipBytes;
     this.#hold(adopted.supply);
     this.newEpoch();
     await this.say({ kind: "started", version: "0.1.0", reason: "test" });
@@ -153,6 +160,7 @@ export class HouseCamera {
     const body = { wallMs: this.wallMs, clockTrusted: true, statement };
     const made = this.#epoch?.seal(body, place, this.signer);
     if (!made) throw new Error("no epoch");
+    this.#hashes[this.#sequence] = toHex(made.hash);
     this.#sequence += 1;
     this.#previous = made.hash;
     this.uptimeMs += 1000;
@@ -248,6 +256,7 @@ export class HouseCamera {
   async #act({ action }: Command): Promise<void> {
     if (action.kind === "membership") {
       this.members?.add(action.list, true);
+      this.#listBytes = action.list;
       this.newEpoch();
       await this.say({ kind: "membership", list: action.list });
     } else if (action.kind === "supply") {
@@ -268,6 +277,15 @@ export class HouseCamera {
         if (name.kind === "part" && equal(name.clip, clip)) this.objects.all.delete(text);
       }
       await this.say({ kind: "tombstone-done", tombstone: action.tombstone });
+    } else if (action.kind === "checkpoint") {
+      const { sequence, hash, list } = verifyCheckpoint(action.checkpoint, this.id, nodeSuite);
+      if (this.#hashes[sequence] !== toHex(hash) || !equal(list, this.#list.hash)) {
+        throw new Failure("refused", "not of this log", { stage: "head" });
+      }
+      await this.say({ kind: "checkpointed", checkpoint: action.checkpoint });
+      await this.say({ kind: "membership", list: this.#listBytes });
+      await this.say({ kind: "receiving-key", publicKey: this.receiving.publicKey });
+      for (const { supply } of this.#supplies.values()) await this.#acknowledge(supply);
     } else if (action.kind === "confirm") {
       verifyConfirmation(action.confirmation, this.id, nodeSuite);
       await this.say({ kind: "tombstone-confirmed", confirmation: action.confirmation });

@@ -12,6 +12,7 @@ import type { BatchSize } from "../../src/phone/keys.ts";
 import { survey } from "../../src/phone/survey.ts";
 import { tend } from "../../src/phone/tend.ts";
 import { Vault } from "../../src/phone/vault.ts";
+import type { Worth } from "../../src/phone/vouch.ts";
 import { parseLink } from "../../src/protocol/sealed/link.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
 import { HouseCamera, Objects } from "../fakes/camera.ts";
@@ -31,6 +32,8 @@ export class Phone {
   readonly home = new MemoryStore();
   objects: Objects;
   vault: Vault;
+  /** When it vouches for the log. */
+  worth: Worth | undefined;
 
   constructor(name: string, objects: Objects) {
     this.name = name;
@@ -66,7 +69,9 @@ export class Phone {
     const found = await this.look(id);
     const camera = this.camera(id);
     const { link } = this.objects;
-    const options = { link, vault: this.vault, camera, suite, nowMs: tick(), size: fewKeys, name };
+    const { worth } = this;
+    const about = { link, vault: this.vault, camera, suite, nowMs: tick(), size: fewKeys, name };
+    const options = { ...about, ...(worth ? { worth } : {}) };
     return { survey: found, ...(await tend({ ...options, survey: found })) };
   }
 

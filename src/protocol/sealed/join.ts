@@ -66,6 +66,7 @@ export type GrantedCamera = {
   relays: readonly string[];
   incarnation: number;
   receiving: Uint8Array; // 1216 bytes, the newest that the owner knows
+  checkpoint?: Uint8Array; // where the log begins, when not with its first entry (checkpoint.md)
 };
 
 export const mostJoined = 16;
@@ -77,6 +78,9 @@ const supplyBytes = 64 * 1024;
 const identityBytes = 4096;
 const listBytes = 8192;
 const relayBytes = 512;
+const checkpointBytes = 1024;
+/** Flag of a grant: a checkpoint stands behind each camera. */
+const withCheckpoints = 1;
 const roles: readonly Role[] = ["owner", "viewer", "kit"];
 
 export function encodeOffer(offer: Offer, by: By) {
@@ -141,12 +145,16 @@ export function verifyAnswer(bytes: Uint8Array, suite: Suite): Answer & { hash: 
 }
 
 export function encodeGrant(grant: Grant, by: By) {
-  const writer = writeEnvelope(grantKind)
+  const flags = grant.cameras.some(({ checkpoint }) => checkpoint) ? withCheckpoints : 0;
+  const writer = writeEnvelope(grantKind, flags)
     .raw(grant.phone)
     .raw(grant.answer)
     .u8(roles.indexOf(grant.role) + 1)
     .u8(grant.cameras.length);
-  for (const camera of grant.cameras) writeCamera(writer, camera);
+  for (const camera of grant.cameras) {
+    writeCamera(writer, camera);
+    if (flags) writer.bytes16(camera.checkpoint ?? new Uint8Array());
+  }
   return encodeObject(grantKind, writer, decodeGrant, by);
 }
 
@@ -165,13 +173,21 @@ function writeCamera(writer: Writer, camera: GrantedCamera): void {
 }
 
 export function decodeGrant(bytes: Uint8Array): Grant {
-  return decodeObject(grantKind, bytes, (reader) => {
+  const read = (reader: Reader, flags: number): Grant => {
     const phone = reader.take(keyBytes);
     const answer = reader.take(hashBytes);
     const role = readRole(reader);
-    const cameras = Array.from({ length: readCount(reader) }, () => readCamera(reader, role));
+    const cameras = Array.from({ length: readCount(reader) }, () => {
+      const camera = readCamera(reader, role);
+      const checkpoint = flags ? reader.bytes16(checkpointBytes) : new Uint8Array();
+      return checkpoint.length > 0 ? { ...camera, checkpoint } : camera;
+    });
+    if (flags && !cameras.some((camera) => "checkpoint" in camera)) {
+      throw reader.refuse("flags", "a grant that has checkpoints and shows none");
+    }
     return { phone, answer, role, cameras };
-  });
+  };
+  return decodeObject(grantKind, bytes, read, withCheckpoints);
 }
 
 function readCamera(reader: Reader, role: Role): GrantedCamera {

@@ -1,10 +1,11 @@
 import * as assert from "uvu/assert";
-import { toHex } from "../../../src/base/pure/bytes.ts";
+import { concat, toHex } from "../../../src/base/pure/bytes.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { openBox, sealBox } from "../../../src/protocol/sealed/box.ts";
 import {
   answerKind,
   circleOf,
+  decodeGrant,
   doorSeed,
   encodeAnswer,
   encodeGrant,
@@ -116,6 +117,15 @@ suite("join", (test) => {
       const given = encodeGrant(grant, owner);
       assert.equal(verifyGrant(given.bytes, nodeSuite), { ...grant, hash: given.hash });
     }
+    const own = { phone: owner.key, answer: answered.hash, role: "owner" as const };
+    const plain = encodeGrant({ ...own, cameras: [granted] }, owner).bytes;
+    const begins = { ...own, cameras: [granted, { ...granted, checkpoint: pattern(216) }] };
+    const later = encodeGrant(begins, owner);
+    assert.equal(verifyGrant(later.bytes, nodeSuite), { ...begins, hash: later.hash });
+    // The flag, and no checkpoint behind the one camera.
+    const none = concat([plain.subarray(0, -64), new Uint8Array(2), plain.subarray(-64)]);
+    none[3] = 1;
+    refused("flags", () => decodeGrant(none));
     refused("root", () =>
       encodeGrant(
         { phone: owner.key, answer: made.hash, role: "viewer", cameras: [granted] },
@@ -192,6 +202,10 @@ suite("join", (test) => {
       seeds: [
         encodeGrant({ ...grant, role: "owner", cameras: [short, short] }, quick).bytes,
         encodeGrant({ ...grant, role: "viewer", cameras: [viewed] }, quick).bytes,
+        encodeGrant(
+          { ...grant, role: "viewer", cameras: [viewed, { ...viewed, checkpoint: pattern(9) }] },
+          quick,
+        ).bytes,
       ],
       decode: (bytes) => verifyGrant(bytes, quickSuite),
       reaches: [...always, "role", "root", "count"],
