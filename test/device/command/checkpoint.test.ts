@@ -1,7 +1,15 @@
+import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import { equal } from "../../../src/base/pure/bytes.ts";
+import { createKeyring } from "../../../src/device/keyring.ts";
+import { lost } from "../../../src/device/seal/seal.ts";
 import { isIn } from "../../../src/device/uplink/uplink.ts";
+import { adoptCamera } from "../../../src/phone/adopt.ts";
+import { openFolder } from "../../../src/phone/cli/folder.ts";
+import { survey } from "../../../src/phone/survey.ts";
+import { tend } from "../../../src/phone/tend.ts";
+import { type CameraKeys, Vault } from "../../../src/phone/vault.ts";
 import type { Action } from "../../../src/protocol/sealed/action.ts";
 import { encodeCheckpoint } from "../../../src/protocol/sealed/checkpoint.ts";
 import { encodeMembership, follow } from "../../../src/protocol/sealed/membership.ts";
@@ -14,6 +22,7 @@ import { type Camera, faultsOf, makeCamera, recording } from "../../lib/sealing.
 import { suite } from "../../lib/suite.ts";
 import { settle } from "../../lib/uplink.ts";
 import { quickFolder } from "../../lib/world.ts";
+import { MemoryStore } from "../../phone/memory.ts";
 
 const owner = phoneOf();
 const guest = phoneOf(0x51);
@@ -144,6 +153,72 @@ suite("command: checkpoint", (test) => {
     await later.stop();
     assert.equal(await faultsOf(home.path), []);
   });
+
+  test(
+    "a phone's own checkpoint is taken by the camera, and the phone begins there, with its keys or without",
+    async () => {
+      await using home = await quickFolder();
+      const fresh = await createKeyring(home.path, "Porch");
+      const store = new MemoryStore();
+      const vault = Vault.create(store, "Ada");
+      const { adoption } = await adoptCamera(vault, {
+        ...{ identity: fresh.identity.bytes, name: undefined, nowMs: 1, suite: nodeSuite },
+        supply: { oneTime: 8, days: 3 },
+      });
+      const keyring = await fresh.adopt(adoption);
+      const state = home.path;
+      const owner = {} as Camera["owner"];
+      const camera: Camera = { state, outbox: join(state, "outbox"), keyring, owner };
+      // Two clips in epochs of their own that the camera lets go, and one that stays.
+      for (let i = 0; i < 3; i++) {
+        const running = await startCamera(camera);
+        const { clip } = await running.sealer.clip(recording(1));
+        if (i < 2) {
+          const gone = [{ clip, parts: running.outbox.parts(clip).length }];
+          await running.sealer.note(lost(gone, "full"));
+          await running.outbox.lose(gone);
+        }
+        await running.stop();
+      }
+      const running = await startCamera(camera);
+      const folder = await openFolder(camera.outbox);
+      const link = {
+        ...folder,
+        put: async (object: Parameters<typeof folder.put>[0]) =>
+          void (await running.commands.take(object.bytes)),
+      };
+      const worth = { entries: 2, ageMs: 0, everyMs: 0 };
+      const lookWith = async (of: Vault) => {
+        const keys = of.content.cameras[0] as CameraKeys;
+        const about = { link, vault: of, camera: keys, suite: nodeSuite, nowMs: Date.now() };
+        const found = await survey({ ...about, depth: "all" });
+        await tend({ ...about, survey: found, worth, size: { oneTime: 4, days: 3 } });
+        return found;
+      };
+      const before = await Vault.open(store);
+      const first = await lookWith(vault);
+      const faults = first.faults.filter(
+        ({ severity, kind }) => severity !== "note" && kind !== "lost",
+      );
+      assert.equal(faults, []);
+      const floor = running.outbox.entries()[0];
+      assert.ok(floor && floor.sequence > 8, "the camera has let go what was before");
+      // The one knows its own word, the other finds it in the log.
+      for (const phone of [vault, before]) {
+        await lookWith(phone);
+        const { journal, clips, well, faults } = await lookWith(phone);
+        assert.ok(well, JSON.stringify(faults));
+        assert.is(journal.records[0]?.entry.sequence, floor.sequence);
+        assert.equal(
+          clips.map((one) => one.state),
+          ["whole"],
+        );
+      }
+      await running.stop();
+      assert.equal(await faultsOf(home.path), []);
+    },
+    { deadlineMs: 120_000 },
+  );
 
   test("a log that begins late without a checkpoint is a hole", async () => {
     await using world = await makeWorld();
