@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Failure } from "../src/base/pure/failure.ts";
 
+import { bound } from "./environment.ts";
+
 const program = new URL("../src/relay/main.js", import.meta.url).pathname;
 const file = "relay.yaml";
 
@@ -39,7 +41,7 @@ export async function startRelay(folder: string): Promise<RunningRelay> {
   const url = await relayUrl(folder);
   const args = [program, "--config", join(folder, file), "--folder", join(folder, "mailboxes")];
   // A process group of its own: Ctrl-C is for the camera, whose last parts come here after it.
-  const child = spawn(process.execPath, args, {
+  const child = spawn(...bound(args), {
     ...{ stdio: ["ignore", "ignore", "pipe"], detached: true },
   });
   process.once("exit", () => child.kill("SIGKILL"));

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { parseArgs, promisify } from "node:util";
 import { explain, Failure } from "../src/base/pure/failure.ts";
 import type { ServiceEvent } from "../src/device/service.ts";
-import { serviceEnvironment } from "./environment.ts";
+import { bound, serviceEnvironment } from "./environment.ts";
 import { composeFootage } from "./footage.ts";
 import { type Owner, openOwner } from "./owner.ts";
 import { type RunningRelay, startRelay } from "./relay.ts";
@@ -110,7 +110,7 @@ async function follow(options: {
   tell: Tell;
 }): Promise<{ summary?: Summary; exit: number }> {
   const { owner, tell } = options;
-  const service = spawn(process.execPath, options.args, {
+  const service = spawn(...bound(options.args), {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...serviceEnvironment, ...process.env },
   });

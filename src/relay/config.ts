@@ -88,8 +88,14 @@ export const schema = {
     mailboxObjects: whole("objects of a mailbox", 1_000_000, 1000, 1_000_000_000),
     headroomMiB: whole("room left free on the disk", 256, 0, 1_000_000),
     retentionDays: whole(
-      "days after which parts of clips go; 0 keeps them. Log entries stay until an owner deletes them",
+      "days after which parts of clips go, unless the owner's minimum age is longer; 0 keeps them. Log entries stay until an owner deletes them",
       30,
+      0,
+      36_500,
+    ),
+    longestDays: whole(
+      "days after which parts go also against the owner's minimum age; 0 for no such limit",
+      0,
       0,
       36_500,
     ),

@@ -10,6 +10,8 @@ export type Metrics = {
   count(act: Act, result: Result): void;
   /** Bytes of objects that came in or went out. */
   moved(way: "in" | "out", bytes: number): void;
+  /** Parts that went although their owner keeps them for longer. */
+  retired(early: number): void;
   /** The text that Prometheus reads. */
   print(): Promise<string>;
   /** Sums since the last call, for a line in the log. */
@@ -42,6 +44,7 @@ export function openMetrics({
 }): Metrics {
   const counts = new Map<string, number>();
   const bytes = { in: 0, out: 0 };
+  let early = 0;
   let sums = { requests: 0, refused: 0, inBytes: 0, outBytes: 0 };
   let kept = { text: "", atMs: Number.NEGATIVE_INFINITY };
 
@@ -74,6 +77,9 @@ export function openMetrics({
       ["", coarse(now.connections, 10)],
     ]);
     metric("waiting", "gauge", "Held requests, in tens.", [["", coarse(now.waiting, 10)]]);
+    metric("retired_early_total", "counter", "Parts that went before their owner's minimum age.", [
+      ["", Math.ceil(early / 100) * 100],
+    ]);
     metric("storage_failed", "gauge", "1 when a write failed and the relay must start anew.", [
       ["", now.isBroken ? 1 : 0],
     ]);
@@ -91,6 +97,9 @@ export function openMetrics({
       bytes[way] += count;
       if (way === "in") sums.inBytes += count;
       else sums.outBytes += count;
+    },
+    retired(count) {
+      early += count;
     },
     async print() {
       if (monotonicMs() - kept.atMs >= freshMs) {

@@ -147,6 +147,8 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
       await last;
     };
   };
+  const days = (count: number) => (count === 0 ? Number.POSITIVE_INFINITY : count * dayMs);
+  const retention = { usualMs: days(quota.retentionDays), longestMs: days(quota.longestDays) };
   const tasks = [
     every(periods.saveMs, () => age.save()),
     every(periods.sumsMs, async () => {
@@ -155,12 +157,14 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
       const counts = { requests: coarse(requests, 100), refused: coarse(refused, 100) };
       log.info("in about the last hour", { ...counts, ...sizes });
     }),
-    ...(quota.retentionDays === 0
+    ...(quota.retentionDays === 0 && quota.longestDays === 0
       ? []
       : [
           every(periods.retireMs, async () => {
-            const count = await store.retire(quota.retentionDays * dayMs, stop.signal);
-            if (count > 0) log.info("old parts went", { parts: coarse(count, 100) });
+            const { parts, early } = await store.retire(retention, stop.signal);
+            metrics.retired(early);
+            if (parts > 0) log.info("old parts went", { parts: coarse(parts, 100) });
+            if (early > 0) log.warn("parts went that an owner keeps for longer: quota.longestDays");
           }),
         ]),
   ];

@@ -46,12 +46,19 @@ export type Store = {
   list(mailbox: Uint8Array, page: Page): Promise<Listed[]>;
   /** With `minimumAgeMs`, throws Failure "refused", stage "age", when anything is younger. */
   remove(mailbox: Uint8Array, what: Name | Clip, minimumAgeMs?: number): Promise<void>;
-  /** Takes away every part that has lain here longer; gives how many. */
-  retire(retentionMs: number, signal: AbortSignal): Promise<number>;
+  /** Takes away every part that has lain here longer; `early` are those younger than their owner's minimum age. */
+  retire(keep: Retention, signal: AbortSignal): Promise<{ parts: number; early: number }>;
   /** The mailboxes here, the first of them if there are more. */
   mailboxes(most: number): Promise<Uint8Array[]>;
   state(): Promise<{ mailboxes: number; bytes: number; freeBytes: number }>;
   readonly broken: Failure | undefined;
+};
+/** How long parts stay; without end where a limit is not set. */
+export type Retention = {
+  /** Not younger than the owner's minimum age, whatever this says. */
+  usualMs: number;
+  /** The operator's last word, also against the owner. */
+  longestMs: number;
 };
 export type Content = {
   bytes: number;
@@ -231,16 +238,20 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     });
   };
 
-  const retire: Store["retire"] = async (retentionMs, signal) => {
-    let count = 0;
+  const retire: Store["retire"] = async ({ usualMs, longestMs }, signal) => {
+    const count = { parts: 0, early: 0 };
     for (const shard of (await readdir(boxes)).sort()) {
       for (const id of (await readdir(join(boxes, shard))).sort()) {
-        const oldest = age.nowMs() - retentionMs;
+        const minimumMs = (await doors(fromHex(id)))?.minimumAgeMs ?? 0;
+        const nowMs = age.nowMs();
+        const oldest = nowMs - Math.min(Math.max(usualMs, minimumMs), longestMs);
         const parts = sized(rootOf(id), { under: "part/", after: "" });
         for await (const some of inBatches(parts)) {
           if (signal.aborted) return count;
           const old = some.filter(({ modifiedMs }) => modifiedMs < oldest);
-          if (old.length > 0) count += await inTurn(id, () => take(id, old));
+          if (old.length === 0) continue;
+          count.parts += await inTurn(id, () => take(id, old));
+          count.early += old.filter((one) => nowMs - one.modifiedMs < minimumMs).length;
         }
       }
     }

@@ -181,6 +181,32 @@ suite("obscura-phone", (test) => {
   );
 
   test(
+    "a snapshot, which has no video, is exported as the picture that it is",
+    async () => {
+      await using world = await pairedWorld();
+      const jpeg = pattern(4000);
+      const still = { init: new Uint8Array(), fragments: [] };
+      const { id } = await world.camera.record({ film: still, thumbnail: jpeg });
+      const whole = await world.camera.record({ film, thumbnail: jpeg });
+      for (const [command, asked, made] of [
+        ["export", "one.mp4", "one.jpg"],
+        ["export", "two.jpg", "two.jpg"],
+        ["thumbnail", "three.jpg", "three.jpg"],
+      ] as const) {
+        const { code, err } = await world.run(command, id, "-o", join(world.path, asked));
+        assert.is(code, 0, err);
+        assert.is(Buffer.compare(await readFile(join(world.path, made)), jpeg), 0, command);
+      }
+      const all = join(world.path, "all");
+      const exported = await world.run("export", "--all", "-o", all, "--json");
+      assert.is(exported.code, 0, exported.err);
+      const names = (await readdir(all)).map((name) => name.slice(-16)).sort();
+      assert.equal(names, [`${id.slice(0, 12)}.jpg`, `${whole.id.slice(0, 12)}.mp4`].sort());
+    },
+    slow,
+  );
+
+  test(
     "clips sealed to a day key and to the restart key open too",
     async () => {
       await using world = await pairedWorld();

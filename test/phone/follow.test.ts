@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { cp, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { openHttp } from "../../src/base/node/http.ts";
@@ -10,6 +10,7 @@ import { openMailbox } from "../../src/protocol/wire/client.ts";
 import { testFilm } from "../fakes/film.ts";
 import { openHostile } from "../lib/hostile.ts";
 import { atOnce, inventWhenAsked } from "../lib/lies.ts";
+import { relayWorld } from "../lib/relay.ts";
 import { nodeSuite, opening, pattern } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
 import { relayedWorld } from "./relayed.ts";
@@ -124,6 +125,41 @@ suite("obscura-phone over a relay", (test) => {
       assert.is(strange.code, 1);
       assert.match(strange.err, /relay http:\/\/127\.0\.0\.1:9: .* Is it running/);
       assert.is((await run("clips", "--camera", "Nobody")).code, 2);
+    },
+    slow,
+  );
+
+  test(
+    "verify --all-relays holds the relays against one another",
+    async () => {
+      await using world = await relayedWorld();
+      const { run, camera, url, relay, path } = world;
+      const { id } = await camera.record({ film });
+      await camera.beacon();
+      const copy = join(path, "copy");
+      await cp(relay.folder, copy, { recursive: true });
+      await using second = await relayWorld({ isEmpty: true, folder: copy });
+      const other = `http://${second.authority}`;
+      const all = ["verify", "--all-relays", "--relay", url, "--relay"];
+      const same = await run(...all, other);
+      assert.is(same.code, 0, same.out + same.err);
+      assert.ok(same.out.includes(id.slice(0, 12)));
+      // From here on one has more than the other.
+      await camera.record({ film });
+      await camera.beacon();
+      assert.is((await run("verify", "--relay", url)).code, 0);
+      const less = await run(...all, other);
+      assert.is(less.code, 3, less.err);
+      for (const what of ["log entries", "parts of clips"]) {
+        const lacks = new RegExp(
+          `loss +withheld +relay ${other} lacks \\d+ ${what} that ${url} has`,
+        );
+        assert.match(less.out, lacks);
+      }
+      // One that does not answer lacks nothing that anybody knows of, and is named.
+      const dead = await run(...all, "http://127.0.0.1:9");
+      assert.is(dead.code, 0, dead.err);
+      assert.match(dead.out, /note +withheld +.*127\.0\.0\.1:9/);
     },
     slow,
   );

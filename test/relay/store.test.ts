@@ -69,6 +69,33 @@ suite("relay store", (test) => {
     assert.is(await world.as("camera").put(part(14, bytes(14, mib))), "there");
   });
 
+  test("retention: what the owner's minimum age keeps stays, but for the operator's last word", async () => {
+    const { clock, pass } = movable();
+    const days = (usual: number, longest: number) =>
+      `quota: {retentionDays: ${usual}, longestDays: ${longest}}`;
+    const options = { clock, minimumAgeMs: 10 * dayMs, periods: { retireMs: 20 } };
+    for (const [settings, kept] of [
+      [days(2, 0), [1, 1, 0]],
+      [days(2, 5), [1, 0, 0]],
+      [days(0, 20), [1, 1, 1]],
+    ] as const) {
+      await using world = await relayWorld({ settings, ...options });
+      await world.as("camera").put(part(0, bytes(1)));
+      const pause = () => new Promise((resolve) => setTimeout(resolve, 300));
+      for (const [i, more] of [3, 3, 5].entries()) {
+        pass(more * dayMs);
+        await pause();
+        while (kept[i] === 0 && (await partsOf(world)) > 0) await pause();
+        assert.is(await partsOf(world), kept[i], `${settings}, step ${i}`);
+      }
+      const isEarly = settings.includes("longestDays: 5");
+      assert.is(
+        world.lines.some((line) => line.includes("keeps for longer")),
+        isEarly,
+      );
+    }
+  });
+
   test("retention: parts go after their days, entries stay, and a set clock makes nothing old", async () => {
     const { at, clock, pass } = movable();
     const settings = "quota: {retentionDays: 2}";

@@ -1,5 +1,6 @@
-import { spawn } from "node:child_process";
-import { access, readdir, rename, rm, stat } from "node:fs/promises";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { access, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { composeFootage } from "../../scripts/footage.ts";
@@ -186,6 +187,49 @@ suite("scripts/run", (test) => {
     },
     { deadlineMs },
   );
+
+  const alone = "killed at once it leaves neither relay nor camera behind";
+  if (spawnSync("setpriv", ["--pdeathsig", "TERM", "true"]).status !== 0) {
+    test.skip(alone, "there is no setpriv here");
+  } else {
+    test(
+      alone,
+      async () => {
+        await using folder = await temporaryFolder();
+        const script = spawn(process.execPath, [
+          ...[programs.run, "--source", film, "--state", folder.path],
+        ]);
+        script.stderr.resume();
+        script.stdout.resume();
+        const closed = once(script, "close");
+        const children = async () => {
+          const path = `/proc/${script.pid}/task/${script.pid}/children`;
+          const ids = (await readFile(path, "utf8")).trim().split(" ");
+          const lines = ids.map((id) => readFile(`/proc/${id}/cmdline`, "utf8").catch(() => ""));
+          const wanted = /dist\/src\/(relay|device)\/main\.js/;
+          const found = (await Promise.all(lines)).map((line) => line.match(wanted)?.[1]);
+          return ids.flatMap((id, i) => (found[i] ? [{ id, program: found[i] }] : []));
+        };
+        let left = await children();
+        // Both are there, the camera as a service and not in the middle of being paired.
+        while (new Set(left.map(({ program }) => program)).size < 2) {
+          assert.is(script.exitCode, null);
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          left = await children();
+        }
+        script.kill("SIGKILL");
+        for (const { id, program } of left) {
+          const isThere = async () => {
+            const line = await readFile(`/proc/${id}/cmdline`, "utf8").catch(() => "");
+            return line.includes(`${program}/main.js`);
+          };
+          while (await isThere()) await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        await closed;
+      },
+      { deadlineMs },
+    );
+  }
 
   test("the shortened footage is taken away", async () => {
     await rm(film);

@@ -85,8 +85,9 @@ export function openUplink(options: UplinkOptions): Uplink {
 
 /**
  * The newest head that any relay has and this camera does not know (compare.ts), asked before the
- * log goes on after a start. Waits for nobody longer than `patienceMs`; undefined when no relay knows
- * better, or none answers.
+ * log goes on after a start: an entry written before the answer could be a second one of a number that
+ * phones have read, which is a fork and looks like a lie. Waits for nobody longer than `patienceMs`,
+ * and not at all for a relay that refuses the connection; undefined when none knows better or answers.
  */
 export async function askForHead(options: {
   relays: readonly Relay[];

@@ -83,13 +83,17 @@ function refuseGone({ state, parts }: Clip): void {
   }
 }
 
-/** Writes each clip as MP4; where its picture changed its size, one file for each size. */
+/**
+ * Writes each clip as MP4; where its picture changed its size, one file for each size. One without
+ * video, as a snapshot is, becomes the JPEG that is in it.
+ */
 export function exportClips(options: ExportOptions): Promise<Outcome> {
   return each(options, async (clip) => {
     refuseGone(clip);
     // Loaded here: it is large, and no other command needs it.
     const { makeFilm } = await import("./film.ts");
     const { pieces, whole, persons, trouble } = await readFilmPieces(clip, options);
+    if (pieces.length === 0) return [await exportPicture(clip, options, true)];
     const files: Exported[] = [];
     for (const { init, fragments } of pieces) {
       // A size that was begun and never filled.
@@ -121,11 +125,6 @@ async function readFilmPieces(clip: Clip, { link, camera, suite }: ExportOptions
     if (!isFailure(error, "corrupt", "refused") || pieces.length === 0) throw error;
     trouble = `exported up to a part that does not verify: ${explain(error)}`;
   }
-  if (pieces.length === 0) {
-    throw new Failure("corrupt", `clip ${toHex(clip.id).slice(0, 12)} has no video in it`, {
-      stage: "video",
-    });
-  }
   return { pieces, whole: reading.end().whole, persons, trouble };
 }
 
@@ -148,14 +147,24 @@ function describe(
 export function exportThumbnails(options: ExportOptions, frame: boolean): Promise<Outcome> {
   return each(options, async (clip) => {
     refuseGone(clip);
-    const found = await readThumbnail(clip, options, frame);
-    if (!found) throw new Failure("absent", "there is no picture in it");
-    const file = await place(clip, options, ".jpg", "");
-    await writeWhole(file, found.bytes);
-    const { width, height } = found.details;
-    const whole = clip.state === "whole";
-    return [{ clip: toHex(clip.id), file, bytes: found.bytes.length, whole, width, height }];
+    return [await exportPicture(clip, options, frame)];
   });
+}
+
+async function exportPicture(
+  clip: Clip,
+  options: ExportOptions,
+  frame: boolean,
+): Promise<Exported> {
+  const found = await readThumbnail(clip, options, frame);
+  if (!found) throw new Failure("absent", "there is no picture in it");
+  // Who asked for a film did not know that there is only a picture.
+  const out = options.out?.replace(/\.mp4$/i, ".jpg");
+  const file = await place(clip, { ...options, out }, ".jpg", "");
+  await writeWhole(file, found.bytes);
+  const { width, height } = found.details;
+  const whole = clip.state === "whole";
+  return { clip: toHex(clip.id), file, bytes: found.bytes.length, whole, width, height };
 }
 
 async function readThumbnail(
