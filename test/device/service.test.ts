@@ -131,6 +131,8 @@ suite("device/service", (test) => {
       await using folder = await quickFolder();
       await using world = await startWorld(folder.path);
       const { phone, until, count, events, state, said } = world;
+      const stopped = () =>
+        events().filter((one) => one.event === "clip" && one.reason === "stopped").length;
       await until("somebody came", () => count("relayed") > 0);
       for (const [name, value] of [
         ["name", "Back door"],
@@ -145,14 +147,14 @@ suite("device/service", (test) => {
       }
       const relayed = count("relayed");
       await until("the clip goes on", () => count("relayed") > relayed);
-      assert.equal([count("camera"), count("clip"), count("person")], [1, 0, 1]);
+      // On a slow machine a clip may have been followed by one of a smaller picture; none was stopped.
+      assert.equal([count("camera"), stopped(), count("person")], [1, 0, 1]);
 
       // The camera has to be opened anew for this one: the clip ends, and another begins.
       const turned = await phone("settings", "camera.flip", "true", "--wait", "120");
       assert.is(turned.out, "camera.flip is true\n", turned.err);
       await until("it watches again", () => count("camera") === 2 && count("person") === 2);
-      const [clip] = events().filter(({ event }) => event === "clip");
-      assert.is(clip?.event === "clip" && clip.reason, "stopped");
+      assert.is(stopped(), 1);
       const listed = JSON.parse((await phone("settings", "--json")).out);
       assert.is(listed.settings.length, 7);
       assert.equal(listed.waiting, []);
@@ -166,7 +168,7 @@ suite("device/service", (test) => {
       const erased = await phone("erase", "Porch", "--wait", "120");
       assert.is(erased.code, 0, erased.err);
       assert.match(erased.out, /Porch is erased: .* it is nobody's/s);
-      assert.match(erased.out, /2 clips \(\d+ objects\) and the log stay at http:/);
+      assert.match(erased.out, /\d+ clips \(\d+ objects\) and the log stay at http:/);
       const [code] = await world.closed;
       assert.is(code, 0, said.err);
       assert.match(said.err, /an owner has erased this camera/);
@@ -175,10 +177,10 @@ suite("device/service", (test) => {
       }
       // What was sealed before is the owner's still.
       const { clips } = JSON.parse((await phone("clips", "--json")).out);
-      assert.is(clips.length, 2);
+      assert.ok(clips.length >= 2);
       const exported = await phone("export", "--all", "-o", `${folder.path}/films/`);
       assert.is(exported.code, 0, exported.err);
-      assert.is((await readdir(join(folder.path, "films"))).length, 2);
+      assert.ok((await readdir(join(folder.path, "films"))).length >= 2);
       // The board starts as a new one, which is nobody's.
       const start = await call("camera", "run", "--source", world.film, "--state", state);
       assert.is(start.code, 1);

@@ -85,18 +85,22 @@ suite("scripts/run", (test) => {
     assert.match(wrong.err, /--onec/);
   });
 
-  test("a source that is not there ends with 1 and its name", async () => {
-    await using folder = await temporaryFolder();
-    const { code, err } = await run("run", [
-      "--once",
-      "--source",
-      "/nowhere.mp4",
-      "--state",
-      folder.path,
-    ]);
-    assert.is(code, 1);
-    assert.match(err, /\/nowhere\.mp4/);
-  });
+  test(
+    "a source that is not there ends with 1 and its name",
+    async () => {
+      await using folder = await temporaryFolder();
+      const { code, err } = await run("run", [
+        "--once",
+        "--source",
+        "/nowhere.mp4",
+        "--state",
+        folder.path,
+      ]);
+      assert.is(code, 1);
+      assert.match(err, /\/nowhere\.mp4/);
+    },
+    { deadlineMs },
+  );
 
   const titles = {
     once: "--once: from the footage to a clip that the owner's phone exported",
