@@ -6,7 +6,7 @@ import { encodeSupply, type SupplyFields, type SupplyKeys } from "../protocol/se
 import type { Suite } from "../protocol/wire/signature.ts";
 import type { Journal } from "./journal.ts";
 import { addOutgoing } from "./outgoing.ts";
-import { newestBatch } from "./settle.ts";
+import { endIndex, newestBatch } from "./settle.ts";
 import type { CameraKeys, Vault } from "./vault.ts";
 
 // The keys that a phone hands to a camera, and when it needs to hand it more.
@@ -104,6 +104,9 @@ export function replenish(options: ReplenishOptions): boolean {
   if (!isFew && !isShort) return false;
   // As the camera has it: a batch that was made for a file may never have come to it.
   const replaces = newestBatch(journal, own);
+  // A vault that was put back knows neither the batches nor the indexes that it gave since.
+  camera.batch = Math.max(camera.batch, replaces);
+  camera.nextIndex = Math.max(camera.nextIndex, endIndex(journal, own));
   const batch = makeBatch(camera, size, nextDay);
   const supply = signBatch(batch, { vault, camera, suite });
   addOutgoing(camera, { kind: "supply", replaces, supply }, nowMs);

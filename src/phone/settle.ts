@@ -147,6 +147,13 @@ export function newestBatch(journal: Journal, phone: Uint8Array): number {
     .reduce((newest, { statement }) => Math.max(newest, statement.batch), 0);
 }
 
+/** Behind the highest index of this phone's one-time keys that the log says the camera has. */
+export function endIndex(journal: Journal, phone: Uint8Array): number {
+  return statements(journal, "supply-acknowledged")
+    .filter(({ statement }) => equal(statement.phone, phone))
+    .reduce((end, { statement }) => Math.max(end, statement.endIndex), 0);
+}
+
 function sealedDeleted(
   told: ReadonlyMap<string, Told>,
   deleted: ReadonlySet<string>,

@@ -73,6 +73,12 @@ function tendMembers({ vault, camera, journal, suite, nowMs }: All): void {
     .filter((one) => !isIn(one.phone) && !removed(one.phone))
     .map(({ phone: key, role, name }) => ({ phone: key, role, name }));
   const members = [...head.members.filter((one) => !removed(one.phone)), ...joined];
+  // Another owner went meanwhile: whoever is left stays, or nobody could decide anything.
+  if (!members.some(({ role }) => role === "owner")) {
+    camera.removing = [];
+    vault.touch();
+    return;
+  }
   const isSame = joined.length === 0 && members.length === head.members.length;
   if (!isSame && !isSent("membership")) {
     const signer = { sign: (message: Uint8Array) => sign(phone, message), suite };

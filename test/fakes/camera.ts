@@ -1,4 +1,4 @@
-import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
+import { nodeSuite } from "../../src/base/node/crypto.ts";
 import { equal, toHex } from "../../src/base/pure/bytes.ts";
 import { Failure, isFailure } from "../../src/base/pure/failure.ts";
 import { inRange, type Link } from "../../src/phone/link.ts";
@@ -15,7 +15,7 @@ import {
   verifyIdentity,
 } from "../../src/protocol/sealed/pairing.ts";
 import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
-import { kemPair, type Pair, random } from "../../src/protocol/sealed/sodium.ts";
+import { kemPair, type Pair, sign, signPair } from "../../src/protocol/sealed/sodium.ts";
 import {
   checkSupplyRises,
   decodeSupply,
@@ -57,15 +57,20 @@ export class Objects {
   }
 }
 
+function signer() {
+  const { publicKey, secret } = signPair();
+  return { publicKey, sign: (message: Uint8Array) => sign(secret, message), suite: nodeSuite };
+}
+
 /**
  * A camera of several phones, made with the protocol alone and in memory: it takes commands, orders
  * member lists, seals to each member and says everything in its log.
  */
 export class HouseCamera {
   readonly objects: Objects;
-  readonly signer: ReturnType<typeof ed25519Signer> & { suite: typeof nodeSuite };
+  readonly signer: ReturnType<typeof signer>;
   /** Signs requests to a relay. */
-  readonly requests: ReturnType<typeof ed25519Signer>;
+  readonly requests: ReturnType<typeof signer>;
   readonly receiving: Pair;
   readonly identity: Uint8Array;
   members: MembershipHistory | undefined;
@@ -74,9 +79,13 @@ export class HouseCamera {
   incarnation = 0;
   /** Refusals that were not said in the log, for the tests' own eyes. */
   readonly troubles: string[] = [];
+  /** All that it said in its log. */
+  readonly said: Statement[] = [];
   #supplies = new Map<string, { supply: Supply; nextIndex: number }>();
-  readonly #highest = new Map<string, number>();
-  readonly #taken = new Set<string>();
+  readonly #highest: Map<string, number>;
+  readonly #taken: Set<string>;
+  /** The member lists in their order, behind the first. */
+  readonly #lists: Uint8Array[] = [];
   #listBytes = new Uint8Array() as Uint8Array;
   /** Of each entry, by sequence. */
   readonly #hashes: string[] = [];
@@ -88,16 +97,20 @@ export class HouseCamera {
   /** With `of` one that goes on from where that one stands, as a copy of its card would: a fork. */
   constructor(objects: Objects, name = "Front door", of?: HouseCamera) {
     this.objects = objects;
-    this.signer = of?.signer ?? { ...ed25519Signer(random(32)), suite: nodeSuite };
-    this.requests = of?.requests ?? ed25519Signer(random(32));
+    this.signer = of?.signer ?? signer();
+    this.requests = of?.requests ?? signer();
+    this.#highest = new Map(of ? of.#highest : []);
+    this.#taken = new Set(of ? of.#taken : []);
     this.receiving = of?.receiving ?? kemPair();
     if (of) {
       this.identity = of.identity;
-      this.members = of.members;
+      this.members = of.members && new MembershipHistory(of.members.first, nodeSuite);
       this.#listBytes = of.#listBytes;
+      for (const list of of.#lists) this.#order(list);
       this.#hashes = [...of.#hashes];
       this.wallMs = of.wallMs;
-      this.#supplies = new Map(of.#supplies);
+      this.uptimeMs = of.uptimeMs;
+      this.#supplies = new Map([...of.#supplies].map(([phone, held]) => [phone, { ...held }]));
       this.#sequence = of.#sequence;
       this.#previous = of.#previous;
       this.#epochNumber = of.#epochNumber;
@@ -155,7 +168,14 @@ export class HouseCamera {
     this.#epoch = new LogEpoch({ ...fields, membership: version }, keys);
   }
 
+  #order(list: Uint8Array): void {
+    this.members?.add(list, true);
+    this.#lists.push(list);
+    this.#listBytes = list;
+  }
+
   async say(statement: Statement): Promise<void> {
+    this.said.push(statement);
     const place = { sequence: this.#sequence, previous: this.#previous, uptimeMs: this.uptimeMs };
     const body = { wallMs: this.wallMs, clockTrusted: true, statement };
     const made = this.#epoch?.seal(body, place, this.signer);
@@ -168,7 +188,8 @@ export class HouseCamera {
     await this.#put(made.sealed);
   }
 
-  async record(options: { day?: boolean } = {}): Promise<Uint8Array> {
+  /** `short` is without video, as a picture alone. */
+  async record(options: { day?: boolean; short?: boolean } = {}): Promise<Uint8Array> {
     const { version, members } = this.#list;
     const recipients = members.flatMap(({ phone }): ClipRecipient[] => {
       const held = this.#supplies.get(toHex(phone));
@@ -188,7 +209,8 @@ export class HouseCamera {
     });
     const { clip, headerHash, keyIds } = sealer;
     await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });
-    const parts = [sealer.flush(), ...sealer.init(pattern(700)), ...sealer.fragment(pattern(900))];
+    const parts = [sealer.flush()];
+    if (!options.short) parts.push(...sealer.init(pattern(700)), ...sealer.fragment(pattern(900)));
     parts.push(
       ...sealer.close({
         ...{ endUs: opening.startUs + 1, durationMs: 500, frames: 5, thinned: [], mostPersons: 1 },
@@ -202,10 +224,11 @@ export class HouseCamera {
     return clip;
   }
 
-  /** Takes the commands that lie in the boxes, in the order of their numbers. */
-  async work(): Promise<void> {
+  /** Takes the commands that lie in the boxes, or in those that it is given, in the order of their numbers. */
+  async work(boxes: readonly Kept[] = [...this.objects.all.values()]): Promise<void> {
     const found: Command[] = [];
-    for (const [text, { name, bytes }] of [...this.objects.all]) {
+    for (const { name, bytes } of boxes) {
+      const text = printName(name);
       if (name.kind !== "box" || this.#taken.has(text)) continue;
       this.#taken.add(text);
       const expected = { camera: this.id, incarnation: this.incarnation };
@@ -255,8 +278,7 @@ export class HouseCamera {
 
   async #act({ action }: Command): Promise<void> {
     if (action.kind === "membership") {
-      this.members?.add(action.list, true);
-      this.#listBytes = action.list;
+      this.#order(action.list);
       this.newEpoch();
       await this.say({ kind: "membership", list: action.list });
     } else if (action.kind === "supply") {

@@ -196,6 +196,18 @@ suite("phones", (test) => {
     assert.ok((await finality(ada, clip)).final);
   });
 
+  test("of two owners who take themselves out at once one stays", async () => {
+    const { camera, ada, together } = await circleWorld();
+    const ben = await join(ada, camera, "Ben");
+    for (const phone of [ada, ben]) {
+      const { journal } = await phone.look();
+      await removePhone(phone.key, { vault: phone.vault, camera: phone.camera(), journal });
+    }
+    await together(ada, ben);
+    assert.is(camera.members?.head.members.length, 1);
+    assert.equal(ben.camera().removing, []);
+  });
+
   test("a removal is not done before the log shows it, and its door is shut", async () => {
     const { camera, ada, together } = await circleWorld();
     const ben = await join(ada, camera, "Ben");

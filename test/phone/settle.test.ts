@@ -1,6 +1,9 @@
 import * as assert from "uvu/assert";
 import { deleteClips } from "../../src/phone/delete.ts";
+import { replenish } from "../../src/phone/keys.ts";
+import { actionOf } from "../../src/phone/outgoing.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
+import { decodeSupply } from "../../src/protocol/sealed/supply.ts";
 import { printName } from "../../src/protocol/wire/name.ts";
 import { nodeSuite } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
@@ -114,5 +117,26 @@ suite("settle", (test) => {
     await look();
     assert.is(keys.days.length, 3);
     assert.equal([keys.incarnation, keys.nextDay], [1, 2]);
+  });
+
+  test("keys that a vault gave out before it was put back are given no second time", async () => {
+    const { camera, keys, vault, look } = await memoryWorld();
+    const { phoneKey: phone } = vault.content;
+    const told = {
+      kind: "supply-acknowledged",
+      phone,
+      batch: 3,
+      nextIndex: 9,
+      endIndex: 20,
+    } as const;
+    await camera.say(told);
+    keys.oneTime = [];
+    const { journal } = await look();
+    const size = { oneTime: 2, days: 1 };
+    assert.ok(replenish({ vault, camera: keys, journal, suite: nodeSuite, nowMs: 9, size }));
+    const [action] = keys.outgoing.map(actionOf);
+    assert.ok(action?.kind === "supply");
+    const { batch, firstIndex } = decodeSupply(action.supply);
+    assert.equal([action.replaces, batch, firstIndex], [3, 4, 20]);
   });
 });
