@@ -96,7 +96,7 @@ suite("obscura-phone over a relay", (test) => {
       assert.match(before.out, /Front door +[0-9a-f]{12} +http:\S+ +- +never heard/);
       camera.wallMs = Date.now() - 3 * 60_000;
       await camera.beacon();
-      assert.match((await run("cameras")).out, /heard 3 min ago/);
+      assert.match((await run("cameras")).out, /heard \d+ min ago/);
       const [known] = JSON.parse((await run("cameras", "--json")).out).cameras;
       assert.is(known.state, "heard");
       assert.is(known.relay, url);
