@@ -86,6 +86,7 @@ export async function survey(options: SurveyOptions): Promise<Survey> {
   const { base } = journal;
   const isOld = ([first]: readonly PartName[]) =>
     base !== undefined && first !== undefined && first.incarnation <= base.incarnation;
+  if (!isBlind) for (const id of await justBegun(parts, told, journal, options)) open.add(id);
   const before = marks(camera);
   const clips: Clip[] = [];
   for (const [done, id] of ids.entries()) {
@@ -137,6 +138,24 @@ export async function look(
   };
 }
 
+/**
+ * Clips that the log will name: those that began while this phone was reading, and a first part alone,
+ * which is durable before the log's entry and all that there is when the camera is switched off then.
+ */
+async function justBegun(
+  parts: ReadonlyMap<string, readonly PartName[]>,
+  told: ReadonlyMap<string, Told>,
+  { records, sound }: Journal,
+  { link, camera, suite }: SurveyOptions,
+): Promise<string[]> {
+  const unnamed = [...parts.keys()].filter((id) => !told.get(id)?.started);
+  if (unnamed.length === 0) return [];
+  const kept = records.slice(0, sound).map(({ entry }) => entry);
+  const now = readTold(await readJournal({ link, camera, suite, kept }));
+  const isFirst = (id: string) => parts.get(id)?.every(({ number }) => number === 0);
+  return unnamed.filter((id) => now.get(id)?.started || isFirst(id));
+}
+
 /** Changes with every clip key and every summary that is put into the vault. */
 function marks({ clips }: CameraKeys): string {
   return clips.map(({ summary }) => (summary ? toHex(summary.last) : "-")).join();
@@ -182,7 +201,10 @@ async function surveyClip(
     return { ...bare, state: "not for this phone", confirmed };
   }
   const parts = await chooseParts(listed, told, options.link, add);
-  if (!told.started) add(isBlind ? "note" : "lie", "unlogged", "the log does not name it");
+  if (!told.started) {
+    const isLie = !isBlind && !mayBeOpen;
+    add(isLie ? "lie" : "note", "unlogged", "the log does not name it");
+  }
   const read = await readSummary(id, parts, kept, told.ended !== undefined, options, add, faults);
   const { summary, trouble } = read;
   const headerHash = read.headerHash ?? kept?.headerHash;

@@ -169,6 +169,9 @@ export function openHandler(desk: Desk) {
         if (!isFailure(error, "refused")) throw error;
         limits.takeOfAddress(slot, refusedCost);
         const { message: title, stage } = error;
+        // By the clock that it was judged by: Node's own field is up to a second old, which is
+        // years for a clock that was set in it.
+        response.setHeader("date", new Date(desk.wallMs()).toUTCString());
         refuse(401, { title, ...(stage ? { stage } : {}) });
         return undefined;
       }

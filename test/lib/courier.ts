@@ -1,70 +1,102 @@
+import { once } from "node:events";
 import { writeSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { join } from "node:path";
+import { openLog } from "../../src/base/node/log.ts";
+import { stopSignal } from "../../src/base/node/program.ts";
 import { systemClock } from "../../src/base/node/time.ts";
-import type { Clock } from "../../src/base/pure/clock.ts";
+import { explain } from "../../src/base/pure/failure.ts";
+import { pictureOf } from "../../src/device/command/act.ts";
+import { readConfig } from "../../src/device/config.ts";
+import {
+  askRelays,
+  type DeliveryOptions,
+  relaysOf,
+  startCommands,
+  startUplink,
+} from "../../src/device/delivery.ts";
 import { openKeyring } from "../../src/device/keyring.ts";
-import { openRelays, openUplink } from "../../src/device/uplink/uplink.ts";
-import { recording, startSealer } from "./sealing.ts";
+import { isStorageFailure, openOutbox } from "../../src/device/outbox/outbox.ts";
+import { openSealer } from "../../src/device/seal/seal.ts";
+import { opening, pattern } from "./sealed.ts";
+import { recording } from "./sealing.ts";
 
-export type SenderTask = {
+export type CourierTask = {
   state: string;
-  url: string;
+  config: string;
+  /** How many clips it seals; then it goes on sending, and says "sent" when nothing waits. */
   clips: number;
   fragments: number;
-  /** What its wall clock is wrong by. */
-  aheadMs: number;
-  /** How long it goes on at most when all is sealed and not all is sent. */
-  lingerMs: number;
+  fragmentBytes: number;
+  /** Between two fragments, and ten times this between two clips. */
+  paceMs: number;
 };
 
-/** The process of a kill test: a camera that seals and sends, and says what is durable where. */
-async function main({
-  state,
-  url,
-  clips,
-  fragments,
-  aheadMs,
-  lingerMs,
-}: SenderTask): Promise<void> {
-  const clock: Clock = {
-    monotonicUs: () => systemClock.monotonicUs(),
-    wallMs: () => systemClock.wallMs() + aheadMs,
-    sleep: (ms, signal) => systemClock.sleep(ms, signal),
+/**
+ * `obscura-camera run` without lens, detector and encoder: the service's own sealer, uplink and
+ * commands over recordings of made-up bytes, so that it is there in a moment. Says on standard
+ * output what is durable where; ends at SIGTERM as the service does.
+ */
+async function main(task: CourierTask): Promise<void> {
+  const signal = stopSignal();
+  const clock = systemClock;
+  const config = await readConfig(task.config);
+  const keyring = await openKeyring(task.state);
+  const logs = (stage: string) => openLog(stage, "info");
+  const outbox = await openOutbox({
+    folder: join(task.state, "outbox"),
+    limitBytes: config.outbox.limitMiB * 2 ** 20,
+    headroomBytes: config.outbox.headroomMiB * 2 ** 20,
+    wallMs: () => clock.wallMs(),
+  });
+  const storage = new AbortController();
+  const fail = (error: unknown) => {
+    say(`problem ${explain(error)}`);
+    if (isStorageFailure(error)) storage.abort(error);
   };
-  const { sealer, outbox, stop } = await startSealer(state, {
-    clock,
+  const end = AbortSignal.any([signal, storage.signal]);
+  const { relays, close } = relaysOf(config, keyring, clock);
+  const sealer = await openSealer({
+    ...{ keyring, outbox, clock, version: "test", folder: join(task.state, "journal") },
+    newestElsewhere: askRelays(relays, { keyring, outbox, clock, signal: end }),
+    clockTrusted: () => true,
     onPart: ({ clip, number }) => say(`part ${clip} ${number}`),
+    onProblem: fail,
   });
-  const { adopted, identity, signRequest } = await openKeyring(state);
-  if (!adopted) throw new Error("no owner");
-  const { relays, close } = openRelays({
-    ...{ urls: [url], mailbox: adopted.mailbox, key: identity.request, sign: signRequest },
-    ...{ kbitPerS: 0, clock },
-  });
-  const uplink = openUplink({
-    ...{ outbox, camera: identity.camera, relays, incarnation: () => 1, clock },
-    signal: new AbortController().signal,
-    routes: async () => "eth0",
+  const still = { bytes: pattern(5000, 77), width: 640, height: 360, capturedUs: 5 };
+  const delivery: DeliveryOptions = {
+    ...{ relays, keyring, outbox, sealer, state: task.state, clock, logs, fail },
     onRelayed: ({ clip, number }) => say(`relayed ${clip} ${number}`),
-    onAhead: () => say("ahead"),
-    onFound: (entry) => outbox.put(entry),
-    onGiven: async () => {},
-  });
-  say("ready");
-  for (let i = 0; i < clips; i++) {
-    await sealer.clip(recording(fragments, { bytes: 30_000, paceMs: 15 }));
+    picture: async () => pictureOf(still, opening),
+    markErased: async () => {},
+    onEnd: () => {},
+  };
+  const uplink = startUplink(delivery);
+  const commands = await startCommands({ ...delivery, uplink, takeSetting: () => true });
+  say(`ready ${sealer.life.incarnation}`);
+
+  const pause = (ms: number) => clock.sleep(ms, end).catch(() => {});
+  const { fragments, paceMs, fragmentBytes: bytes } = task;
+  for (let made = 0; made < task.clips && !end.aborted; made++) {
+    await sealer.clip(recording(fragments, { bytes, paceMs })).catch(fail);
+    await pause(10 * paceMs);
   }
-  const startMs = performance.now();
-  const waits = () => uplink.status().some((one) => one.entries + one.clips > 0);
-  // The first comparison takes a moment; until then nothing is known to wait.
-  for (let quiet = 0; quiet < 3 && performance.now() - startMs < lingerMs; ) {
-    await sleep(60);
-    quiet = waits() ? 0 : quiet + 1;
+  while (!end.aborted) {
+    const waits = () =>
+      uplink.status().some(({ failure, entries, clips }) => failure || entries + clips > 0);
+    await uplink.idle(1000);
+    if (!waits()) break;
+    await pause(50);
   }
-  say(waits() ? "waiting" : "sent");
+  if (!end.aborted) {
+    say("sent");
+    await once(end, "abort");
+  }
+  await commands.close();
   await uplink.close();
+  await sealer.close();
+  await outbox.close();
   close();
-  await stop();
+  if (storage.signal.aborted) throw storage.signal.reason;
 }
 
 /** Written at once, not when the event loop comes to it. */

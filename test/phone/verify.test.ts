@@ -165,7 +165,10 @@ suite("verify", (test) => {
       const { camera } = world;
       const unlogged = await camera.record({ film, log: false });
       isFound(await verify(world), "lie unlogged");
-      for (const part of unlogged.parts) await camera.remove(part);
+      // A first part alone is all there is when a camera is switched off before its log goes on.
+      for (const part of unlogged.parts.slice(1)) await camera.remove(part);
+      isFound(await verify(world));
+      for (const part of unlogged.parts.slice(0, 1)) await camera.remove(part);
       isFound(await verify(world));
     },
     slow,

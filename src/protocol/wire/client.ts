@@ -124,7 +124,9 @@ export function openMailbox({
     const hash = suite.sha512();
     if (body) hash.update(body);
     const signed = signRequest({ method, authority, path, query: target.query }, hash.digest(), {
-      ...{ sign, key, createdMs: nowMs() + signAheadMs },
+      // Our own clock may have been set since: a time before 1970 could not be written, and so never
+      // be put right.
+      ...{ sign, key, createdMs: Math.max(0, nowMs() + signAheadMs) },
     });
     const answer = await send({
       method,

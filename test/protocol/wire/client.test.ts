@@ -24,11 +24,14 @@ const nowMs = 1_780_000_000_000;
 type Canned = { status: number; body?: Uint8Array; headers?: Record<string, string> };
 
 /** A mailbox whose relay answers from a list, and what it was asked. */
-function world(answers: Canned[], { url = "http://relay.example:8470" } = {}) {
+function world(
+  answers: Canned[],
+  { url = "http://relay.example:8470", now = (): number => nowMs } = {},
+) {
   const sent: Sending[] = [];
   const mailbox = openMailbox({
     ...{ url, mailbox: mailboxId, key: camera.publicKey, sign: camera.sign, suite: nodeSuite },
-    nowMs: () => nowMs,
+    nowMs: now,
     send: async (sending): Promise<Answer> => {
       sent.push(sending);
       const next = answers.shift();
@@ -118,6 +121,24 @@ suite("client", (test) => {
     const failure = await failureOf(mailbox.get(entry));
     assert.equal([failure.kind, failure.stage], ["refused", "created"]);
     assert.is(sent.length, 5);
+  });
+
+  test("a clock that goes to 1970 after the relay's time was taken is put right too", async () => {
+    let ownMs = nowMs;
+    const behindMs = nowMs - 3650 * 86_400_000;
+    const late = (ms: number) => problem(401, "created", { date: new Date(ms).toUTCString() });
+    const answers = [late(behindMs), { status: 404 }, late(nowMs), { status: 404 }];
+    const { mailbox, sent } = world(answers, { now: () => ownMs });
+    await mailbox.get(entry);
+    ownMs = 60_000;
+    await mailbox.get(entry);
+    const created = sent.map(
+      ({ headers }) => /;created=(\d+);/.exec(headers["signature-input"] ?? "")?.[1],
+    );
+    assert.equal(
+      created,
+      [nowMs, behindMs, 0, nowMs].map((ms) => String(Math.floor(ms / 1000))),
+    );
   });
 
   const failures: [answer: Canned, kind: FailureKind, stage: string | undefined][] = [
