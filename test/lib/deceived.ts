@@ -11,7 +11,7 @@ import { type Line, openRelay } from "../../src/phone/relay.ts";
 import { survey } from "../../src/phone/survey.ts";
 import { Vault } from "../../src/phone/vault.ts";
 import { ready, sign, signPublicKey } from "../../src/protocol/sealed/sodium.ts";
-import { type Mailbox, openMailbox } from "../../src/protocol/wire/client.ts";
+import { type Mailbox, openMailbox, type Send } from "../../src/protocol/wire/client.ts";
 import {
   fromFileName,
   mailboxOf,
@@ -20,7 +20,7 @@ import {
   toFileName,
 } from "../../src/protocol/wire/name.ts";
 import { MemoryStore } from "../phone/memory.ts";
-import { type HostileRelay, openHostile } from "./hostile.ts";
+import { type HostileRelay, openHostile, patienceMs } from "./hostile.ts";
 import { type RelayWorld, relayWorld } from "./relay.ts";
 import { recording, startSealer } from "./sealing.ts";
 import { quickFolder } from "./world.ts";
@@ -53,8 +53,6 @@ export type Deceived = AsyncDisposable & {
 };
 export type Look = { code: 0 | 1 | 3; faults: string[]; texts: string[]; states: string[] };
 
-const clientMs = 800;
-
 /** Cameras of one owner over a real relay that only a liar can be reached through. */
 export async function deceivedWorld(names: readonly string[] = ["door"]): Promise<Deceived> {
   await ready();
@@ -71,6 +69,8 @@ limits: { requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000, conn
   const store = new MemoryStore();
   const vault = Vault.create(store, "Ada");
   const http = openHttp();
+  const send: Send = (sending) =>
+    http.send({ ...sending, timeoutMs: Math.min(patienceMs(hostile.lie), sending.timeoutMs) });
   const nowMs = () => Date.now();
   const houses: House[] = [];
   for (const name of names) {
@@ -84,16 +84,16 @@ limits: { requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000, conn
     const { root } = camera;
     if (!root) throw new Error("no owner");
     const mailbox = mailboxOf(signPublicKey(root), nodeSuite);
-    const common = { url: hostile.url, mailbox, suite: nodeSuite, send: http.send, nowMs };
+    const common = { url: hostile.url, mailbox, suite: nodeSuite, send, nowMs };
     const keyOf = (secret: Uint8Array) => ({
       ...{ key: signPublicKey(secret), sign: (message: Uint8Array) => sign(secret, message) },
     });
     const as = {
       camera: openMailbox({
-        ...{ ...common, timeoutMs: clientMs, key: keyring.identity.request },
+        ...{ ...common, key: keyring.identity.request },
         sign: keyring.signRequest,
       }),
-      phone: openMailbox({ ...common, timeoutMs: clientMs, ...keyOf(camera.request) }),
+      phone: openMailbox({ ...common, ...keyOf(camera.request) }),
       root: openMailbox({ ...common, ...keyOf(root) }),
     };
     if (!keyring.adopted) throw new Error("not adopted");
@@ -116,7 +116,7 @@ limits: { requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000, conn
   }
   const line: Line = {
     ...{ suite: nodeSuite, nowMs, sleep: async () => {} },
-    send: (sending) => http.send({ ...sending, timeoutMs: Math.min(clientMs, sending.timeoutMs) }),
+    send,
   };
   return {
     ...{ hostile, relay, folder: home.path, store, vault, houses, line },

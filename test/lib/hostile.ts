@@ -31,7 +31,12 @@ export type Lie = {
   after?(asked: Asked, reply: Reply): Reply | Promise<Reply>;
   /** Writes to the connection what it likes; true when it did. */
   raw?(asked: Asked, socket: Socket): boolean;
+  /** It lets a client wait, as long as that will. */
+  stalls?: true;
 };
+
+/** How long a client waits here; minutes in life. Only who stalls is to be found out by it. */
+export const patienceMs = (lie: Lie | undefined): number => (lie?.stalls ? 800 : 20_000);
 
 export type HostileRelay = {
   readonly port: number;

@@ -222,12 +222,14 @@ export const only = (of: (asked: Asked) => boolean, lie: Lie): Lie => ({
   instead: (asked) => (of(asked) ? lie.instead?.(asked) : undefined),
   after: (asked, reply) => (of(asked) ? (lie.after?.(asked, reply) ?? reply) : reply),
   raw: (asked, socket) => of(asked) && (lie.raw?.(asked, socket) ?? false),
+  ...(lie.stalls ? { stalls: lie.stalls } : {}),
 });
 export const ofListings = isList;
 export const ofPuts = ({ method }: Asked): boolean => method === "PUT";
 export const ofParts = ({ method, name }: Asked): boolean =>
   method === "GET" && name.startsWith("part/");
 export const late = (ms: number): Lie => ({
+  stalls: true,
   async after(_, reply) {
     await new Promise((resolve) => setTimeout(resolve, ms).unref());
     return reply;
@@ -255,6 +257,7 @@ const endless = (socket: Parameters<NonNullable<Lie["raw"]>>[1], piece: string |
   };
   go();
 };
+const stalling = (lie: Lie): Lie => ({ ...lie, stalls: true });
 const ok = "HTTP/1.1 200 OK\r\n";
 const piece = Buffer.alloc(64 * 1024, 0x61);
 export const wire = {
@@ -267,20 +270,24 @@ export const wire = {
   longBody: raw(`${ok}content-length: 9000000000000000\r\n\r\n`, (socket) =>
     endless(socket, piece),
   ),
-  endlessInformation: raw("", (socket) => {
-    const timer = setInterval(() => {
-      if (socket.destroyed) clearInterval(timer);
-      else socket.write("HTTP/1.1 103 Early Hints\r\n\r\n");
-    }, 5);
-    timer.unref();
-  }),
-  drip: raw(`${ok}content-length: 100000\r\n\r\n`, (socket) => {
-    const timer = setInterval(() => {
-      if (socket.destroyed) clearInterval(timer);
-      else socket.write("a");
-    }, 20);
-    timer.unref();
-  }),
+  endlessInformation: stalling(
+    raw("", (socket) => {
+      const timer = setInterval(() => {
+        if (socket.destroyed) clearInterval(timer);
+        else socket.write("HTTP/1.1 103 Early Hints\r\n\r\n");
+      }, 5);
+      timer.unref();
+    }),
+  ),
+  drip: stalling(
+    raw(`${ok}content-length: 100000\r\n\r\n`, (socket) => {
+      const timer = setInterval(() => {
+        if (socket.destroyed) clearInterval(timer);
+        else socket.write("a");
+      }, 20);
+      timer.unref();
+    }),
+  ),
   cutShort: raw(`${ok}content-length: 1000\r\n\r\nabc`, (socket) =>
     setTimeout(() => socket.destroy(), 20),
   ),

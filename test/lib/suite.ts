@@ -3,7 +3,10 @@ import { suite as uvuSuite } from "uvu";
 
 type Body = () => void | Promise<void>;
 export type Define = {
-  /** One test, failed when it has not settled after `deadlineMs` (30 s unless said). */
+  /**
+   * One test, failed when it has not settled after `deadlineMs` (two minutes unless said): what
+   * hangs is to be found, not what runs on a slow machine or under a sanitizer.
+   */
   (name: string, body: Body, options?: { deadlineMs?: number }): void;
   /** A test that cannot run here: counted and printed with its reason, never green. */
   skip(name: string, why: string): void;
@@ -16,7 +19,7 @@ export type Define = {
 export function suite(name: string, define: (test: Define) => void): void {
   const tests = uvuSuite(name);
   const test: Define = Object.assign(
-    (title: string, body: Body, { deadlineMs = 30_000 } = {}) => {
+    (title: string, body: Body, { deadlineMs = 120_000 } = {}) => {
       tests(title, () => withDeadline(title, body, deadlineMs));
     },
     {

@@ -50,9 +50,7 @@ suite("sanitize", (test) => {
     async () => {
       await run("scripts/addon", ["--asan"], { cwd: root });
     },
-    {
-      deadlineMs: 540_000,
-    },
+    { deadlineMs: 600_000 },
   );
 
   test("a mistake would be seen", async () => {
@@ -86,7 +84,7 @@ suite("sanitize", (test) => {
         assert.ok(Number(total) > 0, stdout);
         assert.ok(Number(passed) > 0);
       },
-      { deadlineMs: 240_000 },
+      { deadlineMs: 600_000 },
     );
   }
 });

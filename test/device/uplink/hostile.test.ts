@@ -12,7 +12,7 @@ import { type Mailbox, openMailbox } from "../../../src/protocol/wire/client.ts"
 import { type Name, printName } from "../../../src/protocol/wire/name.ts";
 import { watched } from "../../lib/busy.ts";
 import { deceivedWorld, type House } from "../../lib/deceived.ts";
-import type { Lie } from "../../lib/hostile.ts";
+import { type Lie, patienceMs } from "../../lib/hostile.ts";
 import * as lies from "../../lib/lies.ts";
 import { startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
@@ -28,7 +28,6 @@ type Case = {
 };
 
 const hourMs = 3_600_000;
-const clientMs = 400;
 const retry = (seconds: string) => ({ "retry-after": seconds });
 
 function casesOf(gardens: ReadonlyMap<string, Uint8Array>): Case[] {
@@ -43,7 +42,7 @@ function casesOf(gardens: ReadonlyMap<string, Uint8Array>): Case[] {
     },
     { does: "does as it is asked and hangs up", lie: lies.silent, expect: "gone" },
     { does: "hangs up at once", lie: wire.hangUp, expect: "gone" },
-    { does: "answers late", lie: lies.late(800), expect: "gone" },
+    { does: "answers late", lie: lies.late(3000), expect: "gone" },
     { does: "answers a byte at a time", lie: wire.drip, expect: "gone" },
     { does: "sends interim answers without end", lie: wire.endlessInformation, expect: "gone" },
     { does: "speaks no HTTP", lie: wire.noHttp, expect: "corrupt" },
@@ -159,8 +158,7 @@ async function run(
       ...{ url: hostile.url, mailbox: keyring.adopted?.mailbox ?? new Uint8Array() },
       ...{ key: keyring.identity.request, sign: keyring.signRequest, suite: nodeSuite },
       ...{ nowMs: () => Date.now() },
-      // Slow lines are given a minute and more; here that is made short.
-      send: (sending) => http.send({ ...sending, timeoutMs: hostile.lie ? clientMs : 20_000 }),
+      send: (sending) => http.send({ ...sending, timeoutMs: patienceMs(hostile.lie) }),
     }),
   );
   hostile.forget();
