@@ -8,7 +8,6 @@ import {
 } from "../../src/phone/add.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
 import { answerLink, takeGrant } from "../../src/phone/join.ts";
-import type { Shelf } from "../../src/phone/ledger.ts";
 import type { Link } from "../../src/phone/link.ts";
 import { drawKit, grantKit, installKit } from "../../src/phone/recovery.ts";
 import { survey } from "../../src/phone/survey.ts";
@@ -31,6 +30,8 @@ export class Resident {
   readonly name: string;
   readonly store = new MemoryStore();
   readonly ids: readonly Uint8Array[];
+  /** What it has read of the logs. */
+  readonly pages = new Map<string, Uint8Array>();
   vault: Vault;
 
   private constructor(name: string, ids: readonly Uint8Array[], vault?: Vault) {
@@ -46,9 +47,10 @@ export class Resident {
   static async from(
     name: string,
     ids: readonly Uint8Array[],
-    { key, sealed }: Wrapped,
+    { key, sealed, pages }: Home,
   ): Promise<Resident> {
     const resident = new Resident(name, ids);
+    for (const [page, bytes] of pages) resident.pages.set(page, bytes);
     resident.store.all.push({ key: key.slice(), sealed: sealed.slice() });
     await resident.restart();
     return resident;
@@ -73,9 +75,12 @@ export class Resident {
     return { link, vault: this.vault, camera: this.camera(i), suite, nowMs };
   }
 
-  look(i: number, link: Link, nowMs: number, depth: "all" | "new", shelf?: Shelf) {
-    const more = shelf ? { shelf } : {};
-    return survey({ ...this.options(i, link, nowMs), depth, ...more });
+  look(i: number, link: Link, nowMs: number, depth: "all" | "new") {
+    const shelf = {
+      read: async (name: string) => this.pages.get(name),
+      write: async (name: string, bytes: Uint8Array) => void this.pages.set(name, bytes),
+    };
+    return survey({ ...this.options(i, link, nowMs), depth, shelf });
   }
 
   /** A look, and what follows from it; `name` tells the other phones how far the log went. */
@@ -83,23 +88,22 @@ export class Resident {
     i: number,
     link: Link,
     nowMs: number,
-    {
-      depth = "all",
-      shelf,
-      name = false,
-    }: { depth?: "all" | "new"; shelf?: Shelf; name?: boolean } = {},
+    { depth = "all", name = false }: { depth?: "all" | "new"; name?: boolean } = {},
   ) {
-    const found = await this.look(i, link, nowMs, depth, shelf);
+    const found = await this.look(i, link, nowMs, depth);
     const options = { ...this.options(i, link, nowMs), size: fewKeys, name };
     return { found, ...(await tend({ ...options, survey: found })) };
   }
 }
 
+/** What a phone keeps: its vault, and what it has read of the logs. */
+export type Home = Wrapped & { readonly pages: ReadonlyMap<string, Uint8Array> };
+
 /** A house as it was at a time. */
 export type Stage = {
   readonly what: string;
   readonly cameras: readonly HouseCamera[];
-  readonly homes: ReadonlyMap<string, Wrapped>;
+  readonly homes: ReadonlyMap<string, Home>;
   /** Clips of each camera, with the phones that they were sealed to in hexadecimal. */
   readonly clips: readonly ReadonlyMap<string, readonly string[]>[];
   readonly paper: SecretLink | undefined;
@@ -138,9 +142,11 @@ export async function liveHouse(): Promise<Stage[]> {
   };
   const record = (i: number) => recordIn(cameras[i] as HouseCamera, clips[i] ?? new Map());
   const mark = async (what: string) => {
-    const homes = residents.flatMap(({ name, store }): [string, Wrapped][] => {
+    const homes = residents.flatMap(({ name, store, pages }): [string, Home][] => {
       const last = store.all.at(-1);
-      return last ? [[name, { key: last.key.slice(), sealed: last.sealed.slice() }]] : [];
+      if (!last) return [];
+      const vault = { key: last.key.slice(), sealed: last.sealed.slice() };
+      return [[name, { ...vault, pages: new Map(pages) }]];
     });
     stages.push({
       ...{ what, homes: new Map(homes), nowMs, paper },

@@ -32,7 +32,6 @@ export type Truth = {
 /** What is known of a phone besides its home. */
 export type Player = {
   readonly resident: Resident;
-  readonly pages: Map<string, Uint8Array>;
   /** Its home was put back and, for this camera, it has not looked since. */
   readonly isStale: boolean[];
   wasPutBack: boolean;

@@ -18,9 +18,7 @@ import { MemoryStore } from "./memory.ts";
 // that knows what was put there. The life of the camera and of its phones is lived once; a schedule
 // picks a phone as it was at some time, and lets it look at the mailbox as it was at others.
 
-const schedules = Number(process.env.OBSCURA_SCHEDULES ?? 10_000);
-/** Unless a number was asked for: so that a slow machine is not held up. */
-const longestMs = process.env.OBSCURA_SCHEDULES ? Number.POSITIVE_INFINITY : 120_000;
+const schedules = Number(process.env.OBSCURA_SCHEDULES ?? 1000);
 const firstSeed = Number(process.env.OBSCURA_SCHEDULE_SEED ?? 1);
 
 /** What the keeper does while somebody looks. */
@@ -307,7 +305,6 @@ suite("schedules", (test) => {
       let looks = 0;
       let done = 0;
       for (let seed = firstSeed; done < schedules; seed++, done++) {
-        if (performance.now() - startMs > longestMs) break;
         const schedule = draw(seed, history);
         try {
           looks += await check(schedule, history, remembered);
@@ -327,7 +324,7 @@ suite("schedules", (test) => {
       const seconds = (performance.now() - startMs) / 1000;
       const list = [...deeds].sort().map(([deed, count]) => `${deed} ${count}`);
       console.log(
-        `\nmeasured: ${done} of ${schedules} schedules from seed ${firstSeed}, ${looks} looks, ${seconds.toFixed(0)} s: ${list.join(", ")}`,
+        `\nmeasured: ${done} schedules from seed ${firstSeed}, ${looks} looks, ${seconds.toFixed(0)} s: ${list.join(", ")}`,
       );
     },
     { deadlineMs: 900_000 },

@@ -91,7 +91,7 @@ async function begin(stage: Stage): Promise<Play> {
   for (const [name, home] of stage.homes) {
     const resident = await Resident.from(name, ids, home);
     const isStale = ids.map(() => false);
-    players.push({ resident, isStale, pages: new Map(), wasPutBack: false });
+    players.push({ resident, isStale, wasPutBack: false });
   }
   let nowMs = Math.ceil(stage.nowMs / stepMs) * stepMs;
   for (const truth of truths) note(truth);
@@ -113,11 +113,6 @@ function note(truth: Truth): void {
   moments.push(new Map(objects.all));
 }
 
-const shelfOf = ({ pages }: Player) => ({
-  read: async (name: string) => pages.get(name),
-  write: async (name: string, bytes: Uint8Array) => void pages.set(name, bytes),
-});
-
 /** Looks and does what follows; undefined when it was broken off. */
 async function lookAs(play: Play, player: Player, i: number, deed: Deed, depth: "all" | "new") {
   const truth = play.truths[i] as Truth;
@@ -126,17 +121,12 @@ async function lookAs(play: Play, player: Player, i: number, deed: Deed, depth: 
   const { resident } = player;
   const seen = resident.camera(i).head?.sequence ?? -1;
   const before = new Set(resident.camera(i).clips.map(({ clip }) => toHex(clip)));
-  const shelf = depth === "new" ? shelfOf(player) : undefined;
   let found: Survey | undefined;
   try {
     const nowMs = play.tick();
     const link = linkTo(deed, view, truth.objects);
     const name = nowMs % (8 * stepMs) === 0;
-    const tended = await resident.tend(i, link, nowMs, {
-      depth,
-      name,
-      ...(shelf ? { shelf } : {}),
-    });
+    const tended = await resident.tend(i, link, nowMs, { depth, name });
     found = tended.found;
     checkLook({ play, player, i, deed, depth, view, seen, before }, found, tended.faults);
     if (deed.deed === "honest") player.isStale[i] = false;

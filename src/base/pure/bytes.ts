@@ -89,27 +89,31 @@ export class Reader {
 export class Writer {
   readonly #pieces: Uint8Array[] = [];
 
-  #number(size: number, write: (view: DataView) => void): this {
+  #number(size: number, value: number): this {
     const piece = new Uint8Array(size);
-    write(new DataView(piece.buffer));
-    this.#pieces.push(piece);
-    return this;
+    for (let at = size - 1, rest = value; at >= 0; at--) {
+      piece[at] = rest;
+      rest = Math.floor(rest / 256);
+    }
+    return this.raw(piece);
   }
 
   u8(value: number): this {
-    return this.#number(1, (view) => view.setUint8(0, value));
+    return this.#number(1, value);
   }
 
   u16(value: number): this {
-    return this.#number(2, (view) => view.setUint16(0, value));
+    return this.#number(2, value);
   }
 
   u32(value: number): this {
-    return this.#number(4, (view) => view.setUint32(0, value));
+    return this.#number(4, value);
   }
 
   u64(value: number): this {
-    return this.#number(8, (view) => view.setBigUint64(0, BigInt(value)));
+    const piece = new Uint8Array(8);
+    new DataView(piece.buffer).setBigUint64(0, BigInt(value));
+    return this.raw(piece);
   }
 
   raw(bytes: Uint8Array): this {
@@ -141,7 +145,9 @@ export function concat(pieces: readonly Uint8Array[]): Uint8Array {
 }
 
 export function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** True when every byte is zero, as padding is. A loop: `every` takes ten times as long. */

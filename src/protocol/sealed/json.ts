@@ -48,13 +48,21 @@ export function hex(count: number, most = count): Check<string> {
     value.length % 2 === 0 &&
     /^[0-9a-f]*$/.test(value)
       ? value
-      : refuse(path, `${count === most ? count : `${count} to ${most}`} bytes in hexadecimal`);
+      : refuse(path, `${sized(count, most)} in hexadecimal`);
 }
 
-/** As `hex`, read into bytes. */
+/** As `hex`, read into bytes; bytes that are to be written are taken as they are. */
 export function bytes(count: number, most = count): Check<Uint8Array> {
   const check = hex(count, most);
-  return (value, path) => fromHex(check(value, path));
+  return (value, path) => {
+    if (!(value instanceof Uint8Array)) return fromHex(check(value, path));
+    if (value.length >= count && value.length <= most) return value;
+    return refuse(path, sized(count, most));
+  };
+}
+
+function sized(count: number, most: number): string {
+  return `${count === most ? count : `${count} to ${most}`} bytes`;
 }
 
 export function oneOf<const T extends string>(...names: T[]): Check<T> {
@@ -126,9 +134,7 @@ export function parse<T>(bytes: Uint8Array, limitBytes: number, what: string, ch
  * Bytes are written as lower-case hexadecimal.
  */
 export function print<T>(value: T, limitBytes: number, what: string, check: Check<T>): Uint8Array {
-  const plain = JSON.parse(JSON.stringify(value, asHex));
-  const whole = JSON.stringify(check(plain, what), asHex);
-  const encoded = fromText(whole);
+  const encoded = fromText(JSON.stringify(check(value, what), asHex));
   if (encoded.length > limitBytes) {
     throw new Failure("misuse", `${what} of ${encoded.length} bytes, at most ${limitBytes}`);
   }
