@@ -1,4 +1,6 @@
 import { execFileSync } from "node:child_process";
+import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { temporaryFolder } from "./world.ts";
 
 /** A small file system of its own, in memory, gone with `await using`. */
@@ -21,6 +23,28 @@ export async function openDisk(mebibytes: number): Promise<Disk> {
       execFileSync("umount", ["-l", home.path]);
       await close();
     },
+  };
+}
+
+/** Takes all the room that there is, and what becomes free, until it is called off; then all is free. */
+export function fillUp({ path }: Disk): () => void {
+  const file = join(path, "ballast");
+  const handle = openSync(file, "w");
+  const grow = () => {
+    for (let bytes = 65_536; bytes >= 4096; ) {
+      try {
+        writeSync(handle, Buffer.alloc(bytes));
+      } catch {
+        bytes /= 2;
+      }
+    }
+  };
+  grow();
+  const timer = setInterval(grow, 20).unref();
+  return () => {
+    clearInterval(timer);
+    closeSync(handle);
+    rmSync(file);
   };
 }
 

@@ -53,15 +53,18 @@ export async function settle(trio: Trio, ledger: Ledger): Promise<Map<string, nu
     is(may.includes(state), true, `${id} is ${state}, may be ${may}`);
     if (state === "deleted") there.set(id, Number.POSITIVE_INFINITY);
   }
-  // Parts are numbered without a hole: a clip with a part of a number has all before it.
-  const lost = (all: ReadonlySet<string>) =>
-    [...all].filter((one) => {
-      const [clip = "", number = ""] = one.split(" ");
-      return Number(number) >= (there.get(clip) ?? 0);
-    });
-  equal(lost(ledger.relayed), [], "said to be durable at the relay");
-  equal(lost(ledger.durable), [], "said to be durable on the card");
+  equal(missingOf(ledger.relayed, there), [], "said to be durable at the relay");
+  equal(missingOf(ledger.durable, there), [], "said to be durable on the card");
   return states;
+}
+
+/** Which of these parts are not there, by how many parts there are of each clip. */
+export function missingOf(all: ReadonlySet<string>, there: ReadonlyMap<string, number>): string[] {
+  // Parts are numbered without a hole: a clip with a part of a number has all before it.
+  return [...all].filter((one) => {
+    const [clip = "", number = ""] = one.split(" ");
+    return Number(number) >= (there.get(clip) ?? 0);
+  });
 }
 
 export const printStates = (states: ReadonlyMap<string, number>) =>

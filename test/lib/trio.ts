@@ -98,12 +98,13 @@ function run(command: readonly string[], env: Record<string, string>): Running {
   };
 }
 
-/** Asks again and again until there is an answer. */
+/** Asks again and again until there is an answer; for `moreMs` longer than usual before it throws. */
 export async function eventually<T>(
   what: string,
   find: () => T | undefined | Promise<T | undefined>,
+  moreMs = 0,
 ): Promise<T> {
-  for (const endMs = performance.now() + patienceMs; performance.now() < endMs; ) {
+  for (const endMs = performance.now() + patienceMs + moreMs; performance.now() < endMs; ) {
     const found = await find();
     if (found !== undefined) return found;
     await sleep(100);
@@ -157,7 +158,11 @@ export type Trio = AsyncDisposable & {
 export type Fault = { kind: string; severity: string; text: string };
 export type Verified = {
   code: number;
-  clips: { id: string; state: string; parts: number }[];
+  head?: { incarnation: number; sequence: number };
+  /** Where the log went on in another incarnation, and why. */
+  incarnations: { incarnation: number; sequence: number; reason: string }[];
+  /** `final` of those that are deleted. */
+  clips: { id: string; state: string; parts: number; final?: boolean }[];
   faults: Fault[];
   /** Those that are no mere notes. */
   bad: string[];
@@ -209,10 +214,11 @@ ${settings ?? "quota: { headroomMiB: 0 }"}
     phone: (...args) => start("phone", "--home", folders.phone, ...args).ended,
     async verify() {
       const { code, out, err } = await trio.phone("verify", "--json");
-      const { clips, faults } = JSON.parse(out || "{}") as Partial<Verified>;
-      if (!clips || !faults) throw new Error(`verify: ${code}: ${out}${err}`);
+      const { clips, faults, head, incarnations } = JSON.parse(out || "{}") as Partial<Verified>;
+      if (!clips || !faults || !head || !incarnations)
+        throw new Error(`verify: ${code}: ${out}${err}`);
       const bad = faults.filter(({ severity }) => severity !== "note").map(({ text }) => text);
-      return { code, clips, faults, bad };
+      return { code, ...(head ? { head } : {}), incarnations, clips, faults, bad };
     },
     check: () => start("camera", "check", "--state", folders.camera).ended,
     async [Symbol.asyncDispose]() {

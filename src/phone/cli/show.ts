@@ -1,6 +1,7 @@
 import { toHex } from "../../base/pure/bytes.ts";
 import { type Finality, printFinality } from "../deletions.ts";
 import type { Fault } from "../fault.ts";
+import { type Journal, statements } from "../journal.ts";
 import type { Clip, Survey } from "../survey.ts";
 import { type CameraKeys, shortId } from "../vault.ts";
 
@@ -74,9 +75,18 @@ export function surveyToJson(camera: CameraKeys, survey: Survey) {
           },
         }
       : {}),
+    incarnations: openedIn(journal),
     clips: clips.map(clipToJson),
     faults,
   };
+}
+
+/** Where the log went on in another incarnation and why, as far as this phone can read it. */
+function openedIn(journal: Journal) {
+  return statements(journal, "incarnation-opened").map(({ record, statement }) => {
+    const { incarnation, sequence } = record.entry;
+    return { incarnation, sequence, reason: statement.reason };
+  });
 }
 
 export function printClips(clips: readonly Clip[]): string {
@@ -108,6 +118,10 @@ export function printFaults(faults: readonly Fault[]): string {
 }
 
 export function printVerdict({ journal, clips, faults, well }: Survey): string {
+  const opened = openedIn(journal).map(
+    ({ incarnation, sequence, reason }) =>
+      `       incarnation ${incarnation} from entry ${sequence} on: ${reason}\n`,
+  );
   const { records } = journal;
   const head = records.at(-1);
   const counts = new Map<string, number>();
@@ -121,6 +135,7 @@ export function printVerdict({ journal, clips, faults, well }: Survey): string {
   const bad = faults.filter(({ severity }) => severity !== "note").length;
   return [
     `log    ${records.length} entries, ${newest}\n`,
+    ...opened,
     `clips  ${clips.length}${states ? ` (${states})` : ""}\n`,
     well ? "well   no lie and no loss found\n" : `NOT WELL: ${bad} found\n`,
   ].join("");

@@ -1,13 +1,13 @@
 import { ed25519Signer, nodeSuite } from "../../base/node/crypto.ts";
 import { openHttp } from "../../base/node/http.ts";
 import { systemClock } from "../../base/node/time.ts";
-import { explain } from "../../base/pure/failure.ts";
+import { explain, isFailure } from "../../base/pure/failure.ts";
 import { mailboxIdOf } from "../doors.ts";
 import { findCamera, nameCamera } from "../find.ts";
 import type { Link } from "../link.ts";
 import { type Line, openFirstRelay, openRelay } from "../relay.ts";
 import { type Survey, survey } from "../survey.ts";
-import { tend } from "../tend.ts";
+import { type Tended, tend } from "../tend.ts";
 import { type CameraKeys, Vault } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
 import { openFolder } from "./folder.ts";
@@ -93,7 +93,14 @@ export async function surveyWorld(
     shelf: store.shelf,
   });
   const about = { link, vault, camera, survey: found, suite: nodeSuite, nowMs };
-  const { settled, faults } = await tend({ ...about, name: depth === "all" });
+  const { settled, faults } = await tend({ ...about, name: depth === "all" }).catch(
+    (error): Tended => {
+      // What was read stands all the same, and what waits is decided anew at the next look.
+      if (!isFailure(error, "full")) throw error;
+      voice.warn(`${explain(error)}: what waits for the camera is sent later`);
+      return { settled: [], faults: [] };
+    },
+  );
   for (const { item, refused } of settled) {
     if (refused !== undefined) voice.warn(`the camera refused the ${item.what}: ${refused}`);
   }

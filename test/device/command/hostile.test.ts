@@ -1,44 +1,24 @@
-import { setTimeout as wait } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
-import { openHttp } from "../../../src/base/node/http.ts";
 import { toHex } from "../../../src/base/pure/bytes.ts";
-import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
-import { openKeyring } from "../../../src/device/keyring.ts";
 import { doorKeyOf } from "../../../src/phone/doors.ts";
 import { readJournal, statements } from "../../../src/phone/journal.ts";
 import { makeBatch, signBatch } from "../../../src/phone/keys.ts";
 import { addOutgoing, sendOutgoing } from "../../../src/phone/outgoing.ts";
 import { openRelay } from "../../../src/phone/relay.ts";
 import { removePhone } from "../../../src/phone/remove.ts";
-import { survey } from "../../../src/phone/survey.ts";
-import { tend } from "../../../src/phone/tend.ts";
 import { roleOf } from "../../../src/protocol/sealed/membership.ts";
-import {
-  kemPair,
-  random,
-  sign,
-  signPair,
-  signPublicKey,
-} from "../../../src/protocol/sealed/sodium.ts";
+import { kemPair, sign, signPair } from "../../../src/protocol/sealed/sodium.ts";
 import { encodeSupply } from "../../../src/protocol/sealed/supply.ts";
-import { encodeConfirmation } from "../../../src/protocol/sealed/tombstone.ts";
-import { openMailbox } from "../../../src/protocol/wire/client.ts";
 import { printName } from "../../../src/protocol/wire/name.ts";
-import { watched } from "../../lib/busy.ts";
-import { startCamera } from "../../lib/commands.ts";
 import { type Deceived, deceivedWorld, type House } from "../../lib/deceived.ts";
 import type { Lie } from "../../lib/hostile.ts";
 import * as lies from "../../lib/lies.ts";
+import { type Obeyed, openObeyed, type Sent } from "../../lib/obeyed.ts";
 import { suite } from "../../lib/suite.ts";
 import { type Row, tell } from "../../lib/told.ts";
 
-const minuteMs = 60_000;
-const hourMs = 60 * minuteMs;
-
-/** What is on its way while the relay lies: the names of two commands, the older first. */
-type Sent = { writer: string; names: readonly string[]; asked: readonly Uint8Array[] };
 type Case = {
   does: string;
   lie(sent: Sent): Lie;
@@ -46,6 +26,8 @@ type Case = {
   meanwhile: "done" | "waits" | "half";
   /** Every poll is answered at once: how much is asked in an hour is counted. */
   spins?: true;
+  /** The camera is started anew when they are carried out: which boxes it saw it has forgotten. */
+  forgets?: true;
 };
 
 const isBox = (name: string) => name.startsWith("box/");
@@ -65,6 +47,11 @@ function casesOf(world: Deceived, supplies: readonly string[]): Case[] {
     {
       does: "replays every command that it ever saw, under later names",
       ...{ lie: () => lies.again(boxesOf(world, door)), meanwhile: done },
+    },
+    {
+      does: "replays every command that it ever saw, to a camera that was started anew",
+      lie: () => lies.again(boxesOf(world, door)),
+      ...{ meanwhile: done, forgets: true },
     },
     {
       does: "replays every supply that it ever saw",
@@ -143,76 +130,8 @@ function casesOf(world: Deceived, supplies: readonly string[]): Case[] {
   ];
 }
 
-/** A camera that takes commands, and the phone that sends them, both over the liar. */
-async function open(world: Deceived) {
-  const [door] = world.houses as [House];
-  const { hostile, vault } = world;
-  const camera = vault.content.cameras.find(({ name }) => name === door.name);
-  if (!camera) throw new Error("no camera");
-  const keyring = await openKeyring(door.state);
-  const http = openHttp();
-  const clock = new ManualClock();
-  const { mailbox, pass } = watched(
-    openMailbox({
-      ...{ url: hostile.url, mailbox: keyring.adopted?.mailbox ?? new Uint8Array() },
-      ...{ key: keyring.identity.request, sign: keyring.signRequest, suite: nodeSuite },
-      ...{ nowMs: () => Date.now(), send: http.send },
-    }),
-  );
-  const running = await startCamera({ state: door.state }, { relays: [mailbox], clock });
-  const link = await openRelay(hostile.url, camera, { ...world.line, send: http.send });
-  let nowMs = Date.now();
-  const about = () => ({ link, vault, camera, suite: nodeSuite, nowMs });
-  return {
-    ...{ running, camera, link, hostile, door, line: { ...world.line, send: http.send } },
-    hour: () => pass(clock, hourMs, minuteMs),
-    about,
-    /** Puts two commands on their way; what they ask for does nothing but stand in the log. */
-    async ask(): Promise<Sent> {
-      const { phone, phoneKey } = vault.content;
-      const by = { sign: (message: Uint8Array) => sign(phone, message), suite: nodeSuite };
-      const asked = [1, 2].map(() => {
-        const done = [{ clip: random(16), tombstone: random(32) }];
-        const fields = { camera: camera.id, phone: phoneKey, atMs: nowMs, done };
-        return encodeConfirmation(fields, by).bytes;
-      });
-      const items = asked.map((confirmation) =>
-        addOutgoing(camera, { kind: "confirm", replaces: 0, confirmation }, nowMs),
-      );
-      const journal = await readJournal({ link, camera, suite: nodeSuite });
-      await sendOutgoing({ ...about(), journal });
-      const names = items.flatMap(({ sent }) => (sent ? [printName(sent.name)] : []));
-      return { names, asked, writer: toHex(signPublicKey(camera.request)) };
-    },
-    /** The phone looks, a quarter of an hour later, and does what is due. */
-    async tend() {
-      nowMs += 15 * minuteMs;
-      const found = await survey({ link, vault, camera, suite: nodeSuite, depth: "new", nowMs });
-      await tend({ ...about(), survey: found, size: { oneTime: 6, days: 4 } });
-      return found;
-    },
-    /** Time passes for the camera until something is so; asked `every` so many steps. */
-    async until(isSo: () => boolean | Promise<boolean>, every = 1): Promise<void> {
-      for (let i = 0; i % every > 0 || !(await isSo()); i++) {
-        if (i > 8000) throw new Error("it never came");
-        // A long poll waits by the relay's clock, which nobody moves here.
-        if (i % 200 === 199) hostile.cut();
-        clock.advance(20_000);
-        await wait(5);
-      }
-    },
-    async [Symbol.asyncDispose]() {
-      hostile.lie = undefined;
-      await running.stop();
-      http.close();
-    },
-  };
-}
-
-type Open = Awaited<ReturnType<typeof open>>;
-
 /** How often each command was carried out, as the camera's own log says. */
-async function countIn({ about }: Open, sent: readonly Uint8Array[]): Promise<number[]> {
+async function countIn({ about }: Obeyed, sent: readonly Uint8Array[]): Promise<number[]> {
   const { link, camera } = about();
   const journal = await readJournal({ link, camera, suite: nodeSuite });
   const said = statements(journal, "tombstone-confirmed").map(({ statement }) =>
@@ -226,8 +145,8 @@ suite("commands over a hostile relay", (test) => {
     "what camera and phone say to each lie, and that each command is carried out once",
     async () => {
       await using world = await deceivedWorld(["door", "garden"]);
-      await using all = await open(world);
-      const { running, camera, hostile, until } = all;
+      await using all = await openObeyed(world);
+      const { camera, hostile, until } = all;
       const supplies: string[] = [];
       const supply = async (of: typeof camera) => {
         const batch = makeBatch(of, { oneTime: 3, days: 2 }, 0);
@@ -240,8 +159,8 @@ suite("commands over a hostile relay", (test) => {
         await supply(camera);
         await all.tend();
         supplies.push(...camera.outgoing.flatMap(({ sent }) => (sent ? printName(sent.name) : [])));
-        const before = running.done.length;
-        await until(() => running.done.length > before);
+        const before = all.done.length;
+        await until(() => all.done.length > before);
         await until(async () => (await all.tend()) && camera.outgoing.length === 0, 20);
       }
       const garden = world.vault.content.cameras.find(({ name }) => name === "garden");
@@ -262,9 +181,9 @@ suite("commands over a hostile relay", (test) => {
         if (process.env.OBSCURA_SHOW) console.error(one.does, says, perHour, failure);
       }
       assert.equal(wrong, []);
-      const taken = running.done.filter(({ action }) => action === "supply");
+      const taken = all.done.filter(({ action }) => action === "supply");
       assert.equal(taken, [{ action: "supply" }, { action: "supply" }]);
-      assert.equal(running.problems, []);
+      assert.equal(all.problems, []);
       rows.push(...(await removal(all)));
       console.log(
         `\nmeasured: hostile relay: ${rows.length} lies about commands; one that spins is asked ${most} times in the hour`,
@@ -275,10 +194,10 @@ suite("commands over a hostile relay", (test) => {
   );
 });
 
-async function judge(one: Case, all: Open) {
-  const { running, camera, hostile, until, hour } = all;
-  const before = running.done.length;
-  const since = () => running.done.slice(before);
+async function judge(one: Case, all: Obeyed) {
+  const { camera, hostile, until, hour } = all;
+  const before = all.done.length;
+  const since = () => all.done.slice(before);
   const isDone = (count: number) => () => since().filter(({ refused }) => !refused).length >= count;
   // Nothing comes through before the lie is told.
   hostile.lie = lies.withhold(isBox);
@@ -296,6 +215,13 @@ async function judge(one: Case, all: Open) {
     hostile.asked.filter(({ query }) => query.get("under") === `box/${sent.writer}/`).length;
   if (one.meanwhile === "waits") await until(() => polls() > 3);
   else await until(isDone(one.meanwhile === "done" ? 2 : 1));
+  if (one.forgets) {
+    await all.restart();
+    hostile.forget();
+    await until(() => polls() > 3);
+    const given = hostile.asked.filter(({ method, name }) => method === "GET" && isBox(name));
+    assert.ok(given.length >= sent.names.length, "nothing was replayed");
+  }
   const tended = async () => (await all.tend()) && camera.outgoing.length === 0;
   const says = [
     `camera: ${since().length === 0 ? "nothing comes" : `${since().length} of 2 done`}`,
@@ -319,8 +245,8 @@ async function judge(one: Case, all: Open) {
 }
 
 /** A phone is let in and taken out again, and the relay holds that back. */
-async function removal(all: Open): Promise<Row[]> {
-  const { camera, running, hostile, until, about } = all;
+async function removal(all: Obeyed): Promise<Row[]> {
+  const { camera, hostile, until, about } = all;
   const ben = signPair();
   const { bytes } = encodeSupply(
     {
@@ -342,11 +268,11 @@ async function removal(all: Open): Promise<Row[]> {
   const { journal } = await all.tend();
   hostile.lie = lies.withhold(isBox);
   await removePhone(ben.publicKey, { vault, camera, journal });
-  const before = running.done.length;
+  const before = all.done.length;
   const waiting = async (does: string) => {
     assert.ok(await isIn(), does);
     const isLeft = camera.removing.some((one) => toHex(one) === toHex(ben.publicKey));
-    const camera_ = running.done.length > before ? "carried out" : "nothing comes";
+    const camera_ = all.done.length > before ? "carried out" : "nothing comes";
     rows.push({
       does,
       says: [`camera: ${camera_}`, `phone: ${isLeft ? "not yet removed" : "removed"}`],
@@ -354,10 +280,10 @@ async function removal(all: Open): Promise<Row[]> {
   };
   await waiting("holds a removal back from the camera");
   // Now the camera hears of it, and the phone is not told.
-  const known = new Set(running.outbox.entries().map((name) => printName(name)));
+  const known = new Set(all.outbox.entries().map((name) => printName(name)));
   const isTold = (name: string) => name.startsWith("entry/") && !known.has(name);
   hostile.lie = lies.withhold(isTold);
-  await until(async () => (await all.tend()) && running.done.length > before, 20);
+  await until(async () => (await all.tend()) && all.done.length > before, 20);
   await waiting("holds back from the phone that it was carried out");
   hostile.lie = undefined;
   await until(async () => !(await isIn()), 20);
@@ -382,8 +308,8 @@ async function removal(all: Open): Promise<Row[]> {
   );
   hostile.forget();
   const { names } = await all.ask();
-  const count = running.done.length;
-  await until(() => running.done.length === count + names.length);
+  const count = all.done.length;
+  await until(() => all.done.length === count + names.length);
   assert.not.ok(isAsked(), "the box of who was removed is read again");
   const { faults } = await openRelay(hostile.url, camera, all.line);
   rows.push({
