@@ -181,6 +181,26 @@ suite("obscura-phone", (test) => {
   );
 
   test(
+    "a clip that was cut off before its first picture keeps nobody from the others",
+    async () => {
+      await using world = await pairedWorld();
+      const begun = { ...film, fragments: [] };
+      const empty = await world.camera.record({ film: begun, end: "cut-off" });
+      const { id } = await world.camera.record({ film });
+      const folder = join(world.path, "all");
+      const all = await world.run("export", "--all", "-o", folder, "--json");
+      assert.is(all.code, 0, all.err);
+      assert.match(all.err, new RegExp(`clip ${empty.id.slice(0, 12)}: there is no picture in it`));
+      const { files, failed } = JSON.parse(all.out);
+      assert.equal([files.length, files[0].clip, failed], [1, id, 0]);
+      const named = await world.run("export", empty.id, "-o", folder);
+      assert.is(named.code, 1);
+      assert.match(named.err, /it ends before its first/);
+    },
+    slow,
+  );
+
+  test(
     "a snapshot, which has no video, is exported as the picture that it is",
     async () => {
       await using world = await pairedWorld();

@@ -186,7 +186,7 @@ async function act(
     });
     return codes.well;
   }
-  const options = { clips, link, camera, suite: nodeSuite, out: given.out, voice };
+  const options = { clips, link, camera, suite: nodeSuite, all: given.all, out: given.out, voice };
   const { files, failed } =
     given.command === "export"
       ? await exportClips(options)

@@ -17,6 +17,8 @@ export type ExportOptions = {
   readonly link: Link;
   readonly camera: CameraKeys;
   readonly suite: Suite;
+  /** All were asked for: one that ends before its first picture is told of, and no failure. */
+  readonly all: boolean;
   readonly out: string | undefined;
   readonly voice: Voice;
 };
@@ -93,11 +95,9 @@ export function exportClips(options: ExportOptions): Promise<Outcome> {
     // Loaded here: it is large, and no other command needs it.
     const { makeFilm } = await import("./film.ts");
     const { pieces, whole, persons, trouble } = await readFilmPieces(clip, options);
-    if (pieces.length === 0) return [await exportPicture(clip, options, true)];
+    if (pieces.length === 0) return await exportPicture(clip, options, true);
     const files: Exported[] = [];
     for (const { init, fragments } of pieces) {
-      // A size that was begun and never filled.
-      if (fragments.length === 0 && pieces.length > 1) continue;
       const film = await makeFilm(init, fragments);
       const suffix = files.length === 0 ? "" : `-${files.length + 1}`;
       const file = await place(clip, options, ".mp4", suffix);
@@ -125,7 +125,9 @@ async function readFilmPieces(clip: Clip, { link, camera, suite }: ExportOptions
     if (!isFailure(error, "corrupt", "refused") || pieces.length === 0) throw error;
     trouble = `exported up to a part that does not verify: ${explain(error)}`;
   }
-  return { pieces, whole: reading.end().whole, persons, trouble };
+  // A size that was begun and never filled is none.
+  const filled = pieces.filter(({ fragments }) => fragments.length > 0);
+  return { pieces: filled, whole: reading.end().whole, persons, trouble };
 }
 
 function describe(
@@ -147,7 +149,7 @@ function describe(
 export function exportThumbnails(options: ExportOptions, frame: boolean): Promise<Outcome> {
   return each(options, async (clip) => {
     refuseGone(clip);
-    return [await exportPicture(clip, options, frame)];
+    return await exportPicture(clip, options, frame);
   });
 }
 
@@ -155,16 +157,22 @@ async function exportPicture(
   clip: Clip,
   options: ExportOptions,
   frame: boolean,
-): Promise<Exported> {
+): Promise<Exported[]> {
   const found = await readThumbnail(clip, options, frame);
-  if (!found) throw new Failure("absent", "there is no picture in it");
+  if (!found) {
+    const isCut = clip.state === "cut off" || clip.state === "unfinished";
+    const why = `there is no picture in it${isCut ? ": it ends before its first" : ""}`;
+    if (!options.all || !isCut) throw new Failure("absent", why);
+    options.voice.warn(`clip ${toHex(clip.id).slice(0, 12)}: ${why}`);
+    return [];
+  }
   // Who asked for a film did not know that there is only a picture.
   const out = options.out?.replace(/\.mp4$/i, ".jpg");
   const file = await place(clip, { ...options, out }, ".jpg", "");
   await writeWhole(file, found.bytes);
   const { width, height } = found.details;
   const whole = clip.state === "whole";
-  return { clip: toHex(clip.id), file, bytes: found.bytes.length, whole, width, height };
+  return [{ clip: toHex(clip.id), file, bytes: found.bytes.length, whole, width, height }];
 }
 
 async function readThumbnail(

@@ -86,7 +86,10 @@ export async function snapshot(
     const picture = await withParts(pick(found.clips, toHex(clip)), found.journal, link);
     if (picture.state === "whole" || rest() <= 0) {
       voice.progress("");
-      const options = { clips: [picture], link, camera, suite: nodeSuite, out: given.out, voice };
+      const options = {
+        ...{ clips: [picture], all: false, out: given.out },
+        ...{ link, camera, suite: nodeSuite, voice },
+      };
       const { files, failed } = await exportThumbnails(options, true);
       say(files.map(({ file }) => `${file}\n`).join(""), { files, failed });
       return failed > 0 ? 1 : 0;
