@@ -214,7 +214,7 @@ export function chunkVectors(): Vector[] {
   const { well, refused } = maker({ object: "chunk", input, raw: true });
   const { opening, media, thumbnail, closing } = chunkTypes;
   const content = bytesOf(0xab, 10);
-  const sealer = new ChunkSealer(keys);
+  const sealer = new ChunkSealer(keys, nodeSuite);
   const stream = Buffer.concat(
     [opening, media, closing].flatMap((type) => [
       ...sealer.seal(type, content, { init: type === media }),

@@ -1,6 +1,7 @@
 import { isZero, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
-import { decrypt, encryptInto, longestBytes, sizes } from "./sodium.ts";
+import type { Suite } from "../wire/signature.ts";
+import { decrypt, longestBytes, sizes } from "./sodium.ts";
 
 // What a clip is made of after its header. Specification: chunk.md.
 
@@ -22,6 +23,20 @@ const endsFlag = 1;
 const initFlag = 2;
 const none = new Uint8Array();
 const newBytes = (bytes: number): Uint8Array => new Uint8Array(bytes);
+
+/** What who seals clips needs of the platform beside. */
+export type SealingSuite = Suite & {
+  /**
+   * XChaCha20-Poly1305 without additional data: `out` becomes `pieces` joined and filled up with
+   * zeros, sealed, and the tag behind it.
+   */
+  encryptInto(
+    out: Uint8Array,
+    key: Uint8Array,
+    nonce: Uint8Array,
+    pieces: readonly Uint8Array[],
+  ): void;
+};
 
 /** The keys of one clip's chunks. Who was given the video alone holds no details key. */
 export type ChunkKeys = { readonly video: Uint8Array; readonly details?: Uint8Array };
@@ -54,11 +69,13 @@ function nonceOf(type: number, counter: number): Uint8Array {
  */
 export class ChunkSealer {
   readonly #keys: { video: Uint8Array; details: Uint8Array };
+  readonly #suite: SealingSuite;
   #counter = 0;
   #closed = false;
 
-  constructor(keys: { video: Uint8Array; details: Uint8Array }) {
+  constructor(keys: { video: Uint8Array; details: Uint8Array }, suite: SealingSuite) {
     this.#keys = keys;
+    this.#suite = suite;
   }
 
   /** The chunks of one piece, each ready for a part; `place` says where one of so many bytes goes. */
@@ -82,7 +99,8 @@ export class ChunkSealer {
       const head = new Writer().u32(slice.length).u8(flags).done();
       const chunk = place(chunkBytes(slice.length));
       chunk[0] = steps;
-      encryptInto(chunk.subarray(1), key, nonceOf(type, this.#counter), [head, slice]);
+      const nonce = nonceOf(type, this.#counter);
+      this.#suite.encryptInto(chunk.subarray(1), key, nonce, [head, slice]);
       this.#counter += 1;
       yield chunk;
     }

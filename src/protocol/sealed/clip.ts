@@ -15,7 +15,7 @@ import {
   verifyObject,
   writeEnvelope,
 } from "../wire/signature.ts";
-import { ChunkSealer, type ChunkType, chunkTypes } from "./chunk.ts";
+import { ChunkSealer, type ChunkType, chunkTypes, type SealingSuite } from "./chunk.ts";
 import {
   type ClosingDetails,
   encodeClosing,
@@ -135,7 +135,7 @@ export type ClipSealerOptions = {
   readonly recipients: readonly ClipRecipient[];
   readonly opening: OpeningDetails;
   readonly sign: Sign;
-  readonly suite: Suite;
+  readonly suite: SealingSuite;
 };
 
 /**
@@ -180,7 +180,7 @@ export class ClipSealer {
       details: detailsKeyOf(clipKey, header.hash),
     };
     wipe(clipKey);
-    this.#chunks = new ChunkSealer(this.#keys);
+    this.#chunks = new ChunkSealer(this.#keys, suite);
     for (const bytes of [header.bytes, encodeStanzas(stanzas)]) {
       this.#payload.set(bytes, this.#filled);
       this.#filled += bytes.length;

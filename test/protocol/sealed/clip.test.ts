@@ -229,7 +229,7 @@ suite("clip", (test) => {
     "fuzz",
     () => {
       const key = pattern(32, 11);
-      const quick = { sign: quickSign(key), suite: quickSuite };
+      const quick = { sign: quickSign(key), suite: { ...nodeSuite, ...quickSuite } };
       const recipients = [{ publicKey: kemPair().publicKey, shared: false }];
       const fields = { camera: key, incarnation: 1, membership: 1, recipients, opening };
       const clipKey = (() => {
@@ -299,7 +299,7 @@ suite("clip", (test) => {
   test("misuse: no recipients, fragments first, anything after the end", () => {
     const camera = signer();
     const options = { camera: camera.key, incarnation: 0, membership: 1, recipients: [], opening };
-    assert.throws(() => new ClipSealer({ ...options, ...camera }));
+    assert.throws(() => new ClipSealer({ ...options, ...camera, suite: nodeSuite }));
     const { sealer } = world();
     assert.throws(() => sealer.fragment(pattern(10)));
     sealer.close(closing);

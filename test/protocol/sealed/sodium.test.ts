@@ -3,7 +3,6 @@ import {
   createPrivateKey,
   createPublicKey,
   sign as nodeSign,
-  randomBytes,
 } from "node:crypto";
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { blake2b } from "@noble/hashes/blake2.js";
@@ -18,7 +17,6 @@ import {
   derive,
   encapsulate,
   encrypt,
-  encryptInto,
   fingerprint,
   kemPair,
   kemPublicKey,
@@ -156,47 +154,6 @@ suite("sodium", (test) => {
     assert.not.ok(same(secret, secret.subarray(1)));
     wipe(secret);
     assert.equal(hex(secret), "00".repeat(32));
-  });
-
-  test("what is sealed into its place is what noble makes of the same text, padded", () => {
-    const [key, nonce] = [random(32), random(24)];
-    for (const [length, ...parts] of [
-      [0],
-      [1, 1],
-      [64, 5, 0, 20],
-      [65_536, 5, 60_000],
-      [longestBytes, 5, longestBytes - 5],
-      [16, 3], // after a long one: nothing of that is left in the padding
-    ] as [number, ...number[]][]) {
-      const pieces = parts.map((bytes) => random(bytes));
-      const plain = new Uint8Array(length);
-      plain.set(Buffer.concat(pieces));
-      const whole = new Uint8Array(length + sizes.tag + 2).fill(7);
-      encryptInto(whole.subarray(1, -1), key, nonce, pieces);
-      const sealed = whole.subarray(1, -1);
-      assert.equal(hex(sealed), hex(xchacha20poly1305(key, nonce).encrypt(plain)));
-      assert.equal([whole[0], whole.at(-1)], [7, 7]);
-      assert.equal(hex(decrypt(key, nonce, sealed, new Uint8Array()) ?? key), hex(plain));
-    }
-  });
-
-  test("sealing into a place leaves neither text nor key behind, and refuses what does not fit", () => {
-    // Not of libsodium's own source, which leaves what it drew in the heap.
-    const [key, nonce, plain] = [randomBytes(32), randomBytes(24), randomBytes(4096)];
-    const out = new Uint8Array(plain.length + sizes.tag);
-    encryptInto(out, key, nonce, [plain]);
-    const heap = Buffer.from((sodium as unknown as Library).libsodium.HEAPU8.buffer);
-    assert.is(heap.indexOf(out.subarray(0, 64)) >= 0, true, "this is where it was sealed");
-    assert.is(heap.indexOf(plain.subarray(1000, 1032)), -1);
-    assert.is(heap.indexOf(key), -1);
-    const isMisuse = (error: unknown) => isFailure(error as Error, "misuse");
-    assert.throws(() => encryptInto(out, key, nonce, [plain, key]), isMisuse);
-    const long = new Uint8Array(longestBytes + 1 + sizes.tag);
-    assert.throws(() => encryptInto(long, key, nonce, [plain]), isMisuse);
-    assert.throws(
-      () => encryptInto(out, key.subarray(1), nonce, [plain]),
-      (error: unknown) => isFailure(error as Error, "corrupt"),
-    );
   });
 
   test("the wasm heap does not grow with the count of calls, and a call is bounded", () => {
