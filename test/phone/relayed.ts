@@ -131,15 +131,25 @@ export async function lyingWorld() {
   const asked: Sending[] = [];
   const pauses: number[] = [];
   const world = { lie: undefined as Lie | undefined };
+  let underWay = 0;
   const line: Line = {
     suite: nodeSuite,
     send: async (sending) => {
       asked.push(sending);
-      const truth = () => http.send(sending);
-      return (await world.lie?.(sending, truth)) ?? (await truth());
+      underWay += 1;
+      try {
+        const truth = () => http.send(sending);
+        return (await world.lie?.(sending, truth)) ?? (await truth());
+      } finally {
+        underWay -= 1;
+      }
     },
     nowMs: () => Date.now(),
-    sleep: async (ms) => void pauses.push(ms),
+    // A pause takes no time here, but is over only after what was asked before it is answered.
+    sleep: async (ms) => {
+      pauses.push(ms);
+      while (underWay > 0) await new Promise((resolve) => setImmediate(resolve));
+    },
   };
   const open = () => openRelay(url, keys, line);
   await open();
