@@ -188,8 +188,11 @@ export function checkEnd(play: Play, player: Player, i: number, found: Survey): 
   for (const { whom, by } of removals) {
     const asker = whoever(by);
     const isOwner = asker && play.role(asker, truth) === "owner";
-    const isIn = camera.members?.head.members.some(({ phone }) => toHex(phone) === whom);
-    if (isOwner && !asker.wasPutBack && isIn)
+    const members = camera.members?.head.members ?? [];
+    const isIn = members.some(({ phone }) => toHex(phone) === whom);
+    // Of owners who took themselves out at once the last one stays.
+    const staying = members.some(({ phone, role }) => role === "owner" && toHex(phone) !== whom);
+    if (isOwner && !asker.wasPutBack && isIn && staying)
       throw new Error(`${by} removed a phone, and it is a member yet`);
   }
   // And final comes, where everybody who has to confirm is here and has nothing left that opens it.

@@ -127,6 +127,12 @@ export function overlapOf(a: Rect, b: Rect): number {
   return both === 0 ? 0 : both / (a.width * a.height + b.width * b.height - both);
 }
 
+/** How much of the smaller of two boxes the other covers, 0..1. */
+export function coverOf(a: Rect, b: Rect): number {
+  const least = Math.min(a.width * a.height, b.width * b.height);
+  return least > 0 ? common(a, b) / least : 0;
+}
+
 /** The best of boxes that overlap each other by more than `overlap` (IoU); best first. */
 export function suppress(detections: readonly Detection[], overlap: number): Detection[] {
   const kept: Detection[] = [];

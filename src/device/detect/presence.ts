@@ -1,5 +1,5 @@
 import type { Rect } from "../camera/camera.ts";
-import { overlapOf } from "./boxes.ts";
+import { coverOf, overlapOf } from "./boxes.ts";
 import { createTracker, type Found, type Track } from "./track.ts";
 import { type Zone, zonesOf } from "./zone.ts";
 
@@ -64,6 +64,7 @@ const stillMs = 3_000; // a sighting is called still
 const sceneryMs = 2_000; // what was never fresh is scenery after so long and `sceneryLooks` looks
 const sceneryLooks = 3;
 const sceneryOverlap = 0.55;
+const sameBody = 0.6; // of the smaller box lies in the other
 const sceneryMisses = 40; // looks in which it was not found: it was taken away
 const mostScenery = 32;
 const freshMs = 1_500; // a box counts while it was fresh so lately
@@ -191,8 +192,14 @@ export function createPresence(options: PresenceOptions): Presence {
 
   /** Of the last three looks, the oldest first: one box too many in one look is nobody. */
   let recent = [0, 0, 0];
+  /** Who stands half before another counts when they part; half a body never does. */
   const countOf = (persons: readonly Sighting[]): number => {
-    recent = [...recent.slice(1), persons.filter(({ score }) => score >= threshold).length];
+    const bodies: Sighting[] = [];
+    for (const one of persons.toSorted((a, b) => b.score - a.score)) {
+      if (one.score < threshold) break;
+      if (bodies.every(({ box }) => coverOf(box, one.box) < sameBody)) bodies.push(one);
+    }
+    recent = [...recent.slice(1), bodies.length];
     return recent.toSorted((a, b) => a - b)[1] ?? 0;
   };
 

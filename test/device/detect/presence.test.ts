@@ -97,6 +97,17 @@ suite("presence", (test) => {
     is(ends(events)[0]?.lastSeenUs, 59 * lookUs);
   });
 
+  test("a second box round half of a body is nobody, two who walk side by side are two", () => {
+    const bust = (x: number): Found => ({
+      ...person(x, { score: 0.6 }),
+      box: { x: x + 5, y: 95, width: 30, height: 50 },
+    });
+    const halved = play(60, (i) => (between(i, 5, 30) ? [person(8 * i), bust(8 * i)] : []));
+    is(ends(halved.events)[0]?.mostPersons, 1);
+    const beside = play(60, (i) => (between(i, 5, 30) ? [person(8 * i), person(8 * i + 20)] : []));
+    is(ends(beside.events)[0]?.mostPersons, 2);
+  });
+
   test("a cone that looks like a person starts nothing, ever", () => {
     is(play(2000, () => [cone()]).events.length, 0);
     const flickering: Looks = (i) => (i % 3 ? [cone(0.3 + (i % 5) / 10)] : []);
