@@ -8,10 +8,10 @@ import type { Report, Work } from "./worker.ts";
 // their mailboxes who do what they like, against a model that knows what is true (oracle.ts). All of
 // them run, always. Most stand on cryptography that costs nothing; a share on libsodium.
 
-const schedules = Number(process.env.OBSCURA_HOUSE_SCHEDULES ?? 3000);
+const schedules = Number(process.env.OBSCURA_HOUSE_SCHEDULES ?? 10_000);
 const firstSeed = Number(process.env.OBSCURA_HOUSE_SEED ?? 1);
 /** One of so many on libsodium, the others on what stands in for it. */
-const realShare = 500;
+const realShare = 1000;
 
 function runWorker(work: Work): Promise<Report> {
   return new Promise((resolve, reject) => {

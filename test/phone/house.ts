@@ -8,6 +8,7 @@ import {
 } from "../../src/phone/add.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
 import { answerLink, takeGrant } from "../../src/phone/join.ts";
+import { loadLedger, type Shelf } from "../../src/phone/ledger.ts";
 import type { Link } from "../../src/phone/link.ts";
 import { drawKit, grantKit, installKit } from "../../src/phone/recovery.ts";
 import { survey } from "../../src/phone/survey.ts";
@@ -75,12 +76,22 @@ export class Resident {
     return { link, vault: this.vault, camera: this.camera(i), suite, nowMs };
   }
 
-  look(i: number, link: Link, nowMs: number, depth: "all" | "new") {
-    const shelf = {
+  get shelf(): Shelf {
+    return {
       read: async (name: string) => this.pages.get(name),
       write: async (name: string, bytes: Uint8Array) => void this.pages.set(name, bytes),
     };
-    return survey({ ...this.options(i, link, nowMs), depth, shelf });
+  }
+
+  look(i: number, link: Link, nowMs: number, depth: "all" | "new") {
+    return survey({ ...this.options(i, link, nowMs), depth, shelf: this.shelf });
+  }
+
+  /** The newest entry that it keeps: newer than the vault's where that alone was put back. */
+  async keptTo(i: number): Promise<number> {
+    const { vault, shelf } = this;
+    const kept = await loadLedger({ vault, shelf, camera: this.camera(i) });
+    return kept.at(-1)?.sequence ?? -1;
   }
 
   /** A look, and what follows from it; `name` tells the other phones how far the log went. */

@@ -53,8 +53,9 @@ export type Look = {
   readonly deed: Deed;
   readonly depth: "all" | "new";
   readonly view: View;
-  /** The newest entry that the phone had seen, and the clips whose keys it had. */
+  /** The newest entry that the phone had seen, that it kept, and the clips whose keys it had. */
   readonly seen: number;
+  readonly kept: number;
   readonly before: ReadonlySet<string>;
 };
 
@@ -76,7 +77,7 @@ export function isShutOut({ wasPutBack }: Player, { journal }: Survey): boolean 
 
 /** Of each look, whatever the keeper of the mailbox did. */
 export function checkLook(
-  { play, player, i, deed, depth, view, seen, before }: Look,
+  { play, player, i, deed, depth, view, seen, kept, before }: Look,
   found: Survey,
   more: readonly Fault[],
 ): void {
@@ -106,7 +107,7 @@ export function checkLook(
   // What is missing of the log up to the newest entry that was served, or seen, is named; what was
   // read before and kept is not asked for again.
   const last = Math.max(newest(view.served), seen);
-  const from = depth === "new" ? seen : -1;
+  const from = depth === "new" ? Math.max(seen, kept) : -1;
   const needed = [...truth.made].filter(([name]) => {
     const sequence = sequenceOf(name);
     return sequence > from && sequence <= last;

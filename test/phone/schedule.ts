@@ -120,6 +120,7 @@ async function lookAs(play: Play, player: Player, i: number, deed: Deed, depth: 
   const view = viewOf(deed, truth.objects.all, truth.moments, other.objects.all);
   const { resident } = player;
   const seen = resident.camera(i).head?.sequence ?? -1;
+  const kept = player.wasPutBack ? await resident.keptTo(i) : seen;
   const before = new Set(resident.camera(i).clips.map(({ clip }) => toHex(clip)));
   let found: Survey | undefined;
   try {
@@ -128,7 +129,7 @@ async function lookAs(play: Play, player: Player, i: number, deed: Deed, depth: 
     const name = nowMs % (8 * stepMs) === 0;
     const tended = await resident.tend(i, link, nowMs, { depth, name });
     found = tended.found;
-    checkLook({ play, player, i, deed, depth, view, seen, before }, found, tended.faults);
+    checkLook({ play, player, i, deed, depth, view, seen, kept, before }, found, tended.faults);
     if (deed.deed === "honest") player.isStale[i] = false;
   } catch (error) {
     if (!isFailure(error)) throw error;
