@@ -23,7 +23,7 @@ type Count = { passed: number; failed: number; skipped: number };
 type Outcome = { file: string; count: Count; output: string; seconds: number; fault?: string };
 
 /** A system test may start machines; anything else that takes this long hangs. */
-const fileDeadlineMs = { system: 30 * 60_000, other: 20 * 60_000 };
+const fileDeadlineMs = { system: 30 * 60_000, other: 20 * 60_000, ending: 15_000 };
 
 /**
  * Reads uvu's own summary. uvu 0.5.6 exits 0 in four cases in which nothing was proven (a hook
@@ -67,13 +67,19 @@ async function runFile(file: string): Promise<Outcome> {
     env: { ...process.env, FORCE_COLOR: "0" },
   });
   let output = "";
+  let timer: NodeJS.Timeout | undefined;
+  const killIn = (ms: number) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => child.kill("SIGKILL"), ms);
+  };
+  killIn(file.includes("/system/") ? fileDeadlineMs.system : fileDeadlineMs.other);
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => {
       output += text;
+      // What a failed test left open would hold the file for ever.
+      if (readCount(output)) killIn(fileDeadlineMs.ending);
     });
   }
-  const limit = file.includes("/system/") ? fileDeadlineMs.system : fileDeadlineMs.other;
-  const timer = setTimeout(() => child.kill("SIGKILL"), limit);
   const exit = await new Promise<string>((resolve) => {
     child.on("error", (error) => resolve(error.message));
     child.on("close", (code, signal) => resolve(signal ? `killed by ${signal}` : `exit ${code}`));

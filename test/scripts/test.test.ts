@@ -63,6 +63,14 @@ suite("scripts/test", (test) => {
     assert.match(output, /^FAILED sub\/bad\.test\.js: .*\n {3}FAIL .*"the lamp"\n.*is dark$/m);
   });
 
+  test("fails soon when a test leaves something open that holds the file", async () => {
+    const held = wrapped('test("a", () => void setInterval(() => {}, 1000));');
+    const { code, output } = await run({ held, good });
+    assert.is(code, 1, output);
+    assert.match(output, /^FAILED sub\/held\.test\.js: killed by SIGKILL$/m);
+    assert.match(output, /^2 passed, 1 failed, 0 skipped$/m);
+  });
+
   test("fails when no file matches", async () => {
     const { code, output } = await run({});
     assert.is(code, 1);
