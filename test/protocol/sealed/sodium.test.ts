@@ -1,9 +1,4 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  sign as nodeSign,
-} from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, sign as nodeSign } from "node:crypto";
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { blake2b } from "@noble/hashes/blake2.js";
 import { ml_kem768_x25519 as xwing } from "@noble/post-quantum/hybrid.js";
