@@ -1,5 +1,6 @@
 import { ed25519Signer, nodeSuite } from "../src/base/node/crypto.ts";
 import { fromText, toHex } from "../src/base/pure/bytes.ts";
+import { sealingSuite } from "../src/device/seal/aead.ts";
 import type { Action } from "../src/protocol/sealed/action.ts";
 import { encodeBody, type Statement } from "../src/protocol/sealed/body.ts";
 import { ChunkSealer, chunkTypes, stepBytes } from "../src/protocol/sealed/chunk.ts";
@@ -214,7 +215,7 @@ export function chunkVectors(): Vector[] {
   const { well, refused } = maker({ object: "chunk", input, raw: true });
   const { opening, media, thumbnail, closing } = chunkTypes;
   const content = bytesOf(0xab, 10);
-  const sealer = new ChunkSealer(keys, nodeSuite);
+  const sealer = new ChunkSealer(keys, sealingSuite);
   const stream = Buffer.concat(
     [opening, media, closing].flatMap((type) => [
       ...sealer.seal(type, content, { init: type === media }),
@@ -257,7 +258,7 @@ export function clipVectors(): Vector[] {
     ...{ camera: camera.publicKey, incarnation: 1, membership: 2 },
     recipients: [{ publicKey: publicKey(), shared: false }],
     opening: opening,
-    ...{ sign: camera.sign, suite: nodeSuite },
+    ...{ sign: camera.sign, suite: sealingSuite },
   });
   const first = sealer.flush()?.bytes ?? new Uint8Array();
   sealer.init(bytesOf(1, 700));

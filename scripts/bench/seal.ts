@@ -1,4 +1,5 @@
-import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
+import { ed25519Signer } from "../../src/base/node/crypto.ts";
+import { sealingSuite } from "../../src/device/seal/aead.ts";
 import { chunkContentBytes } from "../../src/protocol/sealed/chunk.ts";
 import { ClipSealer } from "../../src/protocol/sealed/clip.ts";
 import { encrypt, kemPair, random, ready } from "../../src/protocol/sealed/sodium.ts";
@@ -49,7 +50,7 @@ function encryptBare(content: Uint8Array): void {
 function sealClip(content: Uint8Array, publicKey: Uint8Array): void {
   const sealer = new ClipSealer({
     ...{ camera: camera.publicKey, incarnation: 1, membership: 1, opening },
-    ...{ sign: camera.sign, suite: nodeSuite, recipients: [{ publicKey, shared: false }] },
+    ...{ sign: camera.sign, suite: sealingSuite, recipients: [{ publicKey, shared: false }] },
   });
   sealer.init(new Uint8Array(700));
   for (let i = 0; i < chunksARound; i++) {

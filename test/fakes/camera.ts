@@ -24,7 +24,7 @@ import {
 } from "../../src/protocol/sealed/supply.ts";
 import { verifyConfirmation, verifyTombstone } from "../../src/protocol/sealed/tombstone.ts";
 import { type Name, printName } from "../../src/protocol/wire/name.ts";
-import { opening, pattern } from "../lib/sealed.ts";
+import { opening, pattern, sealingSuite } from "../lib/sealed.ts";
 
 export type Kept = { readonly name: Name; readonly bytes: Uint8Array };
 
@@ -205,7 +205,7 @@ export class HouseCamera {
     const sealer = new ClipSealer({
       ...{ camera: this.id, incarnation: this.incarnation, membership: version, recipients },
       opening: { ...opening, wallMs: this.wallMs },
-      ...{ sign: this.signer.sign, suite: nodeSuite },
+      ...{ sign: this.signer.sign, suite: sealingSuite },
     });
     const { clip, headerHash, keyIds } = sealer;
     await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });

@@ -17,7 +17,7 @@ import {
 import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
 import { kemPair, type Pair, random } from "../../src/protocol/sealed/sodium.ts";
 import { toFileName } from "../../src/protocol/wire/name.ts";
-import { opening } from "../lib/sealed.ts";
+import { opening, sealingSuite } from "../lib/sealed.ts";
 import type { FilmPieces } from "./film.ts";
 
 export type ClipPlan = {
@@ -148,7 +148,7 @@ export class FakeRecorder {
       ...{ camera: this.signer.publicKey, incarnation: this.incarnation, membership: 1 },
       recipients: [{ publicKey, shared: key !== "one-time" }],
       opening: { ...opening, wallMs: this.wallMs, clockTrusted: this.clockTrusted },
-      ...{ sign: this.signer.sign, suite: nodeSuite },
+      ...{ sign: this.signer.sign, suite: sealingSuite },
     });
     const { clip, headerHash, keyIds } = sealer;
     const isLogged = plan.log ?? true;

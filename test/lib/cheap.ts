@@ -2,7 +2,9 @@ import { crc32 } from "node:zlib";
 import sodium from "libsodium-wrappers";
 import { nodeSuite } from "../../src/base/node/crypto.ts";
 import { concat, equal, fromText, Writer } from "../../src/base/pure/bytes.ts";
-import type { Sha512 } from "../../src/protocol/wire/signature.ts";
+import { sealingSuite } from "../../src/device/seal/aead.ts";
+import type { SealingSuite } from "../../src/protocol/sealed/chunk.ts";
+import type { Sha512, Suite } from "../../src/protocol/wire/signature.ts";
 
 // Cryptography that costs next to nothing, for tests of what is built on it: every key opens, signs and
 // checks just what the real one would, and whoever reads a public key can forge all of it. It takes the
@@ -149,10 +151,10 @@ export function useCheapCryptography(seed: string): void {
   });
   Object.assign(nodeSuite, {
     sha512: () => new Sum(),
-    encryptInto: ((out, key, nonce, pieces) =>
-      out.set(
-        seal(padded(concat(pieces), out.length - tagBytes), null, nonce, key),
-      )) satisfies typeof nodeSuite.encryptInto,
-  });
-  nodeSuite.verify = (key, message, signature) => equal(signatureOf(key, message), signature);
+    verify: (key, message, signature) => equal(signatureOf(key, message), signature),
+  } satisfies Suite);
+  Object.assign(sealingSuite, nodeSuite, {
+    encryptInto: (out, key, nonce, pieces) =>
+      out.set(seal(padded(concat(pieces), out.length - tagBytes), null, nonce, key)),
+  } satisfies Partial<SealingSuite>);
 }

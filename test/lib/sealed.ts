@@ -1,10 +1,11 @@
 import { fixedRandom } from "../../scripts/random.ts";
 import { nodeSuite } from "../../src/base/node/crypto.ts";
+import { sealingSuite } from "../../src/device/seal/aead.ts";
 import type { OpeningDetails } from "../../src/protocol/sealed/details.ts";
 import { sign, signPair } from "../../src/protocol/sealed/sodium.ts";
 import type { Sign, Suite } from "../../src/protocol/wire/signature.ts";
 
-export { fixedRandom, nodeSuite };
+export { fixedRandom, nodeSuite, sealingSuite };
 
 /** Somebody who signs. */
 export type Signer = {

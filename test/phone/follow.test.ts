@@ -11,7 +11,7 @@ import { testFilm } from "../fakes/film.ts";
 import { openHostile } from "../lib/hostile.ts";
 import { atOnce, inventWhenAsked } from "../lib/lies.ts";
 import { relayWorld } from "../lib/relay.ts";
-import { nodeSuite, opening, pattern } from "../lib/sealed.ts";
+import { nodeSuite, opening, pattern, sealingSuite } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
 import { relayedWorld } from "./relayed.ts";
 
@@ -224,7 +224,7 @@ suite("obscura-phone over a relay", (test) => {
       const sealer = new ClipSealer({
         ...{ camera: camera.signer.publicKey, incarnation: 0, membership: 1 },
         ...{ recipients: [{ publicKey, shared: false }], opening },
-        ...{ sign: camera.signer.sign, suite: nodeSuite },
+        ...{ sign: camera.signer.sign, suite: sealingSuite },
       });
       const { clip, headerHash, keyIds } = sealer;
       const id = Buffer.from(clip).toString("hex");

@@ -6,14 +6,12 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { encryptInto } from "./aead.ts";
 
 // Ed25519 and SHA-512 of node:crypto over raw 32-byte keys: ten times libsodium's wasm for digests.
 
-/** Matches `Suite` of protocol/wire and `SealingSuite` of protocol/sealed; base knows neither. */
+/** Matches the `Suite` of protocol/wire; base knows nothing of it. */
 export const nodeSuite = {
   sha512: () => createHash("sha512"),
-  encryptInto,
   /** False, never an exception, for what is no key or no signature. */
   verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
     if (publicKey.length !== 32) return false;

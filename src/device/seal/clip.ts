@@ -1,4 +1,3 @@
-import { nodeSuite } from "../../base/node/crypto.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
@@ -11,6 +10,7 @@ import type {
 import type { Sealed } from "../../protocol/sealed/sealed.ts";
 import type { Sign } from "../../protocol/wire/signature.ts";
 import { isStorageFailure, type Outbox } from "../outbox/outbox.ts";
+import { sealingSuite } from "./aead.ts";
 import { fallbackOf, type Journal } from "./journal.ts";
 import type { EndReason } from "./notebook.ts";
 import { type Chosen, chooseForClip } from "./recipients.ts";
@@ -133,7 +133,7 @@ function begin(opening: OpeningDetails, options: SealClipOptions): Begun {
     if (key.from === "one-time") spent[toHex(key.phone)] = key.index + 1;
   }
   const sealer = new ClipSealer({
-    ...{ camera, incarnation, opening, sign, suite: nodeSuite },
+    ...{ camera, incarnation, opening, sign, suite: sealingSuite },
     membership: adopted.membership.version,
     recipients: chosen.map(({ publicKey, from }) => ({ publicKey, shared: from !== "one-time" })),
   });

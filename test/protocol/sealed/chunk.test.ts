@@ -14,7 +14,7 @@ import {
 } from "../../../src/protocol/sealed/chunk.ts";
 import { encrypt, random, ready } from "../../../src/protocol/sealed/sodium.ts";
 import { fuzz } from "../../lib/fuzz.ts";
-import { nodeSuite, pattern } from "../../lib/sealed.ts";
+import { pattern, sealingSuite } from "../../lib/sealed.ts";
 import { suite } from "../../lib/suite.ts";
 
 await ready();
@@ -34,7 +34,7 @@ suite("chunk", (test) => {
     }
     for (const size of sizes) {
       const both = keys();
-      const sealer = new ChunkSealer(both, nodeSuite);
+      const sealer = new ChunkSealer(both, sealingSuite);
       const opener = new ChunkOpener(both);
       const content = pattern(size);
       take(opener, sealer.seal(opening, small));
@@ -54,7 +54,7 @@ suite("chunk", (test) => {
 
   test("any way of cutting the stream gives the same pieces", () => {
     const both = keys();
-    const sealer = new ChunkSealer(both, nodeSuite);
+    const sealer = new ChunkSealer(both, sealingSuite);
     const contents = [small, pattern(200), pattern(300_000), pattern(70_000, 5), small];
     const types = [opening, media, media, thumbnail, closing];
     const stream = Buffer.concat(
@@ -80,7 +80,7 @@ suite("chunk", (test) => {
 
   test("no two chunks share a nonce, and equal content gives unequal bytes of one length", () => {
     const both = keys();
-    const sealer = new ChunkSealer(both, nodeSuite);
+    const sealer = new ChunkSealer(both, sealingSuite);
     const chunks = [opening, media, media, thumbnail, closing].flatMap((type) => [
       ...sealer.seal(type, small),
     ]);
@@ -92,7 +92,7 @@ suite("chunk", (test) => {
   });
 
   test("the sealer refuses what the opener would", () => {
-    const sealer = new ChunkSealer(keys(), nodeSuite);
+    const sealer = new ChunkSealer(keys(), sealingSuite);
     const seal = (...args: Parameters<ChunkSealer["seal"]>) => [...sealer.seal(...args)];
     assert.throws(() => seal(media, new Uint8Array()));
     assert.throws(() => seal(media, new Uint8Array(longestMediaBytes + 1)));
@@ -106,7 +106,7 @@ suite("chunk", (test) => {
   test("order, counter, keys and each flipped byte are held to", () => {
     const both = keys();
     const sealed = () => {
-      const sealer = new ChunkSealer(both, nodeSuite);
+      const sealer = new ChunkSealer(both, sealingSuite);
       const of = (type: 1 | 2 | 3 | 4) => [...sealer.seal(type, pattern(type))][0] as Uint8Array;
       return { opening: of(opening), media: of(media), more: of(media), closing: of(closing) };
     };
@@ -185,7 +185,7 @@ suite("chunk", (test) => {
     "fuzz",
     () => {
       const both = keys();
-      const sealer = new ChunkSealer(both, nodeSuite);
+      const sealer = new ChunkSealer(both, sealingSuite);
       const stream = Buffer.concat(
         [opening, media, closing].flatMap((type) => [...sealer.seal(type, pattern(type))]),
       );
@@ -221,7 +221,7 @@ suite("chunk", (test) => {
 
   test("whoever has the video key alone sees the video and that there is more", () => {
     const both = keys();
-    const sealer = new ChunkSealer(both, nodeSuite);
+    const sealer = new ChunkSealer(both, sealingSuite);
     const chunks = [opening, media, thumbnail, media, closing].flatMap((type) => [
       ...sealer.seal(type, pattern(type)),
     ]);

@@ -29,7 +29,15 @@ import {
 } from "../../../src/protocol/wire/part.ts";
 import { kinds, signObject } from "../../../src/protocol/wire/signature.ts";
 import { fuzz, quickSign, quickSuite } from "../../lib/fuzz.ts";
-import { fixedRandom, nodeSuite, opening, pattern, type Signer, signer } from "../../lib/sealed.ts";
+import {
+  fixedRandom,
+  nodeSuite,
+  opening,
+  pattern,
+  type Signer,
+  sealingSuite,
+  signer,
+} from "../../lib/sealed.ts";
 import { suite } from "../../lib/suite.ts";
 
 await ready();
@@ -53,7 +61,7 @@ function world(more: ClipRecipient[] = []): World {
   const recipients = [{ publicKey: phone.publicKey, shared: false }, ...more];
   const sealer = new ClipSealer({
     ...{ camera: camera.key, incarnation: 3, membership: 1, recipients, opening },
-    ...{ sign: camera.sign, suite: nodeSuite },
+    ...{ sign: camera.sign, suite: sealingSuite },
   });
   return { camera, phone, sealer };
 }
@@ -229,7 +237,7 @@ suite("clip", (test) => {
     "fuzz",
     () => {
       const key = pattern(32, 11);
-      const quick = { sign: quickSign(key), suite: { ...nodeSuite, ...quickSuite } };
+      const quick = { sign: quickSign(key), suite: { ...sealingSuite, ...quickSuite } };
       const recipients = [{ publicKey: kemPair().publicKey, shared: false }];
       const fields = { camera: key, incarnation: 1, membership: 1, recipients, opening };
       const clipKey = (() => {
@@ -299,7 +307,7 @@ suite("clip", (test) => {
   test("misuse: no recipients, fragments first, anything after the end", () => {
     const camera = signer();
     const options = { camera: camera.key, incarnation: 0, membership: 1, recipients: [], opening };
-    assert.throws(() => new ClipSealer({ ...options, ...camera, suite: nodeSuite }));
+    assert.throws(() => new ClipSealer({ ...options, ...camera, suite: sealingSuite }));
     const { sealer } = world();
     assert.throws(() => sealer.fragment(pattern(10)));
     sealer.close(closing);

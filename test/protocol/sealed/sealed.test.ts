@@ -3,7 +3,7 @@ import * as assert from "uvu/assert";
 import { ClipSealer } from "../../../src/protocol/sealed/clip.ts";
 import { isSealed } from "../../../src/protocol/sealed/sealed.ts";
 import { kemPair, ready } from "../../../src/protocol/sealed/sodium.ts";
-import { nodeSuite, opening, signer } from "../../lib/sealed.ts";
+import { opening, sealingSuite, signer } from "../../lib/sealed.ts";
 import { suite } from "../../lib/suite.ts";
 
 await ready();
@@ -24,7 +24,7 @@ suite("sealed", (test) => {
     const part = new ClipSealer({
       ...{ camera: camera.key, incarnation: 0, membership: 1, opening },
       recipients: [{ publicKey: kemPair().publicKey, shared: false }],
-      ...{ sign: camera.sign, suite: nodeSuite },
+      ...{ sign: camera.sign, suite: sealingSuite },
     }).flush();
     assert.ok(part && isSealed(part));
     assert.not.ok(isSealed({ ...part, bytes: new Uint8Array(3) }));

@@ -1,9 +1,13 @@
 import { createCipheriv } from "node:crypto";
-import { Failure } from "../pure/failure.ts";
+import { nodeSuite } from "../../base/node/crypto.ts";
+import { Failure } from "../../base/pure/failure.ts";
+import type { SealingSuite } from "../../protocol/sealed/chunk.ts";
 
 // XChaCha20-Poly1305 for what a camera seals all day: the stream and the tag are OpenSSL's, which
 // takes a fifth of the time of libsodium compiled to wasm, and no text passes the wasm heap.
 // Source: RFC 8439 and draft-irtf-cfrg-xchacha-03.
+
+export const sealingSuite: SealingSuite = { ...nodeSuite, encryptInto };
 
 const [keyBytes, nonceBytes, tagBytes] = [32, 24, 16];
 /** OpenSSL returns what it made of a piece in memory of its own: no more than this at once. */

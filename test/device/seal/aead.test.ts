@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import * as assert from "uvu/assert";
-import { encryptInto } from "../../../src/base/node/aead.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
+import { encryptInto } from "../../../src/device/seal/aead.ts";
 import { decrypt, ready } from "../../../src/protocol/sealed/sodium.ts";
 import { suite } from "../../lib/suite.ts";
 
@@ -76,7 +76,7 @@ suite("aead", (test) => {
 async function findKey(wiped: boolean): Promise<number> {
   const key = Buffer.from(randomBytes(32));
   const turned = Buffer.from(key.map((byte) => byte ^ 0xff));
-  const module = new URL("../../../src/base/node/aead.js", import.meta.url).href;
+  const module = new URL("../../../src/device/seal/aead.js", import.meta.url).href;
   const body = `
     const { encryptInto } = await import(${JSON.stringify(module)});
     // Outside V8's heap, whose collector leaves copies of what it moves.
