@@ -154,6 +154,8 @@ suite("device/service", (test) => {
       const turned = await phone("settings", "camera.flip", "true", "--wait", "120");
       assert.is(turned.out, "camera.flip is true\n", turned.err);
       await until("it watches again", () => count("camera") === 2 && count("person") === 2);
+      // Its encoder may still be ending while somebody is seen again.
+      await until("the first clip is told", () => count("clip") > 0);
       assert.is(stopped(), 1);
       const listed = JSON.parse((await phone("settings", "--json")).out);
       assert.is(listed.settings.length, 7);
