@@ -1,18 +1,18 @@
 import { toHex } from "../../src/base/pure/bytes.ts";
-import { Failure, isFailure } from "../../src/base/pure/failure.ts";
+import { isFailure } from "../../src/base/pure/failure.ts";
 import { canStillOpen, finalityOf } from "../../src/phone/deletions.ts";
-import { inRange, type Link } from "../../src/phone/link.ts";
 import { survey } from "../../src/phone/survey.ts";
 import { readTold } from "../../src/phone/told.ts";
 import { Vault } from "../../src/phone/vault.ts";
-import { printName } from "../../src/protocol/wire/name.ts";
 import type { Suite } from "../../src/protocol/wire/signature.ts";
-import type { Kept } from "../fakes/camera.ts";
+import { type Kept, Objects } from "../fakes/camera.ts";
 import { nodeSuite } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
 import { tick } from "./circle.ts";
-import { type History, live, type Objects } from "./history.ts";
+import { type All, type Deed, linkTo, viewOf } from "./deeds.ts";
+import { type History, live } from "./history.ts";
 import { MemoryStore } from "./memory.ts";
+import { generator } from "./schedule.ts";
 
 // Random schedules of phones that look at a mailbox whose keeper does what it likes, judged by a model
 // that knows what was put there. The life of the camera and of its phones is lived once; a schedule
@@ -21,26 +21,8 @@ import { MemoryStore } from "./memory.ts";
 const schedules = Number(process.env.OBSCURA_SCHEDULES ?? 1000);
 const firstSeed = Number(process.env.OBSCURA_SCHEDULE_SEED ?? 1);
 
-/** What the keeper does while somebody looks. */
-type Deed =
-  | { deed: "honest" }
-  | { deed: "old"; moment: number }
-  | { deed: "unlisted" | "withheld" | "flipped"; picks: readonly number[] }
-  | { deed: "replayed"; picks: readonly [number, number] }
-  | { deed: "swapped" }
-  | { deed: "broken off"; after: number };
 type Op = Deed & { depth: "all" | "new" };
 type Schedule = { phone: string; born: number; now: number; ops: readonly Op[] };
-
-function generator(seed: number): (below: number) => number {
-  let state = Math.imul(seed, 0x9e3779b1) | 0 || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 function draw(seed: number, { moments }: History): Schedule {
   const random = generator(seed);
@@ -94,57 +76,8 @@ function remembering(): Suite {
   };
 }
 
-type View = { served: Map<string, Kept>; listed: Objects; after: number };
-
-function viewOf(op: Op, now: number, { moments, other }: History): View {
-  const objects = moments[now]?.objects ?? new Map();
-  const logAndParts = [...objects.keys()].filter((name) => /^(entry|part)\//.test(name));
-  const pick = (n: number) => logAndParts[n % logAndParts.length] ?? "";
-  const served = new Map<string, Kept>(objects);
-  const listed = new Map<string, Kept>(objects);
-  let after = Number.POSITIVE_INFINITY;
-  switch (op.deed) {
-    case "honest":
-      break;
-    case "old": {
-      const old = moments[op.moment]?.objects ?? new Map();
-      return { served: new Map(old), listed: old, after };
-    }
-    case "swapped":
-      return { served: new Map(other), listed: other, after };
-    case "broken off":
-      after = op.after;
-      break;
-    case "unlisted":
-      for (const n of op.picks) listed.delete(pick(n));
-      break;
-    case "withheld":
-      for (const n of op.picks) {
-        served.delete(pick(n));
-        listed.delete(pick(n));
-      }
-      break;
-    case "flipped":
-      for (const n of op.picks) {
-        const kept = served.get(pick(n));
-        if (!kept) continue;
-        const bytes = new Uint8Array(kept.bytes);
-        const at = n % bytes.length;
-        bytes[at] = (bytes[at] ?? 0) ^ (1 << (n & 7));
-        served.set(pick(n), { ...kept, bytes });
-      }
-      break;
-    case "replayed": {
-      const [to, from] = op.picks.map(pick);
-      const [good, bad] = [served.get(to ?? ""), served.get(from ?? "")];
-      if (good && bad) served.set(to ?? "", { name: good.name, bytes: bad.bytes });
-    }
-  }
-  return { served, listed, after };
-}
-
 const sequenceOf = (name: string) => (name.startsWith("entry/") ? Number(name.split("/")[2]) : -1);
-const newest = (objects: Objects) => Math.max(-1, ...[...objects.keys()].map(sequenceOf));
+const newest = (objects: All) => Math.max(-1, ...[...objects.keys()].map(sequenceOf));
 
 /** Runs it; what does not hold is thrown. Returns how many looks it took. */
 async function check(schedule: Schedule, history: History, suite_: Suite): Promise<number> {
@@ -154,30 +87,12 @@ async function check(schedule: Schedule, history: History, suite_: Suite): Promi
   const store = new MemoryStore();
   store.all.push({ key: home.key.slice(), sealed: home.sealed.slice() });
   const truth = history.moments[now]?.objects ?? new Map<string, Kept>();
+  const moments = history.moments.map(({ objects }) => objects);
   let seen = -1;
 
   const look = async (op: Op) => {
-    const { served, listed, after } = viewOf(op, now, history);
-    let asked = 0;
-    const count = () => {
-      asked += 1;
-      if (asked > after) throw new Failure("gone", "no whole answer");
-    };
-    const link: Link = {
-      ...{ where: "memory", kind: "folder" },
-      list: async (range = {}) => {
-        count();
-        return inRange(
-          [...listed.values()].map(({ name }) => name),
-          range,
-        );
-      },
-      get: async (name) => {
-        count();
-        return served.get(printName(name))?.bytes;
-      },
-      put: async () => {},
-    };
+    const view = viewOf(op, truth, moments, history.other);
+    const link = linkTo(op, view, new Objects());
     const vault = await Vault.open(store);
     const camera = vault.content.cameras[0];
     if (!camera) throw new Error("no camera");
@@ -187,7 +102,7 @@ async function check(schedule: Schedule, history: History, suite_: Suite): Promi
       if (isFailure(error)) return undefined;
       throw error;
     });
-    return { found, served, camera };
+    return { found, served: view.served, camera };
   };
 
   for (const op of ops) {

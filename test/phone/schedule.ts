@@ -33,7 +33,7 @@ export type Schedule = { seed: number; stage: number; steps: readonly Step[] };
 /** Between two looks; a command is sealed anew after some of them. */
 const stepMs = 4 * 60_000;
 
-function generator(seed: number): (below: number) => number {
+export function generator(seed: number): (below: number) => number {
   let state = Math.imul(seed, 0x9e3779b1) | 0 || 1;
   return (below) => {
     state ^= state << 13;

@@ -13,6 +13,7 @@ import { installedModels } from "../../src/device/detect/detect.ts";
 import { type Canary, type Findings, searchFiles, windowsOf } from "../lib/canary.ts";
 import { run } from "../lib/footage.ts";
 import { suite } from "../lib/suite.ts";
+import { freePort } from "../lib/trio.ts";
 import { quickFolder } from "../lib/world.ts";
 import { copyMemory } from "./guest/memory.ts";
 import { keysOf, videoOf } from "./plain.ts";
@@ -39,15 +40,6 @@ async function prepare(folder: string): Promise<string> {
   const trim = ["-vf", "trim=6:22,setpts=PTS-STARTPTS", "-c:v", "libx264", "-preset", "ultrafast"];
   await run("ffmpeg", ["-v", "error", "-i", video, ...trim, "-crf", "20", film]);
   return film;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** Everything that goes to and fro, as somebody on the line sees it, in one file. */

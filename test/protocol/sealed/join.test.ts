@@ -181,7 +181,7 @@ suite("join", (test) => {
     const [offer, answer] = [pattern(32), pattern(32, 2)];
     const cameras = [offered, offered];
     fuzz({
-      ...{ name: "offer", reseal: again(offerKind), count: 25_000 },
+      ...{ name: "offer", reseal: again(offerKind) },
       seeds: [encodeOffer({ phone, role: "owner", untilMs: 1, cameras }, quick).bytes],
       decode: (bytes) => verifyOffer(bytes, quickSuite),
       reaches: [...always, "role", "range", "count"],
@@ -189,7 +189,7 @@ suite("join", (test) => {
     const supplies = [pattern(90), pattern(80)];
     const answers = { phone, offer, grantKey: key, name: "Béla", supplies };
     fuzz({
-      ...{ name: "answer", reseal: again(answerKind), count: 25_000 },
+      ...{ name: "answer", reseal: again(answerKind) },
       seeds: [encodeAnswer(answers, quick).bytes],
       decode: (bytes) => verifyAnswer(bytes, quickSuite),
       reaches: always,
@@ -198,7 +198,7 @@ suite("join", (test) => {
     const viewed = { ...short, rootSecret: undefined };
     const grant = { phone, answer };
     fuzz({
-      ...{ name: "grant", reseal: again(grantKind), count: 25_000 },
+      ...{ name: "grant", reseal: again(grantKind) },
       seeds: [
         encodeGrant({ ...grant, role: "owner", cameras: [short, short] }, quick).bytes,
         encodeGrant({ ...grant, role: "viewer", cameras: [viewed] }, quick).bytes,
@@ -212,7 +212,7 @@ suite("join", (test) => {
     });
     const seen = { camera: owner.key, phone, atMs: 1, incarnation: 2, sequence: 3, hash: offer };
     fuzz({
-      ...{ name: "seen", reseal: again(seenKind), count: 25_000 },
+      ...{ name: "seen", reseal: again(seenKind) },
       seeds: [encodeSeen(seen, quick).bytes],
       decode: (bytes) => verifySeen(bytes, quickSuite),
       reaches: [...always, "range"],
@@ -231,7 +231,7 @@ suite("join", (test) => {
       reaches: ["taken", "text", "scheme", "base32", "check", "version"],
     });
     fuzz({
-      ...{ name: "lines", count: 25_000 },
+      name: "lines",
       seeds: [text.encode(printLines("kit", link).join("\n"))],
       decode: (bytes) => parseLines("kit", ascii(bytes)),
       reaches: ["text", "line"],

@@ -268,7 +268,6 @@ suite("noise", (test) => {
       assert.equal(start().phone.read(second), pattern(20), "the same phone each time");
       fuzz({
         name: "noise message 2",
-        count: 10_000,
         seeds: [second],
         decode: (bytes) => start().phone.read(bytes),
         reaches: ["length", "handshake"],
