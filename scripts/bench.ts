@@ -16,7 +16,7 @@ Groups and their aims:
   still    a scene in which nothing moves: 0.02 of an inference a raw frame; 1.2 of a bare decode
   record   the recorder with its encoder over ffmpeg alone: 1.1
   seal     speed of sealing over that of bare XChaCha20-Poly1305: 0.6
-  outbox   the same up to durable parts: 0.6 in memory, no aim on the disk
+  outbox   the same up to durable parts, which waits for the medium: no aim
   relay    speed of a put over that of a bare node:http server with the same fsyncs: 0.8 on the disk;
            a page of 100,000 objects over one of 10: 2; growth over 2,000 parts: 32 MB
   detect   the whole stage over its inferences and one decode a picture: 1.15; its process: 150 MB
@@ -25,6 +25,8 @@ Groups and their aims:
            while recording 1280x720: 330 MB; growth over 200 incidents: 5 %
   latency  the event: 3 detection intervals after somebody is tall enough; the first part and the
            first picture: 1 s after the event (95 % of all)
+  mqtt  a message more than the event takes, at who listens to a broker (Mosquitto): 20 ms, so that it
+           is there three detection intervals and 20 ms after first sight (95 % of all)
   relay-latency  camera, relay and phone over loopback: the first part at the relay 1 s after the
            event, the first picture on the phone 1.5 s after first sight (95 % of all)
 `;
@@ -43,6 +45,7 @@ const groups: Record<string, () => Promise<Bench>> = {
   detect: async () => (await import("./bench/detect.ts")).benchDetect,
   memory: async () => (await import("./bench/resident.ts")).benchMemory,
   latency: async () => (await import("./bench/latency.ts")).benchLatency,
+  mqtt: async () => (await import("./bench/mqtt.ts")).benchMqtt,
   "relay-latency": async () => (await import("./bench/relayed.ts")).benchRelayed,
 };
 

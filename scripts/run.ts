@@ -11,7 +11,7 @@ import { composeFootage } from "./footage.ts";
 import { type Owner, openOwner } from "./owner.ts";
 import { type RunningRelay, startRelay } from "./relay.ts";
 
-const help = `usage: scripts/run [--once] [--source FILE|DEVICE] [--state DIR] [--config FILE] [--json]
+const help = `usage: scripts/run [--once] [--source FILE|DEVICE] [--state DIR] [--config FILE] [--mqtt URL] [--json]
 
 Sets up this machine, makes an owner if there is none yet, runs a relay on this machine, the camera
 that sends its sealed clips there, and the owner's phone, which exports each clip from the relay as
@@ -21,6 +21,7 @@ soon as it is whole. Without a camera it says so and replays surveillance footag
   --source S       a camera (/dev/…) or a video file; default: the first camera, else the footage
   --state DIR      everything that is kept: relay/, camera/, phone/, clips/ (default: state)
   --config FILE    settings of the camera (obscura-camera config prints them all)
+  --mqtt URL       an MQTT broker, such as mqtt://127.0.0.1, that is told states and counts (HOME.md)
   --json           with --once: the summary as one JSON object on standard output
   --help           this text
 `;
@@ -154,7 +155,7 @@ async function follow(options: {
       if (!options.once || summary) return;
       summary = {
         persons,
-        clipSeconds: seconds,
+        clipSeconds: Number(seconds.toFixed(3)),
         bytesSealed: event.bytes,
         eventMs: since(progress.firstSeenUs, progress.eventUs),
         firstPartMs: since(progress.firstSeenUs, progress.firstPartUs),
@@ -203,6 +204,7 @@ async function main(): Promise<number> {
       source: { type: "string" },
       state: { type: "string", default: "state" },
       config: { type: "string" },
+      mqtt: { type: "string" },
       help: { type: "boolean", short: "h", default: false },
     },
   });
@@ -231,7 +233,7 @@ async function main(): Promise<number> {
 async function runWith(
   relay: RunningRelay,
   folders: Folders,
-  values: { source?: string; config?: string; once: boolean; json: boolean },
+  values: { source?: string; config?: string; mqtt?: string; once: boolean; json: boolean },
   tell: Tell,
 ): Promise<number> {
   await pair(folders, relay.url, tell);
@@ -239,6 +241,7 @@ async function runWith(
   const owner = await openOwner({ home: folders.phone, folder: join(folders.camera, "outbox") });
   const args = [camera, "run", "--json", "--state", folders.camera, "--source", source];
   if (values.config) args.push("--config", resolve(values.config));
+  if (values.mqtt !== undefined) args.push("--mqtt", values.mqtt);
   tell(
     `camera: ${source}\nrelay:  ${relay.url}\nclips:  ${folders.clips}\nCtrl-C ends it; what is being recorded is sealed first.`,
   );

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
@@ -12,7 +12,10 @@ files themselves report. PATTERN keeps the files whose path contains it. Exit co
 least one file ran, each ran at least one test, none failed and none ended otherwise.
 
   --root DIR   where the compiled tests lie (default dist/test)
-  --jobs N     files at a time (default: as many as processors; files in test/system run alone)
+  --jobs N     files at a time (default: as many as processors)
+
+Files in test/system boot a guest, which is busy on one processor: one at a time, beside the others.
+Those in test/whole have all processors to themselves, at the end.
 `;
 
 const compiled = "dist/test";
@@ -23,7 +26,7 @@ type Count = { passed: number; failed: number; skipped: number };
 type Outcome = { file: string; count: Count; output: string; seconds: number; fault?: string };
 
 /** A system test may start machines; anything else that takes this long hangs. */
-const fileDeadlineMs = { system: 30 * 60_000, other: 20 * 60_000, ending: 15_000 };
+const fileDeadlineMs = { whole: 30 * 60_000, other: 20 * 60_000, ending: 15_000 };
 
 /**
  * Reads uvu's own summary. uvu 0.5.6 exits 0 in four cases in which nothing was proven (a hook
@@ -60,9 +63,23 @@ export function findFault(exit: string, count: Count | undefined): string | unde
   return undefined;
 }
 
-async function runFile(file: string): Promise<Outcome> {
+/** The processors that this process may run on, the lowest first. */
+export function processors(): string[] {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const [, allowed = "0"] = /^Cpus_allowed_list:\s*(\S+)/m.exec(status) ?? [];
+  return allowed.split(",").flatMap((range) => {
+    const [first = 0, last = first] = range.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => String(first + i));
+  });
+}
+
+/** `places`: the processors that it may use, if not all. */
+async function runFile(file: string, places?: readonly string[]): Promise<Outcome> {
   const startedMs = performance.now();
-  const child = spawn(process.execPath, ["--enable-source-maps", "--expose-gc", file], {
+  const pinned = places ? ["taskset", "--cpu-list", places.join(",")] : [];
+  const node = [process.execPath, "--enable-source-maps", "--expose-gc", file];
+  const [program = "", ...args] = [...pinned, ...node];
+  const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, FORCE_COLOR: "0" },
   });
@@ -72,7 +89,8 @@ async function runFile(file: string): Promise<Outcome> {
     clearTimeout(timer);
     timer = setTimeout(() => child.kill("SIGKILL"), ms);
   };
-  killIn(file.includes("/system/") ? fileDeadlineMs.system : fileDeadlineMs.other);
+  const isLong = file.includes("/system/") || file.includes("/whole/");
+  killIn(isLong ? fileDeadlineMs.whole : fileDeadlineMs.other);
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => {
       output += text;
@@ -112,8 +130,9 @@ async function main(): Promise<number> {
     .map((name) => join(values.root, name))
     .filter((file) => positionals.length === 0 || positionals.some((p) => file.includes(p)))
     .sort();
-  const alone = all.filter((file) => file.includes("/system/"));
-  const queue = all.filter((file) => !alone.includes(file));
+  const guests = all.filter((file) => file.includes("/system/"));
+  const alone = all.filter((file) => file.includes("/whole/"));
+  const queue = all.filter((file) => !guests.includes(file) && !alone.includes(file));
 
   const sum: Count = { passed: 0, failed: 0, skipped: 0 };
   const faults: string[] = [];
@@ -132,10 +151,21 @@ async function main(): Promise<number> {
     console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
     faults.push(`FAILED ${name}: ${outcome.fault}`, ...readFailures(outcome.output));
   };
+  const jobs = Number(values.jobs) || 1;
+  // A guest takes the last processor (test/lib/board.ts).
+  const others = processors().slice(0, -1);
+  let isGuest = guests.length > 0 && jobs > 1 && others.length > 0;
   const worker = async (files: string[]) => {
-    for (let file = files.shift(); file; file = files.shift()) report(await runFile(file));
+    for (let file = files.shift(); file; file = files.shift()) {
+      report(await runFile(file, isGuest && files === queue ? others : undefined));
+    }
   };
-  await Promise.all(Array.from({ length: Number(values.jobs) || 1 }, () => worker(queue)));
+  const guided = async () => {
+    await worker(guests);
+    isGuest = false;
+    await worker(queue);
+  };
+  await Promise.all([guided(), ...Array.from({ length: jobs - 1 }, () => worker(queue))]);
   await worker(alone);
 
   for (const fault of faults) console.log(fault);

@@ -133,6 +133,7 @@ const statements: readonly Statement[] = [
   { kind: "nonce", phone: hash, number: 7, nonce: bytesOf(5, 16) },
   { kind: "tombstone-confirmed", confirmation: bytesOf(6, 190) },
   { kind: "checkpointed", checkpoint: bytesOf(7, 216) },
+  { kind: "window", phone: hash, number: 8, addresses: [{ ip: bytesOf(8, 4), port: 41_234 }] },
 ];
 const bodyOf = (statement: Statement) => ({
   ...{ wallMs: 1_700_000_000_000, clockTrusted: true, statement },
@@ -314,6 +315,7 @@ export function commandVectors(): Vector[] {
   const erase: Action = { kind: "erase", replaces: 2 };
   const live = command({ kind: "live", nonce: bytesOf(6, 16), viewer: publicKey() });
   const ask = command({ kind: "ask", replaces: 0 });
+  const window = command({ kind: "window", nonce: bytesOf(6, 16), secret: bytesOf(9, 32) });
   const bytes = seal(tombstone);
   return [
     well("well-tombstone", bytes, tombstone),
@@ -325,6 +327,7 @@ export function commandVectors(): Vector[] {
     refused("camera-another", "camera", seal(command(erase, { camera: hash }))),
     refused("incarnation-another", "incarnation", seal(command(erase, { incarnation: 2 }))),
     refused("signature-of-another", "signature", seal(tombstone, { ...camera })),
+    well("well-window", seal(window), window),
   ].map((vector) => fixKind(vector));
 }
 

@@ -1,5 +1,6 @@
 import { ed25519Signer, nodeSuite } from "../src/base/node/crypto.ts";
 import { fromText } from "../src/base/pure/bytes.ts";
+import { fromBase32, toBase32 } from "../src/protocol/sealed/base32.ts";
 import {
   type Answer,
   answerKind,
@@ -12,9 +13,10 @@ import {
   type Offer,
   offerKind,
 } from "../src/protocol/sealed/join.ts";
+import { type LensCode, printLens } from "../src/protocol/sealed/lens.ts";
 import { printLines, printLink, type SecretLink } from "../src/protocol/sealed/link.ts";
 import { encodeSeen, type Seen, seenKind } from "../src/protocol/sealed/seen.ts";
-import { kemPublicKey } from "../src/protocol/sealed/sodium.ts";
+import { fingerprint, kemPublicKey } from "../src/protocol/sealed/sodium.ts";
 import { describe, type Vector, wellVector } from "./vectors.ts";
 import { cameraSeed, put, refusals, rootSeed } from "./vectors-wire.ts";
 
@@ -168,4 +170,66 @@ export function linkVectors(): Vector[] {
     refused("lines", "length-of-lines", "length", kit + " ".repeat(5000)),
     refused("lines", "text-odd", "text", `${kit}\u00a0`),
   ];
+}
+
+export function lensVectors(): Vector[] {
+  const code: LensCode = {
+    ...{ secret: bytesOf(0x61, 32), phone: bytesOf(0x63, 16), root },
+    relay: "https://relay.example:8443/obscura",
+  };
+  const wifi = { ssid: fromText("Zuhause \u2302"), password: "correct horse", hidden: false };
+  const joined = { ...code, wifi };
+  const open = { ...code, wifi: { ssid: fromText("x"), password: "", hidden: true } };
+  const well = (name: string, text: string, fields: LensCode): Vector => {
+    const header = { object: "lens", expect: "well", ...describe(fields) };
+    return { name, header, bytes: fromText(text), raw: true };
+  };
+  const refused = (name: string, expect: string, text: string): Vector => {
+    const kind = ["version", "flags-newer"].includes(name.replace(/-\d$/, ""))
+      ? "refused"
+      : "corrupt";
+    return { name, header: { object: "lens", expect, kind }, bytes: fromText(text), raw: true };
+  };
+  const text = printLens(joined);
+  const body = fromBase32(text.slice(13).toLowerCase(), "").slice(0, -4);
+  const edited = (...edits: [at: number, ...bytes: number[]][]) => {
+    const bytes = body.slice();
+    for (const [at, ...put] of edits) bytes.set(put, at);
+    return sealText(bytes);
+  };
+  const ssidAt = 2 + 32 + 16 + 32 + 2 + code.relay.length;
+  const passwordAt = ssidAt + 1 + wifi.ssid.length;
+  return [
+    well("well-with-wifi", text, joined),
+    well("well-without-wifi", printLens(code), code),
+    well("well-open-and-hidden", printLens(open), open),
+    well("well-small-letters", text.toLowerCase(), joined),
+    refused("scheme-of-link", "scheme", text.replace("-LENS", "")),
+    refused(
+      "check-letter",
+      "check",
+      text.slice(0, 40) + (text[40] === "Q" ? "R" : "Q") + text.slice(41),
+    ),
+    refused("check-cut", "check", text.slice(0, -8)),
+    refused("base32-letter", "base32", `${text.slice(0, 40)}U${text.slice(41)}`),
+    refused("base32-beyond-ascii", "base32", `${text}\u212a`),
+    refused("length-of-text", "length", text + "0".repeat(560)),
+    refused("length-of-more", "length", sealText(Uint8Array.of(...body, 0))),
+    refused("length-without-password", "length", sealText(body.slice(0, passwordAt))),
+    refused("version-2", "version", edited([0, 2])),
+    refused("flags-newer", "flags", edited([1, 4])),
+    refused("flags-hidden-only", "flags", edited([1, 2])),
+    refused("key-of-root", "key", edited([50, ...bytesOf(0, 32)])),
+    refused("relay-of-ftp", "relay", edited([84, ...fromText("ftp:/")])),
+    refused("ssid-empty", "ssid", edited([ssidAt, 0])),
+    refused("ssid-of-33", "ssid", edited([ssidAt, 33])),
+    refused("password-of-7", "password", sealText(body.slice(0, -6).with(passwordAt, 7))),
+    refused("password-with-bell", "password", edited([passwordAt + 1, 7])),
+  ];
+}
+
+/** A code of these bytes, whatever they say. */
+export function sealText(body: Uint8Array): string {
+  const check = fingerprint("obscura/1/lens", body).subarray(0, 4);
+  return `OBSCURA-LENS:${toBase32(Uint8Array.of(...body, ...check)).toUpperCase()}`;
 }

@@ -33,10 +33,12 @@ import {
 import {
   answerVectors,
   grantVectors,
+  lensVectors,
   linkVectors,
   offerVectors,
   seenVectors,
 } from "./vectors-join.ts";
+import { networkVectors } from "./vectors-network.ts";
 import { checkpointVectors, confirmationVectors, tombstoneVectors } from "./vectors-phones.ts";
 import { cameraSeed, put, type Refusal, refusals, rootSeed } from "./vectors-wire.ts";
 
@@ -229,6 +231,8 @@ export async function sealedVectors(): Promise<Record<string, Vector[]>> {
     grant: grantVectors(),
     seen: seenVectors(),
     link: linkVectors(),
+    lens: lensVectors(),
+    network: networkVectors(),
   };
 }
 

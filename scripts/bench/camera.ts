@@ -43,11 +43,14 @@ export function startService(options: {
   state: string;
   source: string;
   config?: string;
+  mqtt?: string;
   onEvent(event: ServiceEvent): void;
 }): Service {
-  const { state, source, config, onEvent } = options;
+  const { state, source, config, mqtt, onEvent } = options;
   const args = [cameraProgram, "run", "--json", "--state", state, "--source", source];
-  const child = spawn(process.execPath, [...args, ...(config ? ["--config", config] : [])], {
+  if (config) args.push("--config", config);
+  if (mqtt) args.push("--mqtt", mqtt);
+  const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...serviceEnvironment },
   });

@@ -19,15 +19,21 @@ const lookEveryMs = 2_000;
 const firstWaitMs = 1_000;
 const longestWaitMs = 30_000;
 
-/** Resolves when somebody has adopted this camera; rejects with the signal's reason. */
-export async function awaitOwner(state: string, waiting: Waiting): Promise<void> {
+/** Resolves when somebody has adopted this camera, or `reset` aborts; rejects with the signal's reason. */
+export async function awaitOwner(
+  state: string,
+  { reset, ...waiting }: Waiting & { reset: AbortSignal },
+): Promise<void> {
   const { health, clock, log, signal, onWait } = waiting;
   if (await isAdopted(state)) return;
   const text = "waiting for an owner: sudo obscura-camera pair";
   log.warn(text);
   health.wait("unpaired", text);
   onWait();
-  while (!(await isAdopted(state))) await clock.sleep(lookEveryMs, signal);
+  const either = AbortSignal.any([signal, reset]);
+  while (!(await isAdopted(state)) && !reset.aborted) {
+    await clock.sleep(lookEveryMs, either).catch(() => signal.throwIfAborted());
+  }
   health.wait("starting", "starting");
 }
 

@@ -4,6 +4,7 @@ import { stateFolder } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { adoptFrom, writeIdentity } from "./adoption.ts";
+import { readBroker } from "./broker.ts";
 import { type CameraInfo, listCameras } from "./camera/camera.ts";
 import { checkState, printVerdicts } from "./check.ts";
 import { printConfig, readConfig } from "./config.ts";
@@ -188,6 +189,15 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
     },
     checkUnit("service", "obscura-camera.service"),
     checkUnit("relay here", "obscura-relay.service"),
+    {
+      about: "broker",
+      async look() {
+        const { url } = config.mqtt;
+        if (url === "") return { state: "good", text: "none: the house is told nothing" };
+        await readBroker(config.mqtt);
+        return { state: "good", text: `${url}; its files can be read` };
+      },
+    },
     checkSwap,
     checkClock,
     checkCard(values.state, config.outbox.limitMiB + config.outbox.headroomMiB),

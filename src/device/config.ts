@@ -11,9 +11,12 @@ import {
   type Values,
 } from "../base/node/settings.ts";
 import { Failure } from "../base/pure/failure.ts";
+import { settingNames } from "../protocol/sealed/action.ts";
 import { mostRelays } from "../protocol/sealed/pairing.ts";
 import { parseRelay } from "../protocol/wire/client.ts";
-import type { Point } from "./camera/camera.ts";
+import { brokerFaults, brokerUrl } from "./broker.ts";
+import { linePattern } from "./button.ts";
+import type { CameraOptions, Point } from "./camera/camera.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
@@ -93,6 +96,27 @@ const controls: Setting<Record<string, number>> = {
     return good && entries.length <= 64 ? (value as Record<string, number>) : undefined;
   },
 };
+
+const button: Setting<string> = {
+  default: "",
+  about:
+    "a button between this GPIO line and ground: a press lets a phone pair, ten seconds erase all",
+  expected: "a chip and a line such as gpiochip0/17, or nothing",
+  read: (value) =>
+    typeof value === "string" && (value === "" || linePattern.test(value)) ? value : undefined,
+};
+
+const word = (about: string, preset: string, steps: number): Setting<string> => ({
+  ...{ about, default: preset },
+  expected: `${preset === "" ? "nothing, or " : ""}letters, digits, _ and -, 32 at most${steps > 1 ? `; up to ${steps} such with / between` : ""}`,
+  read: (value) => {
+    const names = typeof value === "string" ? value.split("/") : [];
+    const isRight = names.every((name) => /^[A-Za-z0-9_-]{1,32}$/.test(name));
+    const isOne = names.length >= 1 && names.length <= steps && isRight;
+    return isOne || (value === "" && preset === "") ? (value as string) : undefined;
+  },
+});
+const file = (about: string) => text({ default: "", limit: 4096, about });
 
 export const schema = {
   name: text({ default: "camera", limit: 64, about: "what the phone calls this camera" }),
@@ -192,10 +216,33 @@ export const schema = {
       about: "a cap for what is sent to all relays together, in kbit/s; 0 is none",
     }),
   },
+  mqtt: {
+    url: brokerUrl,
+    credentials: file("a file of two lines, user and password, that only its owner may read"),
+    ca: file("PEM file of who vouches for the broker; empty for whom this system trusts"),
+    certificate: file("PEM file that this camera shows to the broker; empty for none"),
+    key: file("PEM file of its key, that only its owner may read"),
+    prefix: word("what topics begin with", "obscura", 4),
+    id: word("what follows it; empty for twelve digits of this camera's own", "", 1),
+    discovery: choice({
+      default: "device",
+      of: ["device", "component", "off"],
+      about:
+        "what Home Assistant is told: the whole device in one message, as it is from 2024.11 on; each of its parts, which openHAB reads too; or nothing",
+    }),
+    discoveryPrefix: word("what Home Assistant's topics begin with", "homeassistant", 4),
+  },
   light: text({
     default: "",
     limit: 64,
     about: "the LED of /sys/class/leds that shows how the camera is; empty for none",
+  }),
+  button,
+  improv: choice({
+    default: "encrypted",
+    of: ["encrypted", "plain", "off"],
+    about:
+      "whether apps that speak Improv may bring a camera that nobody owns into a Wi-Fi network while it waits for phones by Bluetooth; plain lets radios that listen read its password",
   }),
   log: choice({
     default: "info",
@@ -208,31 +255,32 @@ export type Config = Values<typeof schema>;
 
 /**
  * The settings of `file`; when none is named, of the one that systemd names, or the defaults.
- * @throws Failure absent when it cannot be read, misuse with one line for each mistake
+ * @throws Failure misuse when it cannot be read, and with one line for each mistake
  */
 export async function readConfig(
   named: string | undefined,
   onNotice?: (line: string) => void,
 ): Promise<Config> {
   const file = named ?? settingsFile("camera");
-  return await loadSettings(file, schema, { version, onNotice });
+  const config = await loadSettings(file, schema, { version, onNotice });
+  const faults = brokerFaults(config.mqtt);
+  if (faults.length === 0) return config;
+  throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
 }
 
-/** Settings that an owner may change from afar. */
-export const remoteSettings: readonly string[] = [
-  "name",
-  "camera.rotate",
-  "camera.flip",
-  "camera.masks",
-  "detect.threshold",
-  "detect.zones",
-  "record.preRollS",
-  "record.postRollS",
-  "relay.urls",
-  "relay.kbitPerS",
-];
+/** Takes a broker's address in the place of what the file says. Throws Failure "misuse". */
+export function setBroker(config: Config, url: string): void {
+  const read = schema.mqtt.url.read(url);
+  if (read === undefined) {
+    // What was written may hold a password.
+    throw new Failure("misuse", `--mqtt: expected ${schema.mqtt.url.expected}`);
+  }
+  const faults = brokerFaults({ ...config.mqtt, url: read });
+  if (faults.length > 0) throw new Failure("misuse", `--mqtt: ${faults.join("; ")}`);
+  config.mqtt.url = read;
+}
 
-/** Of these, what the camera and the connections to relays are opened by. */
+/** Of what a phone may change, what the camera and the connections to relays are opened by. */
 const openedBy: readonly string[] = ["camera.rotate", "camera.flip", "camera.masks", "relay.urls"];
 
 /** Whether the service begins anew to take a setting, which ends a clip that is being recorded. */
@@ -245,7 +293,7 @@ export function needsRestart(name: string): boolean {
  * that may not be set from afar, or a value that is not what is expected.
  */
 export function checkRemote(name: string, yaml: string): string {
-  if (!remoteSettings.includes(name)) {
+  if (!settingNames.includes(name)) {
     throw new Failure("misuse", `${name} is not a setting that a phone may change`);
   }
   let value: unknown;
@@ -273,7 +321,7 @@ export function checkRemote(name: string, yaml: string): string {
 export function withRemote(config: Config, settings: Readonly<Record<string, string>>): Config {
   const result = structuredClone(config) as unknown as Record<string, unknown>;
   for (const [name, json] of Object.entries(settings)) {
-    if (!remoteSettings.includes(name)) continue;
+    if (!settingNames.includes(name)) continue;
     const steps = name.split(".");
     const text = steps.reduceRight((inner, step) => `{${JSON.stringify(step)}: ${inner}}`, json);
     const read = readSettings({ file: name, text }, schema, { version });
@@ -295,4 +343,14 @@ function readNothing(): Config {
 /** The whole file with every default and what it means. */
 export function printConfig(): string {
   return `version: ${version}\n${printSettings(schema)}`;
+}
+
+/** How the camera is opened by these settings. */
+export function cameraOptions({ camera }: Config): Omit<CameraOptions, "clock" | "signal"> {
+  const { source, width, height, fps, rotate, flip, masks, controls, format, slabMiB } = camera;
+  return {
+    ...{ source, width, height, fps, rotate, flip, masks, controls },
+    ...(format === "auto" ? {} : { format }),
+    slabBytes: slabMiB * 2 ** 20,
+  };
 }

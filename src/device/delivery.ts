@@ -11,7 +11,7 @@ import {
 import { type Config, checkRemote, withRemote } from "./config.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Outbox } from "./outbox/outbox.ts";
-import { lost, type Recording, type Sealer } from "./seal/seal.ts";
+import { lost, type Sealer } from "./seal/seal.ts";
 import { askForHead, openRelays, openUplink, type Relay, type Uplink } from "./uplink/uplink.ts";
 
 // How the camera and its owner's mailboxes are joined: relays, what goes there, what comes from there.
@@ -55,7 +55,8 @@ export type DeliveryOptions = {
   clock: Clock;
   logs(stage: string): Log;
   onRelayed(part: { clip: string; number: number; atUs: number; relay: number }): void;
-  picture(): Promise<Recording>;
+  picture: CommandOptions["picture"];
+  openWindow: CommandOptions["openWindow"];
   markErased(): Promise<void>;
   onEnd(ending: Ending): void;
   /** Storage that failed ends the program. */
@@ -108,6 +109,21 @@ export async function startCommands(
     },
     onProblem: fail,
   });
+}
+
+/** Erases the camera by hand: its owners read of it, if a relay can be reached before the end. */
+export async function resetBy(
+  why: string,
+  { sealer, markErased, onEnd, fail }: DeliveryOptions,
+): Promise<void> {
+  // What cannot be written any more keeps nobody from it.
+  await sealer.note({ kind: "problem", code: "reset", text: `${why}: it is erased` }).catch(fail);
+  try {
+    await markErased();
+    onEnd("erase");
+  } catch (error) {
+    fail(error);
+  }
 }
 
 /** The settings of the file, with those that an owner sent in their places. */

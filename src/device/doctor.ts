@@ -139,9 +139,8 @@ async function nearestFolder(folder: string): Promise<string> {
 export const checkHeat: Check = {
   about: "throttling",
   async look() {
-    const raw = await read("/sys/devices/platform/soc/soc:firmware/get_throttled");
-    if (raw !== undefined) {
-      const bits = Number.parseInt(raw, 16);
+    const bits = await readThrottled();
+    if (bits !== undefined) {
       if (bits & 0x5) {
         return {
           state: "bad",
@@ -152,7 +151,7 @@ export const checkHeat: Check = {
       }
       if (bits & 0x50000) return { state: "warning", text: "was throttled since it started" };
     }
-    const hottest = Math.max(...(await readTemperatures()));
+    const hottest = Math.max(0, ...(await readTemperatures()));
     if (hottest > 80) {
       return { state: "warning", text: `${hottest} °C`, mend: "give the board air or a heat sink" };
     }
@@ -165,7 +164,25 @@ async function readTemperatures(): Promise<number[]> {
   const names = await readdir(folder).catch(() => []);
   const zones = names.filter((name) => name.startsWith("thermal_zone"));
   const texts = await Promise.all(zones.map((name) => read(join(folder, name, "temp"))));
-  return [0, ...texts.map((text) => Math.round(Number(text ?? 0) / 1000))];
+  return texts.map((text) => Math.round(Number(text) / 1000)).filter(Number.isFinite);
+}
+
+/** The firmware's bits; undefined on a board that has none. */
+async function readThrottled(): Promise<number | undefined> {
+  const raw = await read("/sys/devices/platform/soc/soc:firmware/get_throttled");
+  return raw === undefined ? undefined : Number.parseInt(raw, 16);
+}
+
+/** What a board can tell of its heat: °C of its hottest sensor, and whether it slows itself down now. */
+export async function readHeat(): Promise<{
+  temperature: number | undefined;
+  throttled: boolean | undefined;
+}> {
+  const [bits, temperatures] = await Promise.all([readThrottled(), readTemperatures()]);
+  return {
+    temperature: temperatures.length > 0 ? Math.max(...temperatures) : undefined,
+    throttled: bits === undefined ? undefined : (bits & 0xf) !== 0,
+  };
 }
 
 const unitFields = "LoadState,ActiveState,SubState,Result,NRestarts,StatusText,UnitFileState";

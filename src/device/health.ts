@@ -60,6 +60,10 @@ export type Health = {
   fault(about: string, text?: string): void;
   recording(count: number): void;
   watched(): void;
+  /** What is known now, each by itself: the light shows only one of them. */
+  now(): { recording: boolean; watched: boolean; problem: string | undefined };
+  /** What a hand at the board did, or somebody near asks for, is shown by the light before all else. */
+  hand(state: "window" | "held" | "asked" | undefined): void;
   close(): Promise<void>;
 };
 
@@ -78,16 +82,21 @@ export function openHealth(options: {
   let lookedUs = clock.monotonicUs();
   let recordings = 0;
   let watchedUs: number | undefined;
+  let hand: State | undefined;
   let told: Verdict | undefined;
   let aliveUs = Number.NEGATIVE_INFINITY;
 
+  const signs = (): Signs => {
+    const nowUs = clock.monotonicUs();
+    return { nowUs, waiting, lookedUs, faults, recordings, watchedUs };
+  };
   const look = () => {
     const nowUs = clock.monotonicUs();
     const count = looks();
     if (count !== counted) lookedUs = nowUs;
     counted = count;
-    const verdict = judge({ nowUs, waiting, lookedUs, faults, recordings, watchedUs });
-    light.show(verdict.state);
+    const verdict = judge(signs());
+    light.show(hand ?? verdict.state);
     if (verdict.text !== told?.text) {
       supervisor.status(verdict.text);
       if (!verdict.isAlive) log.error(verdict.text);
@@ -127,6 +136,18 @@ export function openHealth(options: {
     },
     watched() {
       watchedUs = clock.monotonicUs();
+    },
+    now() {
+      const alone = judge({ ...signs(), recordings: 0, watchedUs: undefined });
+      return {
+        recording: recordings > 0,
+        watched: judge({ ...signs(), waiting: undefined }).state === "watched",
+        problem: alone.state === "problem" ? alone.text : undefined,
+      };
+    },
+    hand(state) {
+      hand = state;
+      look();
     },
     async close() {
       end.abort();

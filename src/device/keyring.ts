@@ -290,7 +290,7 @@ function checkAgain(next: Adopted, now: Owned): void {
     new Failure("refused", message, { stage, ...(hint ? { hint } : {}) });
   if (!equal(next.owner, now.owner)) {
     const hint =
-      "The owner can add you from their phone; a new owner starts with an empty state folder";
+      "The owner can add you from their phone; a new owner makes it as new first: its button, held for ten seconds, or an empty state folder";
     throw refuse("owner", "this camera has an owner already", hint);
   }
   if (!equal(next.membership.hash, now.first.hash)) {

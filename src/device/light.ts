@@ -5,7 +5,16 @@ import type { Clock } from "../base/pure/clock.ts";
 import { explain } from "../base/pure/failure.ts";
 
 /** How a camera is, as far as one light can tell. */
-export type State = "starting" | "unpaired" | "watching" | "recording" | "watched" | "problem";
+export type State =
+  | "starting"
+  | "unpaired"
+  | "watching"
+  | "recording"
+  | "watched"
+  | "problem"
+  | "window"
+  | "held"
+  | "asked";
 
 /** Milliseconds on, off, on, off, …, over and over; one alone is steady. */
 const patterns: Record<State, readonly [number, ...number[]]> = {
@@ -15,6 +24,9 @@ const patterns: Record<State, readonly [number, ...number[]]> = {
   recording: [60_000],
   watched: [150, 150],
   problem: [200, 200, 200, 200, 200, 1000],
+  window: [100, 200, 100, 600],
+  held: [50, 50],
+  asked: [400, 100],
 };
 
 /** One LED that says how the camera is. */

@@ -6,6 +6,8 @@ const help = `usage: obscura-camera [COMMAND] [OPTIONS]
 
   run        grab, find persons, record, seal (also when no command is given)
   pair       show a code; the phone that scans it becomes the owner, over the network
+  label      what the first owner's phone pairs by, for a board that opens its window by itself
+  wifi       list Wi-Fi networks, join one
   identity   write this camera's public keys to a file, for the owner's phone
   adopt      take the file that the owner's phone made of them
   cameras    list the cameras, and why one cannot be used
@@ -25,6 +27,8 @@ const commands: Record<string, () => Promise<Command>> = {
   run: async () => (await import("./service.ts")).runService,
   detect: async () => (await import("./detect/detect.ts")).runDetect,
   pair: async () => (await import("./pairing/pairing.ts")).runPair,
+  label: async () => (await import("./pairing/pairing.ts")).runLabel,
+  wifi: async () => (await import("./network/network.ts")).runWifi,
   identity: async () => (await import("./commands.ts")).runIdentity,
   adopt: async () => (await import("./commands.ts")).runAdopt,
   cameras: async () => (await import("./commands.ts")).runCameras,

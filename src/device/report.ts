@@ -1,7 +1,7 @@
 import type { Log } from "../base/node/log.ts";
 import { explain } from "../base/pure/failure.ts";
 import type { CameraEvent } from "./camera/camera.ts";
-import type { Incident } from "./detect/detect.ts";
+import type { DetectEvent, Incident } from "./detect/detect.ts";
 import type { Health } from "./health.ts";
 
 /** What `run --json` prints, a line each: states and counts, never a picture. */
@@ -19,7 +19,9 @@ export type ServiceEvent =
       inferenceMs: number;
     }
   | { event: "gone"; incident: string; atUs: number; mostPersons: number }
-  | { event: "part"; clip: string; number: number; bytes: number; atUs: number }
+  | { event: "part"; clip: string; incident: string; number: number; bytes: number; atUs: number }
+  /** How it stands with the house's MQTT broker, told when it changes; `why` it is away. */
+  | { event: "broker"; isConnected: boolean; why?: string }
   /** A part that is durable at a relay, which is counted from 0. */
   | { event: "relayed"; clip: string; number: number; atUs: number; relay: number }
   | {
@@ -41,6 +43,17 @@ export function tellCamera(
   if (kind === "opened") log.info("pictures flow");
   else if (kind === "corrupt" || kind === "problem") log.warn(text);
   else log.error(text);
+}
+
+/** Whether the person detector works. */
+export function tellModel(
+  event: DetectEvent,
+  { log, health }: { log: Log; health: Pick<Health, "fault"> },
+): void {
+  const text = event.kind === "problem" ? explain(event.failure) : undefined;
+  health.fault("model", text);
+  if (text) log.error(text);
+  else log.info("the model works again");
 }
 
 export function tellIncident(

@@ -11,9 +11,10 @@ import {
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { awaitCamera, awaitOwner } from "./arrival.ts";
+import { checkBroker } from "./broker.ts";
 import { openCamera, trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, readConfig } from "./config.ts";
+import { type Config, cameraOptions, readConfig, setBroker } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -21,42 +22,42 @@ import {
   type DeliveryOptions,
   type Ending,
   relaysOf,
+  resetBy,
   startCommands,
   startUplink,
 } from "./delivery.ts";
 import { installedModels, openDetect, openModel } from "./detect/detect.ts";
+import { openGlance } from "./glance.ts";
 import { type Health, openHealth } from "./health.ts";
+import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
 import { openLight } from "./light.ts";
-import {
-  countStorageFailure,
-  isStorageFailure,
-  openMemoryOutbox,
-  openOutbox,
-  storageFailures,
-  storageFailuresFile,
-} from "./outbox/outbox.ts";
+import { forgetNetworks } from "./network/network.ts";
+import { countStorageFailure, isStorageFailure, storageFailuresFile } from "./outbox/outbox.ts";
+import { watchAttempts } from "./pairing/pairing.ts";
+import { openPanel, type Panel } from "./panel.ts";
 import { openRecord, probeEncoder } from "./record/record.ts";
-import { type ServiceEvent, tellCamera, tellIncident } from "./report.ts";
+import { type ServiceEvent, tellCamera, tellIncident, tellModel } from "./report.ts";
 import { openSealer, type Sealer } from "./seal/seal.ts";
 import { openSnapshots } from "./snapshot.ts";
+import { openStorage } from "./storage.ts";
 import { watchClock } from "./trust.ts";
 import { recordSettings, tune } from "./tuning.ts";
 
 export type { ServiceEvent } from "./report.ts";
 
-const help = `usage: obscura-camera run [--source S] [--state DIR] [--config FILE] [--json]
+const help = `usage: obscura-camera run [--source S] [--state DIR] [--config FILE]
+                          [--mqtt URL] [--json]
 
 Runs the camera until SIGTERM or Ctrl-C; what is being recorded is then sealed and ended.
 
   --source S       a device, a video file to replay, or auto; overrides camera.source
   --state DIR      where this camera keeps its keys and clips
   --config FILE    settings (obscura-camera config prints them all)
+  --mqtt URL       the broker that is told states and counts; overrides mqtt.url
   --check-config   read the settings, say whether they are right, end
   --json           one JSON object a line on standard output for each event
 `;
-
-const memoryOutboxBytes = 32 * 2 ** 20;
 
 export async function runService(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -65,6 +66,7 @@ export async function runService(args: string[]): Promise<number> {
       source: { type: "string" },
       state: { type: "string", default: stateFolder("camera") },
       config: { type: "string" },
+      mqtt: { type: "string" },
       "check-config": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
@@ -76,7 +78,9 @@ export async function runService(args: string[]): Promise<number> {
   }
   const notices: string[] = [];
   const config = await readConfig(values.config, (line) => notices.push(line));
+  if (values.mqtt !== undefined) setBroker(config, values.mqtt);
   if (values["check-config"]) {
+    await checkBroker(config.mqtt);
     for (const line of notices) console.log(line);
     console.log(`${values.config ?? "the defaults"}: no mistake found`);
     return 0;
@@ -93,28 +97,43 @@ export async function runService(args: string[]): Promise<number> {
   const clock = systemClock;
   const light = await openLight(config.light, { clock, log: logs("light") });
   const health = openHealth({ supervisor, light, clock, log: logs("health") });
+  const panel = openPanel({ config, state: values.state, clock, health, logs });
   const signal = stopSignal();
   signal.addEventListener("abort", () => supervisor.tell("stopping"), { once: true });
   try {
     const { state } = values;
-    let ending: Ending | undefined = (await finishErase(state)) ? "erase" : "restart";
+    // As a service this is its board; run by hand it is somebody's computer, whose networks are not ours.
+    const forget = async () => {
+      if (supervisor.listens) await forgetNetworks(state, logs("erase"));
+    };
+    let ending: Ending | undefined = (await finishErase(state, forget)) ? "erase" : "restart";
     while (ending === "restart" && !signal.aborted) {
       if (supervisor.listens) {
-        const told = { health, clock, signal, log: logs("pairing") };
+        const told = { health, clock, signal, log: logs("pairing"), reset: panel.reset };
+        await panel.tendLabel();
         await awaitOwner(state, { ...told, onWait: () => supervisor.tell("ready") });
+        await panel.tendLabel();
+      }
+      if (panel.reset.aborted) {
+        await markErased(state);
+        await panel.takeBack();
+        ending = "erase";
+        break;
       }
       const all = await configOf(config, state, logs("config"));
-      ending = await serve({ config: all, state, signal, logs, emit, supervisor, health });
+      ending = await serve({ config: all, state, signal, logs, emit, supervisor, health, panel });
     }
     if (ending === "erase") {
-      await finishErase(state);
-      logs("erase").warn("an owner has erased this camera: it is as new");
+      await finishErase(state, forget);
+      const who = panel.reset.aborted ? "the button" : "an owner";
+      logs("erase").warn(`${who} has erased this camera: it is as new`);
     }
   } catch (error) {
     // Also when it failed before anything ran: the third start is in memory.
     if (isStorageFailure(error)) countStorageFailure(storageFailuresFile(values.state));
     if (error !== signal.reason) throw error;
   } finally {
+    await panel.close();
     await health.close();
   }
   return 0;
@@ -128,6 +147,7 @@ type ServeOptions = {
   emit(event: ServiceEvent): void;
   supervisor: Supervisor;
   health: Health;
+  panel: Panel;
 };
 
 /**
@@ -149,36 +169,24 @@ type Stage = { close(): Promise<void> };
 
 /** Fills `stages` in the order in which they opened, so that they are closed also from half-way. */
 async function runStages(
-  { config, state, signal, logs, emit, supervisor, health }: ServeOptions,
+  { config, state, signal, logs, supervisor, health, panel, ...options }: ServeOptions,
   end: AbortSignal,
   stages: Stage[],
 ): Promise<Ending | undefined> {
   trimMemory();
   const clock = systemClock;
   const log = logs("camera");
+  let home: Home | undefined;
+  const emit = (event: ServiceEvent) => {
+    options.emit(event);
+    home?.event(event);
+  };
   const keyring = await openKeyring(state);
   const version = await programVersion();
 
-  const failures = storageFailures(storageFailuresFile(state));
-  const wallMs = () => clock.wallMs();
-  const outbox =
-    failures < 2
-      ? await openOutbox({
-          folder: join(state, "outbox"),
-          limitBytes: config.outbox.limitMiB * 2 ** 20,
-          headroomBytes: config.outbox.headroomMiB * 2 ** 20,
-          wallMs,
-        })
-      : await openMemoryOutbox({
-          folder: join(state, "outbox"),
-          limitBytes: memoryOutboxBytes,
-          wallMs,
-        });
+  const storing = { config, state, health, clock, log: logs("outbox") };
+  const { outbox, limitBytes } = await openStorage(storing);
   stages.push(outbox);
-  if (outbox.kind === "memory") {
-    logs("outbox").error("the card failed twice: clips stay in memory");
-    health.fault("card", "the card failed: clips stay in memory");
-  }
 
   // A storage that failed ends the program as a signal does: what is in memory is sealed or lost.
   const storage = new AbortController();
@@ -210,6 +218,7 @@ async function runStages(
     onProblem: fail,
   });
   stages.push(sealer);
+  const { note } = sealer;
   // What an owner asked for may end this run: it begins anew, or never again.
   const ended = new AbortController();
   let ending: Ending | undefined;
@@ -218,6 +227,7 @@ async function runStages(
     ...{ relays, keyring, outbox, sealer, state, clock, logs, fail },
     onRelayed: (part) => emit({ event: "relayed", ...part }),
     picture: () => takePicture(),
+    openWindow: (secret) => panel.openWindow(secret),
     markErased: () => markErased(state),
     onEnd: (how) => {
       ending = how;
@@ -226,10 +236,23 @@ async function runStages(
   };
   const uplink = startUplink(delivery);
   stages.push(uplink);
+  home = await openHome({
+    ...{ config, state, keyring, version, outbox, limitBytes, health, uplink },
+    ...{ clockTrusted: trust.trusted, emit: options.emit, note, onProblem: fail, clock, logs },
+  });
+  stages.push(home);
+  const { window: onWindow } = home;
+  stages.push(watchAttempts({ state, clock, note, onWindow, onProblem: fail }));
+  const onReset = () => void resetBy("the button was held for ten seconds", delivery);
+  panel.reset.addEventListener("abort", onReset, { signal: end });
+  if (panel.reset.aborted) onReset();
   const tasks: Promise<void>[] = [];
   // Between the sealer and what it is fed by: what was recorded is sealed before the log ends.
   stages.push({ close: async () => void (await Promise.allSettled(tasks)) });
 
+  const glance = openGlance();
+  panel.lend(glance);
+  stages.push({ close: () => panel.takeBack() });
   const over = AbortSignal.any([signal, storage.signal, ended.signal]);
   const open = () =>
     openCamera({
@@ -265,12 +288,8 @@ async function runStages(
     separateVisitMs: config.detect.separateVisitS * 1000,
     clock,
     signal: end,
-    onEvent: (event) => {
-      const text = event.kind === "problem" ? explain(event.failure) : undefined;
-      health.fault("model", text);
-      if (text) logs("detect").error(text);
-      else logs("detect").info("the model works again");
-    },
+    onMotion: home.motion,
+    onEvent: (event) => tellModel(event, { log: logs("detect"), health }),
   });
   stages.push(detect);
   const slabBytes = config.camera.slabMiB * 2 ** 20;
@@ -292,12 +311,16 @@ async function runStages(
   const takePicture = async () => {
     health.watched();
     return pictureOf(await snapshots.take(), {
-      ...{ wallMs: wallMs(), clockTrusted: trust.trusted(), fps: config.record.fps },
+      ...{ wallMs: clock.wallMs(), clockTrusted: trust.trusted(), fps: config.record.fps },
       ...{ model: { id: model.id, precision: model.precision }, camera: config.name },
     });
   };
   const tuned = { config, detect, record, cap: connections.cap };
-  const takeSetting = (name: string, value: string) => tune(tuned, name, value);
+  const takeSetting = (name: string, value: string) => {
+    const isTaken = tune(tuned, name, value);
+    home.set(config);
+    return isTaken;
+  };
   stages.push(await startCommands({ ...delivery, uplink, takeSetting }));
   health.watch(() => detect.counts.analysed);
   supervisor.tell("ready");
@@ -312,6 +335,7 @@ async function runStages(
       }
       record.offer(frame);
       snapshots.offer(frame);
+      glance.offer(frame);
       detect.offer(frame);
       frame.release();
     }
@@ -321,6 +345,7 @@ async function runStages(
   const watch = async () => {
     for await (const incident of detect.incidents) {
       record.incident(incident);
+      home.incident(incident);
       const inferenceMs = Math.round(model.inferenceMs());
       tellIncident(incident, {
         log: logs("detect"),
@@ -357,17 +382,6 @@ async function runStages(
 async function closeAll(stages: readonly Stage[], log: Log): Promise<void> {
   for (const stage of stages.toReversed())
     await stage.close().catch((error) => log.error(explain(error)));
-}
-
-function cameraOptions({
-  camera,
-}: Config): Omit<Parameters<typeof openCamera>[0], "clock" | "signal"> {
-  const { source, width, height, fps, rotate, flip, masks, controls, format, slabMiB } = camera;
-  return {
-    ...{ source, width, height, fps, rotate, flip, masks, controls },
-    ...(format === "auto" ? {} : { format }),
-    slabBytes: slabMiB * 2 ** 20,
-  };
 }
 
 function modelSize({ detect }: Config): { size?: { width: number; height: number } } {

@@ -27,6 +27,8 @@ export type AdoptOptions = {
   /** Addresses of the relays that hold the mailbox (pairing.md), the preferred one first. */
   readonly relays?: readonly string[];
   readonly suite: Suite;
+  /** The root key of a mailbox that is open already, with a door list of version 1 (pairing by lens). */
+  readonly root?: Uint8Array;
   /** Keeps what was made until a camera says that it has it, to be sent again as it is (pair.ts). */
   readonly unconfirmed?: boolean;
   readonly supply?: { readonly oneTime: number; readonly days: number };
@@ -81,7 +83,8 @@ export async function adoptCamera(vault: Vault, options: AdoptOptions): Promise<
     { key: identity.request, rights: new Set(["append"] as const) },
     { key: signPublicKey(camera.request), rights: new Set(["read", "box", "delete"] as const) },
   ].sort((a, b) => (toHex(a.key) < toHex(b.key) ? -1 : 1));
-  const list = { root, version: 1, minimumAgeMs, doors };
+  const isOpen = options.root !== undefined && equal(options.root, rootSecret);
+  const list = { root, version: isOpen ? 2 : 1, minimumAgeMs, doors };
   const byRoot = { sign: (message: Uint8Array) => sign(rootSecret, message), suite };
   camera.door ??= encodeDoorList(list, byRoot).bytes;
   const { bytes: adoption, hash } = encodeAdoption(
@@ -112,7 +115,7 @@ function isAdopter({ id, membership }: CameraKeys, phone: Uint8Array, suite: Sui
 function newCamera(vault: Vault, identity: Identity, options: AdoptOptions): CameraKeys {
   const { phoneKey, phone, name } = vault.content;
   const signer = { sign: (message: Uint8Array) => sign(phone, message), suite: options.suite };
-  const root = random(32);
+  const root = options.root ?? random(32);
   const camera: CameraKeys = {
     ...{ id: identity.camera, name: options.name ?? identity.name, identity: options.identity },
     ...{ adoptedMs: options.nowMs, incarnation: identity.incarnation },

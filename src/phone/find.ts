@@ -37,9 +37,11 @@ export async function findCamera(
     });
   }
   const [first, ...more] = cameras;
-  if (first && more.length === 0) return first;
-  throw new Failure("absent", "nothing here tells whose objects these are", {
-    hint: `Say --camera. ${known(cameras)}`,
+  // One whose log is known has put something where its objects lie.
+  const isEmpty = names.length === 0 && first?.head !== undefined;
+  if (first && more.length === 0 && !isEmpty) return first;
+  throw new Failure("absent", `nothing in ${link.where} tells whose objects these are`, {
+    hint: `Is it a camera's outbox, or a copy of one? Then say --camera. ${known(cameras)}`,
   });
 }
 

@@ -35,9 +35,14 @@ const patienceMs = 10 * 60_000;
 /** How many numbers of one command are remembered: each may be the one that was carried out. */
 const mostNumbers = 64;
 
-/** Puts a command on the list; `sendOutgoing` sends it, now or whenever there is a link again. */
+/**
+ * Puts a command on the list; `sendOutgoing` sends it, now or whenever there is a link again. One that
+ * waits there as it is is that one: asked for twice it would be refused the second time.
+ */
 export function addOutgoing(camera: CameraKeys, action: LastingAction, nowMs: number): Outgoing {
   const { kind, bytes } = encodeAction(action);
+  const waiting = camera.outgoing.find((one) => one.kind === kind && equal(one.action, bytes));
+  if (waiting) return waiting;
   const item: Outgoing = { what: action.kind, kind, action: bytes, sinceMs: nowMs, numbers: [] };
   camera.outgoing.push(item);
   return item;

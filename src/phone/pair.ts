@@ -2,8 +2,10 @@ import { equal } from "../base/pure/bytes.ts";
 import { isFailure } from "../base/pure/failure.ts";
 import type { Pipe } from "../protocol/sealed/frames.ts";
 import type { Invite } from "../protocol/sealed/invite.ts";
+import type { NetworkAnswer, NetworkRequest } from "../protocol/sealed/network.ts";
 import { checkWord, decodeAdoption, verifyIdentity } from "../protocol/sealed/pairing.ts";
 import { pairSession } from "../protocol/sealed/session.ts";
+import type { Pair } from "../protocol/sealed/sodium.ts";
 import { digest } from "../protocol/wire/signature.ts";
 import { type AdoptOptions, adoptCamera } from "./adopt.ts";
 import type { CameraKeys, Vault } from "./vault.ts";
@@ -12,6 +14,10 @@ export type PairOptions = Omit<AdoptOptions, "identity" | "unconfirmed"> & {
   /** The connection to the camera; whoever opened it closes it. */
   readonly pipe: Pipe;
   readonly invite: Invite;
+  /** As `PhoneEnd.own`. */
+  readonly own?: Pair;
+  /** The network that the camera is to join, where it is to. */
+  readonly network?: NetworkRequest;
   /** Called as the adoption is sent. */
   onSent?(bytes: number, of: number): void;
 };
@@ -26,6 +32,8 @@ export type Paired = {
   readonly isRepeat: boolean;
   /** Where the adoption says that the mailbox is. */
   readonly relays: readonly string[];
+  /** How joining the network ended. If the camera is "leaving", it is to be asked again (network.md). */
+  readonly network?: NetworkAnswer;
 };
 
 /**
@@ -36,24 +44,26 @@ export type Paired = {
  * Throws as `pairSession`; of a camera that belongs to somebody else nothing is kept.
  */
 export async function pairCamera(vault: Vault, options: PairOptions): Promise<Paired> {
-  const { pipe, invite, suite, onSent } = options;
+  const { pipe, invite, own, suite, network, onSent } = options;
   let made: { camera: CameraKeys; adoption: Uint8Array; isRepeat: boolean } | undefined;
   try {
-    const { hash } = await pairSession(pipe, {
+    const { hash, network: answer } = await pairSession(pipe, {
       ...{ invite, suite },
+      ...(own ? { own } : {}),
+      ...(network ? { network } : {}),
       ...(onSent ? { onProgress: onSent } : {}),
       adopt: async (identity) => {
         made = await adoptOnce(vault, identity, options);
         return { adoption: made.adoption, hash: digest(suite, made.adoption) };
       },
       onKept: async () => {
-        if (made) delete made.camera.unconfirmed;
-        await vault.save();
+        if (made) await noteKept(vault, made.camera);
       },
     });
     const { camera, adoption, isRepeat } = made as NonNullable<typeof made>;
     return {
       ...{ camera, isRepeat, relays: decodeAdoption(adoption).relays },
+      ...(answer ? { network: answer } : {}),
       word: checkWord(hash, digest(suite, adoption)),
       identityWord: checkWord(hash),
     };
@@ -63,6 +73,12 @@ export async function pairCamera(vault: Vault, options: PairOptions): Promise<Pa
     }
     throw error;
   }
+}
+
+/** The camera has what was made for it: it is not sent again. Durable when it resolves. */
+export async function noteKept(vault: Vault, camera: CameraKeys): Promise<void> {
+  delete camera.unconfirmed;
+  await vault.save();
 }
 
 async function adoptOnce(vault: Vault, identity: Uint8Array, options: PairOptions) {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { networkInterfaces } from "node:os";
-import openMdns, { type Options } from "multicast-dns";
+import openMdns, { type MulticastDNS, type Options } from "multicast-dns";
 import { nodeSuite } from "../base/node/crypto.ts";
+import { localAddresses } from "../base/node/socket.ts";
 import { toHex } from "../base/pure/bytes.ts";
 import {
   announce,
@@ -24,14 +24,17 @@ export type AnnouncerOptions = {
   freshMs?: number;
 };
 
+/** Of a relay that has more, the others are not told of: it is not one at home. */
+export const announcedMost = 256;
 const ttlS = 120;
 /** One answer a second is enough for all who ask, and no more than that for who only wants noise. */
 const leastMs = 1000;
+/** A network may come and go after the start. */
+const lookMs = 5000;
 const dayMs = 86_400_000;
 
 export function openAnnouncer(options: AnnouncerOptions): { close(): Promise<void> } {
   const { port, isTls, mailboxes, onProblem, freshMs = dayMs } = options;
-  const mdns = openMdns(options.mdns ?? {});
   let lastMs = Number.NEGATIVE_INFINITY;
   let isClosed = false;
   let secret = { instance: "", random: new Uint8Array() };
@@ -43,70 +46,88 @@ export function openAnnouncer(options: AnnouncerOptions): { close(): Promise<voi
   };
   renew();
 
-  const answersOf = async (ttl: number) => {
-    const { instance, random } = secret;
-    const known = (await mailboxes()).slice(0, marksMost);
-    const txt = printAnnouncement(announce(known, { isTls, random, suite: nodeSuite }));
-    const name = `${instance}.${service}`;
-    const target = `${instance}.local`;
-    return {
-      answers: [{ name: service, type: "PTR" as const, ttl, data: name }],
-      additionals: [
-        { name, type: "SRV" as const, ttl, data: { port, target, priority: 0, weight: 0 } },
-        { name, type: "TXT" as const, ttl, data: txt },
-        ...addresses(options.mdns?.interface).map((data) => {
-          return { name: target, type: "A" as const, ttl, data };
-        }),
-      ],
-    };
+  /** One for each address: the kernel would choose one network for all, and none without a route out. */
+  const speakers = new Map<string, MulticastDNS>();
+  let from = 0;
+
+  /** All mailboxes, as many at a time as an announcement has room for. */
+  const nextOf = (all: Uint8Array[]): Uint8Array[] => {
+    if (from >= all.length) from = 0;
+    const some = all.slice(from, from + marksMost);
+    from += marksMost;
+    return some;
   };
-  const speak = async (ttl: number) => {
-    const { answers, additionals } = await answersOf(ttl);
-    if (isClosed && ttl > 0) return;
+  const recordsAt = (address: string, txt: string[], ttl: number) => {
+    const name = `${secret.instance}.${service}`;
+    const target = `${secret.instance}.local`;
     // Everything is an answer: some readers pass over what is additional.
-    await new Promise<void>((resolve) => {
-      mdns.respond({ answers: [...answers, ...additionals] }, () => resolve());
-    });
+    return [
+      { name: service, type: "PTR" as const, ttl, data: name },
+      { name, type: "SRV" as const, ttl, data: { port, target, priority: 0, weight: 0 } },
+      { name, type: "TXT" as const, ttl, data: txt },
+      { name: target, type: "A" as const, ttl, data: address },
+    ];
+  };
+  const speak = async (ttl: number, to: readonly (readonly [string, MulticastDNS])[]) => {
+    const known = nextOf(await mailboxes());
+    if (isClosed && ttl > 0) return;
+    const { random } = secret;
+    const txt = printAnnouncement(announce(known, { isTls, random, suite: nodeSuite }));
+    await Promise.all(
+      to.map(async ([address, mdns]) => {
+        const answers = recordsAt(address, txt, ttl);
+        await new Promise<void>((resolve) => mdns.respond({ answers }, () => resolve()));
+      }),
+    );
   };
   const answer = () => {
     if (performance.now() - lastMs < leastMs) return;
     lastMs = performance.now();
-    speak(ttlS).catch(onProblem);
+    speak(ttlS, [...speakers]).catch(onProblem);
   };
-
-  mdns.on("query", ({ questions = [] }) => {
-    const { instance } = secret;
-    const mine = [service, `${instance}.${service}`, `${instance}.local`];
-    if (questions.some(({ name }) => mine.includes(name.toLowerCase()))) answer();
-  });
-  mdns.on("ready", answer);
-  mdns.on("error", onProblem);
-  // What others send that is no DNS is none of our problems.
-  mdns.on("warning", () => {});
-  const timer = setInterval(() => {
-    speak(0)
+  const listen = (address: string) => {
+    const mdns = openMdns({ bind: "0.0.0.0", ...options.mdns, interface: address });
+    mdns.on("query", ({ questions = [] }) => {
+      const { instance } = secret;
+      const mine = [service, `${instance}.${service}`, `${instance}.local`];
+      if (questions.some(({ name }) => mine.includes(name.toLowerCase()))) answer();
+    });
+    mdns.on("ready", () => speak(ttlS, [[address, mdns]]).catch(onProblem));
+    mdns.on("error", onProblem);
+    // What others send that is no DNS is none of our problems.
+    mdns.on("warning", () => {});
+    speakers.set(address, mdns);
+  };
+  const look = () => {
+    const only = options.mdns?.interface;
+    const addresses = only === undefined ? localAddresses() : [only];
+    for (const [address, mdns] of speakers) {
+      if (addresses.includes(address)) continue;
+      speakers.delete(address);
+      mdns.destroy();
+    }
+    for (const address of addresses) if (!speakers.has(address)) listen(address);
+  };
+  look();
+  const looking = setInterval(look, lookMs);
+  const renewing = setInterval(() => {
+    speak(0, [...speakers])
       .then(renew)
-      .then(() => speak(ttlS))
+      .then(() => speak(ttlS, [...speakers]))
       .catch(onProblem);
   }, freshMs);
-  timer.unref();
+  for (const timer of [looking, renewing]) timer.unref();
 
   return {
     async close() {
       if (isClosed) return;
       isClosed = true;
-      clearInterval(timer);
-      await speak(0).catch(() => {});
-      await new Promise<void>((resolve) => mdns.destroy(() => resolve()));
+      clearInterval(looking);
+      clearInterval(renewing);
+      await speak(0, [...speakers]).catch(() => {});
+      for (const mdns of speakers.values()) {
+        await new Promise<void>((resolve) => mdns.destroy(() => resolve()));
+      }
     },
   };
-}
-
-/** IPv4 addresses by which the local network reaches this machine. */
-function addresses(only: string | undefined): string[] {
-  if (only !== undefined) return [only];
-  return Object.values(networkInterfaces())
-    .flatMap((all) => all ?? [])
-    .filter(({ family, internal }) => family === "IPv4" && !internal)
-    .map(({ address }) => address);
 }

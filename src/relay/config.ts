@@ -142,6 +142,10 @@ export async function readConfig(
   if ((config.tls.certificate === "") !== (config.tls.key === "")) {
     throw new Failure("misuse", `${file}: tls.certificate and tls.key are set together`);
   }
+  const { listen, metrics } = config;
+  if (listen.port !== 0 && listen.port === metrics.port) {
+    throw new Failure("misuse", `${file}: listen.port and metrics.port are the same`);
+  }
   const most = config.mailboxes.only.length;
   if (most > config.mailboxes.most) {
     throw new Failure("misuse", `${file}: mailboxes.only names more than mailboxes.most takes`);

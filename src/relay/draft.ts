@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { open, readdir, unlink } from "node:fs/promises";
+import { open, readdir, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../base/pure/failure.ts";
 import { checkContent } from "../protocol/wire/request.ts";
@@ -18,20 +18,23 @@ export type Expected = {
 
 /** Bytes of one write: fewer calls than the pieces that a socket gives. */
 const gatherBytes = 256 * 1024;
+/** What may wait for its hash: it is taken while the medium syncs, which costs a processor nothing. */
+const unhashedBytes = 1024 * 1024;
 
 /** Drafts of a former process are nobody's: they go when the folder is opened. */
 export async function openDrafts(folder: string, medium: Medium) {
   await medium.ensure(folder);
   const old = await readdir(folder);
   if (old.length > 0) {
-    for (const file of old) await unlink(join(folder, file));
+    for (const file of old) await rm(join(folder, file), { recursive: true });
     await medium.settle(join(folder, "x"), "draft");
   }
   let count = 0;
 
   return {
     /**
-     * Takes content as it comes, in one pass of SHA-512. Throws Failure "refused", stage "content",
+     * Takes content as it comes, in one pass of SHA-512, of which the last MiB is hashed while the medium
+     * syncs: it has no name yet that anybody could ask for. Throws Failure "refused", stage "content",
      * when it is not what was signed, "full" when there is no room; then nothing is left of it.
      */
     async receive(content: AsyncIterable<Uint8Array>, expected: Expected): Promise<Draft> {
@@ -45,7 +48,12 @@ export async function openDrafts(folder: string, medium: Medium) {
         let gathered: Uint8Array[] = [];
         let gatheredBytes = 0;
         let writing: Promise<void> = Promise.resolve();
-        // One write is under way while the next bytes come and are hashed.
+        let unhashed: Uint8Array[] = [];
+        const hashAll = () => {
+          for (const piece of unhashed) hash.update(piece);
+          unhashed = [];
+        };
+        // One write is under way while the next bytes come.
         const flush = async () => {
           await writing;
           const pieces = gathered.length === 1 ? gathered[0] : Buffer.concat(gathered);
@@ -61,16 +69,23 @@ export async function openDrafts(folder: string, medium: Medium) {
             gathered.push(piece);
             gatheredBytes += piece.length;
             if (gatheredBytes >= gatherBytes) await flush();
-            hash.update(piece);
+            unhashed.push(piece);
+            if (length % unhashedBytes < piece.length && length < bytes) hashAll();
           }
           if (gatheredBytes > 0 && length === bytes) await flush();
         } finally {
           await writing;
         }
         if (length !== bytes) throw cut();
-        checkContent(sha512, hash.digest());
         await file.utimes(modifiedMs / 1000, modifiedMs / 1000);
-        await medium.step("fsync", name, () => file.sync());
+        const synced = medium.step("fsync", name, () => file.sync());
+        synced.catch(() => {});
+        hashAll();
+        try {
+          checkContent(sha512, hash.digest());
+        } finally {
+          await synced;
+        }
         await file.close();
       } catch (error) {
         await file.close().catch(() => {});

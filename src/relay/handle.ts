@@ -73,12 +73,16 @@ export function openHandler(desk: Desk) {
     const slot = limits.slotOfAddress(socket.remoteAddress ?? "");
     let act: Act = "none";
     const gone = new AbortController();
-    const endWatches = [watchUpload(request, flow)];
+    const endUpload = watchUpload(request, flow);
+    // Also what still comes behind an answer.
+    request.on("close", endUpload);
+    const endWatches: (() => void)[] = [];
     // A pipelined answer whose turn has not come is told nothing when its connection ends.
     const end = () => {
       if (gone.signal.aborted) return;
       gone.abort();
       socket.removeListener("close", end);
+      if (request.complete || socket.destroyed) endUpload();
       for (const endWatch of endWatches) endWatch();
       metrics.count(act, resultOf(response.statusCode));
     };

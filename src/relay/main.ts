@@ -6,6 +6,7 @@ import { systemClock } from "../base/node/time.ts";
 import { explain, isFailure } from "../base/pure/failure.ts";
 import { printConfig, readConfig } from "./config.ts";
 import { openRelay } from "./relay.ts";
+import { readTls } from "./server.ts";
 
 const help = `usage: obscura-relay [--config FILE] [--folder DIR]
 
@@ -38,6 +39,7 @@ async function main(args: string[]): Promise<number> {
   const notices: string[] = [];
   const config = await readConfig(values.config, (line) => notices.push(line));
   if (values["check-config"]) {
+    if (config.tls.certificate !== "") await readTls(config.tls);
     return say(`${[...notices, "the settings are right"].join("\n")}\n`);
   }
 

@@ -3,9 +3,8 @@ import { type DurableFolder, type Fault, openDurable } from "../base/node/durabl
 import type { Log } from "../base/node/log.ts";
 import type { Clock } from "../base/pure/clock.ts";
 import { explain } from "../base/pure/failure.ts";
-import { marksMost } from "../protocol/wire/announce.ts";
 import { openAge } from "./age.ts";
-import { type AnnouncerOptions, openAnnouncer } from "./announce.ts";
+import { type AnnouncerOptions, announcedMost, openAnnouncer } from "./announce.ts";
 import type { Config } from "./config.ts";
 import { openFlow } from "./flow.ts";
 import { openLimits } from "./limit.ts";
@@ -81,6 +80,8 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
     quota: { bytes: quota.mailboxMiB * mib, objects: quota.mailboxObjects },
     headroomBytes: quota.headroomMiB * mib,
     onStored: poll.wake,
+    onFaults: ([first]) =>
+      log.warn("retention passed damaged mailboxes over", { what: explain(first) }),
     onBroken: (failure) => {
       log.error("the storage failed", { what: explain(failure) });
       fail(failure);
@@ -123,12 +124,16 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
           ...config.metrics,
           print: metrics.print,
           isWell: () => store.broken === undefined,
+        }).catch(async (error) => {
+          // Else it would serve on with its folder unlocked.
+          await server.close(0);
+          throw error;
         });
 
   const announcer = config.announce
     ? openAnnouncer({
         ...{ port: server.port, isTls: tls.certificate !== "" },
-        mailboxes: () => store.mailboxes(marksMost),
+        mailboxes: () => store.mailboxes(announcedMost),
         onProblem: (error) => log.warn("cannot announce", { what: explain(error) }),
         ...(options.mdns ? { mdns: options.mdns } : {}),
       })

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { createSecureContext } from "node:tls";
 import { readNamed } from "../base/node/program.ts";
 import { Failure } from "../base/pure/failure.ts";
 import { type Desk, openHandler, pipelineMost } from "./handle.ts";
@@ -114,13 +115,21 @@ const clientStatus: Readonly<Record<string, string>> = {
 
 const longestPem = { what: "a certificate or key", mostBytes: 2 ** 20 };
 
-async function readTls({ certificate, key }: { certificate: string; key: string }) {
+/** Throws Failure "absent" for a file that cannot be read, "misuse" when they are no certificate and its key. */
+export async function readTls({ certificate, key }: { certificate: string; key: string }) {
   const read = async (file: string) => Buffer.from(await readNamed(file, longestPem));
-  return {
+  const tls = {
     cert: await read(certificate),
     key: await read(key),
     minVersion: "TLSv1.3" as const,
   };
+  try {
+    createSecureContext(tls);
+  } catch (cause) {
+    const what = `${certificate} and ${key} are no certificate and its key, as PEM`;
+    throw new Failure("misuse", what, { cause });
+  }
+  return tls;
 }
 
 /** Metrics and health for the operator, on a listener of their own. */

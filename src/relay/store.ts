@@ -46,7 +46,7 @@ export type Store = {
   list(mailbox: Uint8Array, page: Page): Promise<Listed[]>;
   /** With `minimumAgeMs`, throws Failure "refused", stage "age", when anything is younger. */
   remove(mailbox: Uint8Array, what: Name | Clip, minimumAgeMs?: number): Promise<void>;
-  /** Takes away every part that has lain here longer; `early` are those younger than their owner's minimum age. */
+  /** Takes away parts that have lain here longer; `early` were younger than their owner's minimum age. */
   retire(keep: Retention, signal: AbortSignal): Promise<{ parts: number; early: number }>;
   /** The mailboxes here, the first of them if there are more. */
   mailboxes(most: number): Promise<Uint8Array[]>;
@@ -76,13 +76,15 @@ export type StoreOptions = {
   /** After an object is durable, before its put is answered. */
   onStored?(mailbox: string, name: string): void;
   onBroken?(failure: Failure): void;
+  /** Why retention passed mailboxes over, one for each: what is damaged keeps what it has. */
+  onFaults?(faults: readonly unknown[]): void;
   fault?: Fault | undefined;
 };
 
 const doorsKept = 64;
 
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const { folder, age, quota, mailboxesMost, mailboxesOnly, onStored } = options;
+  const { folder, age, quota, mailboxesMost, mailboxesOnly, onStored, onFaults } = options;
   const medium: Medium = openMedium(folder, options);
   const boxes = join(folder, "mailboxes");
   await medium.ensure(boxes);
@@ -91,7 +93,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const usages = new Map<string, Usage>();
   const doorLists = new Map<string, DoorList>();
   let mailboxes = 0;
-  for (const shard of await readdir(boxes)) mailboxes += (await readdir(join(boxes, shard))).length;
+  for await (const _ of idsIn(boxes)) mailboxes += 1;
 
   const rootOf = (id: string) => join(boxes, id.slice(0, 2), id);
 
@@ -240,8 +242,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 
   const retire: Store["retire"] = async ({ usualMs, longestMs }, signal) => {
     const count = { parts: 0, early: 0 };
-    for (const shard of (await readdir(boxes)).sort()) {
-      for (const id of (await readdir(join(boxes, shard))).sort()) {
+    const faults: unknown[] = [];
+    for await (const id of idsIn(boxes)) {
+      try {
         const minimumMs = (await doors(fromHex(id)))?.minimumAgeMs ?? 0;
         const nowMs = age.nowMs();
         const oldest = nowMs - Math.min(Math.max(usualMs, minimumMs), longestMs);
@@ -253,8 +256,13 @@ export async function openStore(options: StoreOptions): Promise<Store> {
           count.parts += await inTurn(id, () => take(id, old));
           count.early += old.filter((one) => nowMs - one.modifiedMs < minimumMs).length;
         }
+      } catch (error) {
+        // One that is damaged is not in the way of the others.
+        if (medium.broken) throw error;
+        faults.push(error);
       }
     }
+    if (faults.length > 0) onFaults?.(faults);
     return count;
   };
 
@@ -283,12 +291,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       return listed;
     },
     async mailboxes(most) {
-      const ids: string[] = [];
-      for (const shard of await readdir(boxes)) {
-        ids.push(...(await readdir(join(boxes, shard))).filter((id) => /^[0-9a-f]{64}$/.test(id)));
-        if (ids.length >= most) break;
-      }
-      return ids.slice(0, most).map(fromHex);
+      const ids: Uint8Array[] = [];
+      for await (const id of idsIn(boxes)) if (ids.push(fromHex(id)) >= most) break;
+      return ids;
     },
     async state() {
       const freeBytes = await medium.freeBytes();
@@ -342,6 +347,15 @@ async function* inBatches<T>(all: AsyncIterable<T>, atOnce = batch): AsyncGenera
     some = [];
   }
   if (some.length > 0) yield some;
+}
+
+/** Of all mailboxes, in order. What else somebody laid there is passed over. */
+async function* idsIn(boxes: string): AsyncGenerator<string, void> {
+  const named = async (folder: string, pattern: RegExp) =>
+    (await readdir(folder)).filter((name) => pattern.test(name)).sort();
+  for (const shard of await named(boxes, /^[0-9a-f]{2}$/)) {
+    for (const id of await named(join(boxes, shard), /^[0-9a-f]{64}$/)) yield id;
+  }
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

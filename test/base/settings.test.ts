@@ -31,7 +31,7 @@ const refusals: [text: string, message: string | RegExp][] = [
   ],
   ["detekt:\n  threshold: 0.5\n", "c.yaml:1: detekt is not a setting. Did you mean detect?"],
   ["threshold: 0.5\n", "c.yaml:1: threshold is not a setting. Did you mean detect.threshold?"],
-  ["volume: 11\n", "c.yaml:1: volume is not a setting"],
+  ["volume: 11\n", "c.yaml:1: volume is not a setting; there are name, detect"],
   [
     "detect:\n  threshold: high\n",
     'c.yaml:2: detect.threshold is "high"; expected a number from 0 to 1',
@@ -41,7 +41,10 @@ const refusals: [text: string, message: string | RegExp][] = [
     "c.yaml:2: detect.threshold is 1.5; expected a number from 0 to 1",
   ],
   ["detect:\n  threshold:\n", "c.yaml:2: detect.threshold is null; expected a number from 0 to 1"],
-  ["detect:\n  precision: int4\n", /precision is "int4"; expected one of auto, int8$/],
+  [
+    "detect:\n  precision: int4\n",
+    /precision is "int4"; expected one of auto, int8\. Did you mean int8\?$/,
+  ],
   ["name: 123456789\n", "c.yaml:1: name is 123456789; expected text of at most 8 characters"],
   ["detect: 5\n", "c.yaml:1: detect should hold settings by name"],
   ["- a\n", "c.yaml:1: the file should hold settings by name"],
@@ -53,7 +56,10 @@ const refusals: [text: string, message: string | RegExp][] = [
     "detect:\n  score: 0.5\n  threshold: 0.6\n",
     "c.yaml:3: detect.threshold sets detect.threshold a second time",
   ],
-  ["a: 1\nb: 2\n", "c.yaml:1: a is not a setting\nc.yaml:2: b is not a setting"],
+  [
+    "a: 1\nb: 2\n",
+    "c.yaml:1: a is not a setting; there are name, detect\nc.yaml:2: b is not a setting; there are name, detect",
+  ],
 ];
 
 suite("base/settings", (test) => {

@@ -58,11 +58,19 @@ suite("board/install", (test) => {
   test("says each step of an installation and of a removal without taking one", async () => {
     const places = ["/opt/obscura", "/etc/obscura", "/etc/systemd/system/obscura-camera.service"];
     const before = places.map((path) => existsSync(path));
-    const install = await call("--dry-run", "--relay");
+    const install = await call("--dry-run", "--relay", "--country=DE");
     assert.is(install.code, 0, install.stderr);
-    for (const step of ["systemctl enable obscura-relay.service", "sudo obscura-camera pair"]) {
+    for (const step of [
+      "iw reg set DE",
+      "systemctl enable obscura-relay.service",
+      "systemctl enable --now obscura-label.path",
+      "sudo obscura-camera label",
+    ]) {
       assert.match(install.stderr, step);
     }
+    const bare = await call("--dry-run", "--no-label");
+    assert.not.match(bare.stderr, "enable --now obscura-label.path");
+    assert.match(bare.stderr, "sudo obscura-camera pair");
     const removal = await call("--dry-run", "--uninstall", "--purge");
     assert.is(removal.code, 0, removal.stderr);
     assert.match(removal.stderr, "+ rm -rf /etc/obscura /var/lib/obscura");
@@ -73,6 +81,7 @@ suite("board/install", (test) => {
   test("a word that it does not know is misuse", async () => {
     assert.equal((await call("--unistall")).code, 2);
     assert.equal((await call("--purge")).code, 2);
+    assert.equal((await call("--country=Germany")).code, 2);
   });
 
   const refusal = "without systemd it ends before it changed anything, and says what to do";

@@ -11,7 +11,11 @@ import { quickFolder } from "../lib/world.ts";
 const run = promisify(execFile);
 const board = join(checkout, "board");
 /** What each service may be exposed at most, 0 to 10. */
-const limits = { "obscura-camera.service": 4.0, "obscura-relay.service": 2.5 };
+const limits = {
+  "obscura-camera.service": 4.0,
+  "obscura-relay.service": 2.5,
+  "obscura-label.service": 2.5,
+};
 const has = (program: string) => spawnSync(program, ["--version"]).status === 0;
 
 suite("board/units", (test) => {
@@ -38,18 +42,26 @@ suite("board/units", (test) => {
 
     test(verified, async () => {
       await using folder = await quickFolder();
-      const bin = join(folder.path, "opt/obscura/current/bin");
+      const current = join(folder.path, "opt/obscura/current");
+      const bin = join(current, "bin");
       const units = join(folder.path, "etc/systemd/system");
       await mkdir(bin, { recursive: true });
       await mkdir(units, { recursive: true });
       await symlink(process.execPath, join(bin, "node"));
+      await symlink(board, join(current, "board"));
+      const drops = join(units, "obscura-camera.service.d");
+      await mkdir(drops);
+      await copyFile(join(board, "label.conf"), join(drops, "label.conf"));
       for (const name of await readdir(board)) {
-        if (!/\.(service|timer)$/.test(name)) continue;
+        if (!/\.(service|timer|path)$/.test(name)) continue;
         const text = await readFile(join(board, name), "utf8");
         // Verified as they will be, with the programs where they are now.
-        await writeFile(join(units, name), text.replaceAll("/opt/obscura/current/bin", bin));
+        await writeFile(
+          join(units, name),
+          text.replaceAll(/\/opt\/obscura\/current\/(?=bin|board)/g, `${current}/`),
+        );
       }
-      const names = [...Object.keys(limits), "obscura-again@.timer"];
+      const names = [...Object.keys(limits), "obscura-again@.timer", "obscura-label.path"];
       const args = ["verify", "--man=no", ...names.map((name) => join(units, name))];
       const { stdout, stderr } = await run("systemd-analyze", args);
       const ours = `${stdout}${stderr}`.split("\n").filter((line) => line.includes("obscura"));

@@ -91,6 +91,10 @@ suite("device/config", (test) => {
     ["camera:\n  masks: [[[0, 0], [1, 1], [2, 0]]]\n", /:2: camera\.masks/],
     ["detect:\n  zones: [{name: a b, polygon: [[0,0],[1,0],[1,1]]}]\n", /:2: detect\.zones/],
     ["camera:\n  rotate: 45\n", /:2: camera\.rotate is 45; expected one of 0, 90, 180, 270/],
+    ["camera:\n  format: MJPEG\n", /:2: camera\.format is "MJPEG"; .*Did you mean MJPG\?/],
+    ["light: x\nnonsenseofakind: 1\n", /:2: .* is not a setting; there are name, .*camera/],
+    ["camera:\n  nonsenseofakind: 1\n", /:2: .* there are camera\.source, /],
+    ["camera:\n  fps: 1e999\n", /:2: camera\.fps is Infinity; expected/],
     ["record:\n  preRolS: 4\n", /:2: .*Did you mean record\.preRollS\?/],
     ["camera:\n  controls: {x: 1.5}\n", /:2: camera\.controls/],
     [`# ${"x".repeat(70_000)}\n`, /at most 65536/],
@@ -105,7 +109,7 @@ suite("device/config", (test) => {
     try {
       await readConfig("/nowhere/camera.yaml");
     } catch (error) {
-      assert.is((error as Failure).kind, "absent");
+      assert.is((error as Failure).kind, "misuse");
       assert.match((error as Failure).message, /\/nowhere\/camera\.yaml \(ENOENT\)/);
       return;
     }

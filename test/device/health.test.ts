@@ -50,6 +50,27 @@ function world() {
 }
 
 suite("device/health", (test) => {
+  test("what is told of it, each by itself, whatever the light shows", async () => {
+    await using at = world();
+    const now = () => Object.values(at.health.now());
+    assert.equal(now(), [false, false, undefined]);
+    at.health.wait("problem", "no camera");
+    assert.equal(now(), [false, false, "no camera"]);
+    at.watch();
+    at.health.recording(2);
+    at.health.watched();
+    at.health.fault("model", "it fails");
+    at.health.fault("card", "it is full");
+    assert.equal(now(), [true, true, "it fails; it is full"]);
+    at.health.fault("model");
+    at.health.fault("card");
+    at.health.recording(0);
+    await at.pass(11, { looks: true });
+    assert.equal(now(), [false, false, undefined]);
+    await at.pass(31, { looks: false });
+    assert.match(at.health.now().problem ?? "", /no picture comes/);
+  });
+
   test("what the light shows when several things are true at once", () => {
     assert.equal(stateOf({}), ["watching", true]);
     assert.equal(stateOf({ recordings: 1 }), ["recording", true]);

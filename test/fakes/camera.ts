@@ -15,7 +15,7 @@ import {
   verifyIdentity,
 } from "../../src/protocol/sealed/pairing.ts";
 import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
-import { kemPair, type Pair, sign, signPair } from "../../src/protocol/sealed/sodium.ts";
+import { kemPair, type Pair, random, sign, signPair } from "../../src/protocol/sealed/sodium.ts";
 import {
   checkSupplyRises,
   decodeSupply,
@@ -25,6 +25,7 @@ import {
 import { verifyConfirmation, verifyTombstone } from "../../src/protocol/sealed/tombstone.ts";
 import { type Name, printName } from "../../src/protocol/wire/name.ts";
 import { opening, pattern, sealingSuite } from "../lib/sealed.ts";
+import type { FilmPieces } from "./film.ts";
 
 export type Kept = { readonly name: Name; readonly bytes: Uint8Array };
 
@@ -89,6 +90,8 @@ export class HouseCamera {
   #listBytes = new Uint8Array() as Uint8Array;
   /** Of each entry, by sequence. */
   readonly #hashes: string[] = [];
+  /** What a fleeting command has to quote. */
+  readonly #nonce = random(16);
   #epoch: LogEpoch | undefined;
   #epochNumber = 0;
   #sequence = 0;
@@ -189,7 +192,9 @@ export class HouseCamera {
   }
 
   /** `short` is without video, as a picture alone. */
-  async record(options: { day?: boolean; short?: boolean } = {}): Promise<Uint8Array> {
+  async record(
+    options: { day?: boolean; short?: boolean; film?: FilmPieces; picture?: Uint8Array } = {},
+  ): Promise<Uint8Array> {
     const { version, members } = this.#list;
     const recipients = members.flatMap(({ phone }): ClipRecipient[] => {
       const held = this.#supplies.get(toHex(phone));
@@ -210,7 +215,13 @@ export class HouseCamera {
     const { clip, headerHash, keyIds } = sealer;
     await this.say({ kind: "clip-started", clip, headerHash, keyIds: [...keyIds] });
     const parts = [sealer.flush()];
-    if (!options.short) parts.push(...sealer.init(pattern(700)), ...sealer.fragment(pattern(900)));
+    const { init, fragments } = options.film ?? { init: pattern(700), fragments: [pattern(900)] };
+    if (!options.short) {
+      parts.push(...sealer.init(init));
+      for (const fragment of fragments) parts.push(...sealer.fragment(fragment));
+    }
+    const about = { what: "frame", width: 64, height: 48, capturedUs: 1 } as const;
+    if (options.picture) parts.push(...sealer.thumbnail(about, options.picture));
     parts.push(
       ...sealer.close({
         ...{ endUs: opening.startUs + 1, durationMs: 500, frames: 5, thinned: [], mostPersons: 1 },
@@ -250,7 +261,7 @@ export class HouseCamera {
       const verdict = admit(command, {
         role: (one) => roleOf(this.#list, one),
         highest: (one) => this.#highest.get(toHex(one)),
-        nonceAgeMs: () => undefined,
+        nonceAgeMs: (one) => (equal(one, this.#nonce) ? 0 : undefined),
         version: (one) => this.#version(one),
       });
       if (verdict === "done") return;
@@ -271,12 +282,16 @@ export class HouseCamera {
   }
 
   #version(action: Command["action"]): number {
-    if (action.kind === "membership") return this.#list.version;
+    if (action.kind === "membership" || action.kind === "erase") return this.#list.version;
+    if (action.kind === "setting") {
+      const isIt = (one: Statement) => one.kind === "setting" && one.name === action.name;
+      return this.said.filter(isIt).length;
+    }
     if (action.kind !== "supply") return 0;
     return this.#supplies.get(toHex(decodeSupply(action.supply).phone))?.supply.batch ?? 0;
   }
 
-  async #act({ action }: Command): Promise<void> {
+  async #act({ action, phone: by, number }: Command): Promise<void> {
     if (action.kind === "membership") {
       this.#order(action.list);
       this.newEpoch();
@@ -311,6 +326,16 @@ export class HouseCamera {
     } else if (action.kind === "confirm") {
       verifyConfirmation(action.confirmation, this.id, nodeSuite);
       await this.say({ kind: "tombstone-confirmed", confirmation: action.confirmation });
+    } else if (action.kind === "setting") {
+      const { name, value, replaces } = action;
+      await this.say({ kind: "setting", name, value, version: replaces + 1 });
+    } else if (action.kind === "ask") {
+      await this.say({ kind: "nonce", phone: by, number, nonce: this.#nonce });
+    } else if (action.kind === "snapshot") {
+      const watched = { kind: "watched", phone: by, how: "snapshot" } as const;
+      await this.say({ ...watched, state: "started" });
+      const clip = await this.record({ short: true, picture: pattern(3000) });
+      await this.say({ ...watched, state: "ended", clip });
     }
   }
 

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { processors } from "../../scripts/test.ts";
 import { checkout, type Machine } from "./machine.ts";
 
 const recipe = join(checkout, "scripts/board");
@@ -21,6 +21,8 @@ export type BoardOptions = {
   files?: Record<string, Uint8Array | string>;
   /** Files of the host that become /dev/ubda, /dev/ubdb, … */
   disks?: string[];
+  /** A folder of the host that is laid over its root: `findPackages`. */
+  packages?: string;
   /** Debian's systemd is the first process, the command one of its services. */
   systemd?: boolean;
   /** What the guest writes lies on the first of `disks` (ext4), and is there at the next start. */
@@ -29,12 +31,20 @@ export type BoardOptions = {
   urgent?: boolean;
   /** The guest is killed when it has not ended by then. */
   timeoutMs: number;
+  /**
+   * Nor when it gave no sign of life for so long (default 45 s); it gives one every three seconds. Where
+   * its kernel keeps stacks in virtual memory (CONFIG_VMAP_STACK) User-Mode Linux can be interrupted while
+   * it maps the stack that it stands on, and then takes the same fault for ever.
+   */
+  silentMs?: number;
 };
 
 export type Ending = {
   /** Exit code of the command; undefined when the guest ended without one (see `fault`). */
   exit: number | undefined;
   fault: string | undefined;
+  /** The guest's kernel itself hung, whatever ran in it. */
+  isStuck: boolean;
   stdout: string;
   stderr: string;
   /** What the kernel said: out-of-memory kills, panics, drivers' complaints. */
@@ -74,6 +84,8 @@ function writeJob(options: BoardOptions, results: string, guest: boolean): strin
   const ground = [
     "mkdir -p /dev/shm /dev/pts; mount -t tmpfs tmpfs /dev/shm; mount -t devpts devpts /dev/pts",
     "ip link set lo up 2>/dev/null || busybox ifconfig lo up",
+    // A sign of life for the host.
+    "(while :; do date >/results/.alive; sleep 3; done) &",
     // Results are written through soon, so that the host sees what a hung guest did.
     "echo 20 >/proc/sys/vm/dirty_writeback_centisecs; echo 50 >/proc/sys/vm/dirty_expire_centisecs",
   ];
@@ -143,7 +155,10 @@ export async function bootBoard(machine: Machine, options: BoardOptions): Promis
     await rm(folder, { recursive: true, force: true });
     throw new Error(`cannot start ${guest ? machine.kernel : "the job"}`);
   }
-  const ended = watch(child, pid, results, options.timeoutMs);
+  const ended = watch(child, pid, results, {
+    ...{ timeoutMs: options.timeoutMs },
+    silentMs: guest ? (options.silentMs ?? 45_000) : Number.POSITIVE_INFINITY,
+  });
   return {
     results,
     pid,
@@ -163,28 +178,17 @@ function canGoFirst(): boolean {
 }
 
 /**
- * The processor for the next guest. User-Mode Linux has one processor of its own, and hands it to
- * and fro between two processes of the host for each system call: on one processor of the host
- * that takes a quarter of the time it takes across two.
+ * The processor for a guest, which the runner leaves to it. User-Mode Linux has one processor of its
+ * own, and hands it to and fro between two processes of the host for each system call: on one
+ * processor of the host that takes a quarter of the time it takes across two.
  */
-function choosePlace(): string {
-  const status = readFileSync("/proc/self/status", "utf8");
-  const [, allowed = "0"] = /^Cpus_allowed_list:\s*(\S+)/m.exec(status) ?? [];
-  const places = allowed.split(",").flatMap((range) => {
-    const [first = 0, last = first] = range.split("-").map(Number);
-    return Array.from({ length: last - first + 1 }, (_, i) => String(first + i));
-  });
-  return places.at(-1 - (started++ % places.length)) ?? "0";
-}
-
-let started = 0;
+const place = processors().at(-1) ?? "0";
 
 function startGuest(kernel: string, folder: string, options: BoardOptions): ChildProcess {
   const memory = process.env.TMPDIR ?? "/dev/shm";
   const first = options.urgent && canGoFirst() ? ["chrt", "--rr", "1"] : [];
-  const place = ["taskset", "--cpu-list", choosePlace()];
   const disks = (options.disks ?? []).map((path, i) => `ubd${"abcdefgh"[i]}=${path}`);
-  const [program = "", ...rest] = [...first, ...place, "setpriv"];
+  const [program = "", ...rest] = [...first, "taskset", "--cpu-list", place, "setpriv"];
   return spawn(
     program,
     [
@@ -193,6 +197,7 @@ function startGuest(kernel: string, folder: string, options: BoardOptions): Chil
       `mem=${options.memoryMiB ?? 768}M`,
       ...["root=none", "rootfstype=hostfs", "rootflags=/", "ro", `init=${folder}/init`],
       ...[`BOARD=${folder}`, `uml_dir=${folder}`, `umid=board`],
+      ...(options.packages ? [`PACKAGES=${options.packages}`] : []),
       ...(options.lasting ? ["LASTING=/dev/ubda"] : []),
       ...["quiet", "con=null", "con0=null,fd:1", "console=tty0", ...disks],
     ],
@@ -209,8 +214,9 @@ async function watch(
   child: ChildProcess,
   pid: number,
   results: string,
-  timeoutMs: number,
+  { timeoutMs, silentMs }: { timeoutMs: number; silentMs: number },
 ): Promise<Ending> {
+  const bootedMs = Date.now();
   let said = "";
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding("utf8").on("data", (text: string) => {
@@ -221,17 +227,30 @@ async function watch(
     late = true;
     killSession(pid).catch(() => {});
   }, timeoutMs);
+  let isStuck = false;
+  const listening = setInterval(async () => {
+    const sign = await stat(join(results, ".alive")).catch(() => undefined);
+    if (Date.now() - Math.max(bootedMs, sign?.mtimeMs ?? 0) < silentMs) return;
+    isStuck = true;
+    killSession(pid).catch(() => {});
+  }, 5000);
   const how = await new Promise<string>((resolve) => {
     child.on("error", (error) => resolve(error.message));
     child.on("close", (code, signal) => resolve(signal ? `killed by ${signal}` : `exit ${code}`));
   });
   clearTimeout(timer);
+  clearInterval(listening);
   const exit = await readText(join(results, ".exit"));
   const fault = (await readText(join(results, ".fault"))).trim();
-  const missing = late ? `did not end within ${timeoutMs} ms` : `ended without a result (${how})`;
+  const missing = isStuck
+    ? "its kernel hung"
+    : late
+      ? `did not end within ${timeoutMs} ms`
+      : `ended without a result (${how})`;
   return {
     exit: exit === "" ? undefined : Number(exit),
     fault: fault || (exit === "" ? missing : undefined),
+    isStuck: isStuck && exit === "",
     stdout: await readText(join(results, ".stdout")),
     stderr: await readText(join(results, ".stderr")),
     console: said,
@@ -282,13 +301,31 @@ function end(pid: number): void {
   }
 }
 
-/** Boots, waits, and returns the ending; throws with all that was said unless the command ended 0. */
+/**
+ * Boots, and waits for the end. A guest whose kernel hung is booted once more, after `prepare` has made
+ * its disks anew.
+ */
+export async function boardUntilEnd(
+  machine: Machine,
+  options: BoardOptions,
+  prepare: () => Promise<void> = async () => {},
+): Promise<{ board: Board; ending: Ending }> {
+  await prepare();
+  const board = await bootBoard(machine, options);
+  const ending = await board.ended;
+  if (!ending.isStuck) return { board, ending };
+  await board[Symbol.asyncDispose]();
+  await prepare();
+  const another = await bootBoard(machine, options);
+  return { board: another, ending: await another.ended };
+}
+
+/** As `boardUntilEnd`; throws with all that was said unless the command ended 0. */
 export async function runOnBoard(
   machine: Machine,
   options: BoardOptions,
-): Promise<Ending & { read(name: string): Promise<Buffer> } & AsyncDisposable> {
-  const board = await bootBoard(machine, options);
-  const ending = await board.ended;
+): Promise<Ending & { results: string; read(name: string): Promise<Buffer> } & AsyncDisposable> {
+  const { board, ending } = await boardUntilEnd(machine, options);
   if (ending.exit !== 0) {
     await board[Symbol.asyncDispose]();
     const tail = (text: string) => text.slice(-4000);
@@ -297,7 +334,7 @@ export async function runOnBoard(
     );
   }
   return {
-    ...ending,
+    ...{ ...ending, results: board.results },
     read: (name) => readFile(join(board.results, name)),
     [Symbol.asyncDispose]: () => board[Symbol.asyncDispose](),
   };

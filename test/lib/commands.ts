@@ -4,7 +4,11 @@ import type { Fault } from "../../src/base/node/durable.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import type { Clock } from "../../src/base/pure/clock.ts";
 import { pictureOf } from "../../src/device/command/act.ts";
-import { type Commands, openCommands } from "../../src/device/command/command.ts";
+import {
+  type CommandOptions,
+  type Commands,
+  openCommands,
+} from "../../src/device/command/command.ts";
 import { checkRemote, needsRestart } from "../../src/device/config.ts";
 import { type Keyring, openKeyring } from "../../src/device/keyring.ts";
 import { openUplink, type Uplink } from "../../src/device/uplink/uplink.ts";
@@ -43,6 +47,7 @@ export async function startCamera(
     relays?: readonly Mailbox[];
     clock?: Clock;
     picture?: () => Promise<Uint8Array>;
+    openWindow?: CommandOptions["openWindow"];
     fault?: Fault;
     boxes?: string;
     outboxFault?: Fault;
@@ -86,6 +91,7 @@ export async function startCamera(
           model: { id: "tiny", precision: "fp32" },
         },
       ),
+    openWindow: options.openWindow ?? (async () => []),
     markErased: async () => void endings.push("marked"),
     onDone: (one) => void done.push(one),
     onEnd: (how) => void endings.push(how),

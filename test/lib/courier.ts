@@ -67,6 +67,7 @@ async function main(task: CourierTask): Promise<void> {
     ...{ relays, keyring, outbox, sealer, state: task.state, clock, logs, fail },
     onRelayed: ({ clip, number }) => say(`relayed ${clip} ${number}`),
     picture: async () => pictureOf(still, opening),
+    openWindow: async () => [],
     markErased: async () => {},
     onEnd: () => {},
   };

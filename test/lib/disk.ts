@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { temporaryFolder } from "./world.ts";
 
@@ -24,6 +25,15 @@ export async function openDisk(mebibytes: number): Promise<Disk> {
       await close();
     },
   };
+}
+
+/** Makes a file that is an empty ext4 file system. */
+export async function makeImage(file: string, bytes: number, ...how: string[]): Promise<void> {
+  await writeFile(file, "");
+  await truncate(file, bytes);
+  execFileSync("mkfs.ext4", ["-q", "-F", ...how, file], {
+    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+  });
 }
 
 /** Takes all the room that there is, and what becomes free, until it is called off; then all is free. */

@@ -1,7 +1,21 @@
 import { type SpawnOptions, spawn } from "node:child_process";
-import { rm, writeFile } from "node:fs/promises";
+import { access, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { composeFootage } from "../../scripts/footage.ts";
+import { explain } from "../../src/base/pure/failure.ts";
+import { installedModels } from "../../src/device/detect/detect.ts";
 import { temporaryFolder } from "./world.ts";
+
+/** Why nobody can be found here: no model, or no footage with people. */
+export async function whyNobody(): Promise<string | undefined> {
+  try {
+    await access(join(installedModels, "nanodet-g-fp32.onnx"));
+    await composeFootage();
+    return undefined;
+  } catch (error) {
+    return explain(error);
+  }
+}
 
 /** Bits of the number burnt into each picture: black and white blocks along its upper edge. */
 const bits = 12;
@@ -45,10 +59,15 @@ export function drawPicture(number: number, { width, height }: Size): Uint8Array
 
 /** JPEGs of `drawPicture(first + i)`, as a webcam would deliver them. */
 export async function makeJpegs(count: number, size: Size, first = 0): Promise<Uint8Array[]> {
-  const raw = new Uint8Array(count * size.width * size.height);
-  for (let i = 0; i < count; i++) {
-    raw.set(drawPicture(first + i, size), i * size.width * size.height);
-  }
+  return await asJpegs(
+    Array.from({ length: count }, (_, i) => drawPicture(first + i, size)),
+    size,
+  );
+}
+
+/** Grey pictures as a webcam's JPEGs. */
+export async function asJpegs(lumas: readonly Uint8Array[], size: Size): Promise<Uint8Array[]> {
+  const raw = Buffer.concat(lumas);
   const source = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", `${size.width}x${size.height}`];
   const target = ["-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "3", "-f", "image2pipe", "-"];
   return splitJpegs(await run("ffmpeg", ["-v", "error", ...source, "-i", "-", ...target], raw));

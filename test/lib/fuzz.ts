@@ -87,10 +87,10 @@ function usedBytes(): number {
   return heapUsed + external;
 }
 
-type Random = (below: number) => number;
+export type Random = (below: number) => number;
 
 /** xorshift32: the same inputs in every run, unless OBSCURA_FUZZ_SEED says otherwise. */
-function generator(seed: number): Random {
+export function generator(seed: number): Random {
   let state = seed | 0 || 1;
   return (below) => {
     state ^= state << 13;

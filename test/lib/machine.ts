@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +21,6 @@ export type Machine =
  */
 export async function findMachine(): Promise<Machine> {
   if (process.arch !== "x64") return findHost();
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
   const named = process.env.OBSCURA_VIRTUAL_BOARD;
   if (named) {
     const found = await readFolder(named);
@@ -28,7 +28,7 @@ export async function findMachine(): Promise<Machine> {
       throw new Error(`OBSCURA_VIRTUAL_BOARD=${named} holds no linux-uml-* and modules-*.tar.gz`);
     return found;
   }
-  const cached = join(cache, "obscura/virtual-board");
+  const cached = join(cacheFolder(), "virtual-board");
   const places = [cached, join(sharedFolder(), "virtual-board")];
   for (const place of places) {
     const found = await readFolder(place);
@@ -46,6 +46,14 @@ export async function findMachine(): Promise<Machine> {
     why: "no virtual board; OBSCURA_BUILD_KERNEL=1 builds one first, as scripts/board/build-kernel does (12 minutes of processor time)",
   };
 }
+
+/** What scripts/board/packages left in the cache: programs for guests that the host does not have. */
+export function findPackages(): string | undefined {
+  const folder = join(cacheFolder(), "guest-packages");
+  return existsSync(join(folder, ".stamp")) ? folder : undefined;
+}
+
+const cacheFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "obscura");
 
 async function readFolder(folder: string): Promise<Machine | undefined> {
   const names = await readdir(folder).catch(() => []);

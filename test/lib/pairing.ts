@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { nodeSuite } from "../../src/base/node/crypto.ts";
+import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
 import { openLog } from "../../src/base/node/log.ts";
 import { socketStream } from "../../src/base/node/socket.ts";
 import { Writer } from "../../src/base/pure/bytes.ts";
@@ -95,3 +95,10 @@ export async function guess(link: string, seed: number) {
   pipe.close();
   return answer;
 }
+
+/** What a phone shows to a camera's eye; nobody waits for the camera that reads it. */
+export const lensCode = {
+  ...{ secret: pattern(32, 1), phone: pattern(16, 2) },
+  root: ed25519Signer(pattern(32, 3)).publicKey,
+  relay: "https://relay.example:8443",
+};

@@ -37,7 +37,11 @@ const patienceMs = 300_000;
 /** What relay and courier say when they have begun to work. */
 export const isUp: RegExp = /^ready|listening/m;
 
-function run(command: readonly string[], env: Record<string, string>): Running {
+/** Starts a program; what it says is kept. */
+export function startProgram(
+  command: readonly string[],
+  env: Record<string, string> = {},
+): Running {
   const [program = "", ...args] = command;
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
@@ -192,7 +196,7 @@ ${settings ?? "quota: { headroomMiB: 0 }"}
   const start: Trio["start"] = (program, ...args) => {
     const who = program === "courier" ? "camera" : program;
     const { before = [], env = {} } = options.by?.(who) ?? {};
-    const running = run([...before, process.execPath, files[program], ...args], env);
+    const running = startProgram([...before, process.execPath, files[program], ...args], env);
     all.add(running);
     void running.ended.then(() => all.delete(running));
     return running;

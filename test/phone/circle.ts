@@ -1,3 +1,4 @@
+import { equal } from "../../src/base/pure/bytes.ts";
 import {
   acceptAnswer,
   grant,
@@ -7,6 +8,7 @@ import {
   takeBack,
 } from "../../src/phone/add.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
+import { deleteClips } from "../../src/phone/delete.ts";
 import { answerLink, takeGrant } from "../../src/phone/join.ts";
 import type { BatchSize } from "../../src/phone/keys.ts";
 import { survey } from "../../src/phone/survey.ts";
@@ -15,6 +17,7 @@ import { Vault } from "../../src/phone/vault.ts";
 import type { Worth } from "../../src/phone/vouch.ts";
 import { parseLink } from "../../src/protocol/sealed/link.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
+import type { Name } from "../../src/protocol/wire/name.ts";
 import { HouseCamera, Objects } from "../fakes/camera.ts";
 import { nodeSuite } from "../lib/sealed.ts";
 import { MemoryStore } from "./memory.ts";
@@ -85,14 +88,14 @@ export class Phone {
 }
 
 /** A camera, and Ada who adopted it. */
-export async function circleWorld() {
+export async function circleWorld(supply = fewKeys) {
   await ready();
   const objects = new Objects();
   const camera = new HouseCamera(objects);
   const ada = new Phone("Ada", objects);
   const { adoption } = await adoptCamera(ada.vault, {
     ...{ identity: camera.identity, name: undefined, nowMs: tick(), suite },
-    supply: fewKeys,
+    supply,
   });
   await camera.adopt(adoption);
   const together = async (...phones: Phone[]) => {
@@ -103,6 +106,70 @@ export async function circleWorld() {
     for (const phone of phones) await phone.tend();
   };
   return { objects, camera, ada, together };
+}
+
+/** A camera and its phones as they stand. */
+export type House = {
+  readonly objects: Objects;
+  readonly camera: HouseCamera;
+  readonly phones: readonly Phone[];
+};
+
+/** Another house that stands just so, and goes its own way from there. */
+export async function copyHouse(house: House): Promise<House> {
+  const objects = house.objects.copy();
+  const phones: Phone[] = [];
+  for (const { name, home } of house.phones) {
+    const phone = new Phone(name, objects);
+    phone.home.all.push(...home.all);
+    await phone.restart();
+    phones.push(phone);
+  }
+  return { objects, phones, camera: new HouseCamera(objects, "Front door", house.camera) };
+}
+
+export class Killed extends Error {}
+
+/**
+ * Ends the phones at the n-th thing that becomes durable, in a home or with whoever keeps the objects,
+ * before it or behind it; what it returns calls that off, and says how many there were.
+ */
+export function killer(
+  at: number,
+  behind: boolean,
+  phones: readonly Phone[],
+  objects: Objects,
+): () => number {
+  let [count, isOver] = [0, false];
+  const step = async (act: () => Promise<void>) => {
+    if (isOver) return await act();
+    count += 1;
+    if (count === at && !behind) throw new Killed();
+    await act();
+    if (count === at) throw new Killed();
+  };
+  for (const { home } of phones) {
+    const replace = home.replace.bind(home);
+    home.replace = (wrapped) => step(() => replace(wrapped));
+  }
+  const { put, remove } = objects.link;
+  Object.assign(objects.link, {
+    put: (object: Parameters<typeof put>[0]) => step(() => put(object)),
+    remove: (name: Name) => step(async () => remove?.(name)),
+  });
+  return () => {
+    isOver = true;
+    return count;
+  };
+}
+
+/** Has a phone delete clips. */
+export async function remove(phone: Phone, ...clips: Uint8Array[]): Promise<void> {
+  const survey = await phone.look();
+  const meant = survey.clips.filter(({ id }) => clips.some((clip) => equal(clip, id)));
+  const { link } = phone.objects;
+  const options = { link, vault: phone.vault, camera: phone.camera(), suite };
+  await deleteClips(meant, { ...options, survey, nowMs: tick() });
 }
 
 /** Lets a new phone join by a link, to the end. */

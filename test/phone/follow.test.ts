@@ -6,6 +6,8 @@ import { systemClock } from "../../src/base/node/time.ts";
 import { fromHex } from "../../src/base/pure/bytes.ts";
 import { ClipSealer } from "../../src/protocol/sealed/clip.ts";
 import { openCommand } from "../../src/protocol/sealed/command.ts";
+import { parseInvite } from "../../src/protocol/sealed/invite.ts";
+import { verifyIdentity } from "../../src/protocol/sealed/pairing.ts";
 import { openMailbox } from "../../src/protocol/wire/client.ts";
 import { testFilm } from "../fakes/film.ts";
 import { openHostile } from "../lib/hostile.ts";
@@ -35,6 +37,8 @@ function obey({ camera, url }: World, picture: Uint8Array) {
   });
   const nonce = pattern(16);
   const done: string[] = [];
+  const secrets: Uint8Array[] = [];
+  const where = { ip: Uint8Array.of(192, 168, 1, 5), port: 41_234 };
   const over = new AbortController();
   const run = async () => {
     let after = "";
@@ -57,6 +61,16 @@ function obey({ camera, url }: World, picture: Uint8Array) {
           const clip = fromHex(id);
           await camera.say({ kind: "watched", phone, how: "snapshot", state: "ended", clip });
         }
+        if (action.kind === "window") {
+          assert.equal(action.nonce, nonce);
+          secrets.push(action.secret);
+          const isTaken = secrets.length > 1;
+          if (!isTaken) await camera.say({ kind: "window", phone, number, addresses: [where] });
+          await camera.say({
+            ...{ kind: "command-done", phone, number, action: action.kind },
+            ...(isTaken ? { refused: "another program pairs here" } : {}),
+          });
+        }
         if (action.kind === "setting") {
           const isWrong = action.value === "9";
           if (!isWrong) {
@@ -75,7 +89,7 @@ function obey({ camera, url }: World, picture: Uint8Array) {
     if (!over.signal.aborted) throw error;
   });
   return {
-    done,
+    ...{ done, secrets, where },
     async [Symbol.asyncDispose]() {
       over.abort();
       await running;
@@ -174,9 +188,19 @@ suite("obscura-phone over a relay", (test) => {
       assert.is(early.code, 0, early.err);
       assert.match(early.out, /has not answered yet/);
       assert.match((await run("settings")).out, /detect\.threshold +0\.6 +waits/);
-      for (const args of [["detect.threshold"], ["../x", "1"], ["a", "b", "c"], ["a", "x\ny"]]) {
+      for (const args of [["detect.threshold"], ["../x", "1"], ["a", "b", "c"], ["name", "x\ny"]]) {
         assert.is((await run("settings", ...args)).code, 2, args.join(" "));
       }
+      const near = await run("settings", "detect.treshold", "0.6");
+      assert.is(near.code, 2);
+      assert.match(near.err, /no setting that a phone may change. Did you mean detect.threshold\?/);
+      const far = await run("settings", "fly", "high");
+      assert.match(far.err, /no setting that a phone may change. There are name, camera.rotate/);
+      // Another wish takes the place of one that waits: the camera hears of the last alone.
+      assert.match(
+        (await run("settings", "detect.threshold", "0.5", "--wait", "1")).out,
+        /not answ/,
+      );
       const none = await run("snapshot", "--wait", "1");
       assert.is(none.code, 1);
       assert.match(none.err, /did not give its leave.* in time/);
@@ -199,6 +223,20 @@ suite("obscura-phone over a relay", (test) => {
       const shot = await run("snapshot", "-o", file);
       assert.is(shot.code, 0, shot.err);
       assert.is(Buffer.compare(await readFile(file), pattern(3000)), 0);
+
+      const opened = await run("window", "--json");
+      assert.is(opened.code, 0, opened.err);
+      const invite = parseInvite(JSON.parse(opened.out).link);
+      assert.equal(invite, {
+        identity: verifyIdentity(world.camera.identity, nodeSuite).hash,
+        ...{ secret: camera.secrets[0], addresses: [camera.where] },
+      });
+      const taken = await run("window");
+      assert.is(taken.code, 1);
+      assert.match(taken.err, /gives no window: another program pairs here/);
+      assert.not.equal(camera.secrets[1], camera.secrets[0]);
+      const told = await run("log");
+      assert.match(told.out, /a window for pairing is open, as .* asked/);
     },
     slow,
   );

@@ -16,33 +16,7 @@ import { parseLink } from "../../src/protocol/sealed/link.ts";
 import { HouseCamera, Objects } from "../fakes/camera.ts";
 import { nodeSuite } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
-import { circleWorld, fewKeys, join, Phone, tick } from "./circle.ts";
-
-class Killed extends Error {}
-
-/** Ends both phones at the n-th thing that becomes durable, before it or behind it. */
-function killer(at: number, behind: boolean, phones: readonly Phone[], objects: Objects) {
-  let [count, isOver] = [0, false];
-  const step = async (act: () => Promise<void>) => {
-    if (isOver) return await act();
-    count += 1;
-    if (count === at && !behind) throw new Killed();
-    await act();
-    if (count === at) throw new Killed();
-  };
-  for (const { home } of phones) {
-    const replace = home.replace.bind(home);
-    home.replace = (wrapped) => step(() => replace(wrapped));
-  }
-  const { put } = objects.link;
-  Object.assign(objects.link, {
-    put: (object: Parameters<typeof put>[0]) => step(() => put(object)),
-  });
-  return () => {
-    isOver = true;
-    return count;
-  };
-}
+import { circleWorld, fewKeys, join, Killed, killer, Phone, tick } from "./circle.ts";
 
 /** All that two people do with their phones, from wherever the two stand; true when it is done. */
 async function goOn(ada: Phone, ben: Phone, camera: HouseCamera): Promise<boolean> {

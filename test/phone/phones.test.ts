@@ -2,7 +2,6 @@ import * as assert from "uvu/assert";
 import { equal, toHex } from "../../src/base/pure/bytes.ts";
 import { isFailure } from "../../src/base/pure/failure.ts";
 import { readAnswer, showLink, takeBack } from "../../src/phone/add.ts";
-import { deleteClips } from "../../src/phone/delete.ts";
 import { type Finality, finalityOf, printFinality } from "../../src/phone/deletions.ts";
 import { doorKeyOf, readDoors } from "../../src/phone/doors.ts";
 import { circle } from "../../src/phone/heads.ts";
@@ -27,21 +26,13 @@ import { encodeTombstone } from "../../src/protocol/sealed/tombstone.ts";
 import { HouseCamera } from "../fakes/camera.ts";
 import { nodeSuite, signer } from "../lib/sealed.ts";
 import { suite } from "../lib/suite.ts";
-import { circleWorld, fewKeys, join, Phone, tick } from "./circle.ts";
+import { circleWorld, fewKeys, join, Phone, remove } from "./circle.ts";
 
 /** What one phone says of one deletion. */
 async function finality(phone: Phone, clip: Uint8Array): Promise<Finality> {
   const { journal, deletions } = await phone.look();
   const id = toHex(clip);
   return finalityOf(deletions.get(id), readTold(journal).get(id), journal);
-}
-
-async function remove(phone: Phone, ...clips: Uint8Array[]): Promise<void> {
-  const survey = await phone.look();
-  const meant = survey.clips.filter(({ id }) => clips.some((clip) => equal(clip, id)));
-  const { link } = phone.objects;
-  const options = { link, vault: phone.vault, camera: phone.camera(), suite: nodeSuite };
-  await deleteClips(meant, { ...options, survey, nowMs: tick() });
 }
 
 const stateOf = async (phone: Phone, clip: Uint8Array) =>

@@ -11,8 +11,13 @@ export type Said = { code: number; out: string; err: string };
 
 /** Runs obscura-phone as a person does. */
 export function phone(home: string, ...args: string[]): Promise<Said> {
+  return phoneIn("UTC", home, ...args);
+}
+
+/** The same in a time zone. */
+export function phoneIn(zone: string, home: string, ...args: string[]): Promise<Said> {
   return new Promise((resolve) => {
-    const options = { maxBuffer: 64 * 1024 * 1024, env: { ...process.env, TZ: "UTC" } };
+    const options = { maxBuffer: 64 * 1024 * 1024, env: { ...process.env, TZ: zone } };
     execFile(process.execPath, [program, "--home", home, ...args], options, (error, out, err) => {
       const code = error ? (typeof error.code === "number" ? error.code : -1) : 0;
       resolve({ code, out, err });

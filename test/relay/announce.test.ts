@@ -57,6 +57,14 @@ suite("relay announced", (test) => {
     assert.equal(await find([other], 1500), []);
   });
 
+  test("one of more mailboxes than an announcement names is found all the same", async () => {
+    const many = Array.from({ length: 40 }, (_, i) => new Uint8Array(32).fill(100 + i));
+    const announcer = open([...many, mine]);
+    await using _ = { [Symbol.asyncDispose]: announcer.close };
+    assert.is((await find([mine], 10_000)).length, 1);
+    assert.is((await find(many.slice(20, 21), 10_000)).length, 1);
+  });
+
   test("a relay that starts later is found; whoever stops says so", async () => {
     const finding = find([mine], 8000);
     await sleep(300);

@@ -56,6 +56,27 @@ suite("relay limits", (test) => {
     assert.equal(await world.as("owner").get(large.name), large.bytes);
   });
 
+  test("what drips in behind a refusal is cut off too", async () => {
+    await using world = await relayWorld({
+      settings: "limits: {leastBytesPerSecond: 100000}",
+      periods: { graceMs: 300 },
+    });
+    const writer = connect(world.relay.port, "127.0.0.1");
+    const closed = closing(writer);
+    let said = "";
+    writer.setEncoding("latin1").on("data", (text) => {
+      said += text;
+    });
+    const path = `/${"a".repeat(64)}/door`;
+    const host = `127.0.0.1:${world.relay.port}`;
+    writer.write(`PUT ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 2000000\r\n\r\n`);
+    const drip = setInterval(() => writer.write("x"), 50);
+    await Promise.race([closed, sleep(15_000)]);
+    clearInterval(drip);
+    assert.ok(writer.destroyed);
+    assert.match(said, /^HTTP\/1\.1 401 /);
+  });
+
   test(
     "ten thousand who want to wait: a few do, the others are refused, none is left over",
     async () => {

@@ -92,7 +92,7 @@ suite("obscura-relay", (test) => {
     await writeFile(file, "prefix: /../x");
     assert.is((await run("--config", file)).code, 2);
     assert.is((await run("--no-such")).code, 2);
-    assert.is((await run("--config", join(home.path, "absent.yaml"))).code, 1);
+    assert.is((await run("--config", join(home.path, "absent.yaml"))).code, 2);
   });
 
   test("health and metrics on a listener of their own; SIGTERM ends it well, waits included", async () => {
@@ -213,6 +213,9 @@ suite("obscura-relay", (test) => {
       relay.child.kill("SIGHUP");
       await relay.until(/kept the old certificate/);
       assert.is((await ask()).name, "two.example");
+      const checked = await run("--config", at("relay.yaml"), "--check-config");
+      assert.is(checked.code, 2);
+      assert.match(checked.err, /cert\.pem and .*key\.pem are no certificate and its key/);
     });
 
   test("a port that is taken is said in one line, and the folder is free again", async () => {
@@ -225,6 +228,14 @@ suite("obscura-relay", (test) => {
     const second = await run("--config", file, "--folder", join(home.path, "b"));
     assert.is(second.code, 1);
     assert.match(second.err, /cannot listen at port \d+ \(EADDRINUSE\)/);
+    const same = `listen: {port: 9}\nmetrics: {port: 9}\n`;
+    await writeFile(file, same);
+    assert.is((await run("--config", file, "--check-config")).code, 2);
+    const metrics = `${quiet}metrics: {host: 127.0.0.1, port: ${port}}\n`;
+    await writeFile(file, metrics);
+    const counting = await run("--config", file, "--folder", join(home.path, "b"));
+    assert.is(counting.code, 1, "it does not serve on without them");
+    assert.match(counting.err, /EADDRINUSE/);
     const third = await run("--config", file, "--folder", join(home.path, "a"));
     assert.is(third.code, 1);
     assert.match(third.err, /another program works in/);

@@ -98,6 +98,26 @@ suite("relay store", (test) => {
     }
   });
 
+  test("strange files and a damaged mailbox are in nobody's way: the relay starts, old parts go", async () => {
+    const { clock, pass } = movable();
+    const settings = "quota: {retentionDays: 2}";
+    await using world = await relayWorld({ settings, clock, periods: { retireMs: 30 } });
+    await world.as("camera").put(part(0, bytes(1)));
+    const boxes = join(world.folder, "mailboxes");
+    await writeFile(join(boxes, ".DS_Store"), "");
+    await mkdir(join(boxes, "00", "lost"), { recursive: true });
+    const damaged = join(boxes, "00", "0".repeat(64));
+    await mkdir(damaged);
+    await writeFile(join(damaged, "door"), "no door list");
+    await mkdir(join(world.folder, "drafts", "folder"));
+    await world.restart();
+    pass(3 * dayMs);
+    for (let tries = 0; (await partsOf(world)) > 0 && tries < 100; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.is(await partsOf(world), 0);
+  });
+
   test("retention: parts go after their days, entries stay, and a set clock makes nothing old", async () => {
     const { at, clock, pass } = movable();
     const settings = "quota: {retentionDays: 2}";

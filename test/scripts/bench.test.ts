@@ -43,6 +43,7 @@ suite("bench", (test) => {
     relay: { lines: 5 },
     memory: { lines: 4, needsModel: true },
     latency: { lines: 4, needsModel: true },
+    mqtt: { lines: 2, needsModel: true },
   };
   for (const [name, { lines, needsModel }] of Object.entries(groups)) {
     const body = async () => {

@@ -20,6 +20,7 @@ import { modelsFolder } from "../fakes/detector.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
 
+process.env.ORT_DISABLE_TELEMETRY = "1"; // as device/detect/model.ts does
 const run = promisify(execFile);
 
 async function failureOf(promise: Promise<unknown>): Promise<Failure> {

@@ -1,12 +1,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { access, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { composeFootage } from "../../scripts/footage.ts";
-import { explain } from "../../src/base/pure/failure.ts";
-import { installedModels } from "../../src/device/detect/detect.ts";
-import { run as runProgram } from "../lib/footage.ts";
+import { run as runProgram, whyNobody } from "../lib/footage.ts";
+import { listen, startMosquitto, whyNoBroker } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
 
@@ -39,29 +38,15 @@ async function run(
 }
 
 /** The first visit of the footage: 5 s of nobody, 15 s with people, 9 s of nobody. */
-async function prepare(): Promise<{ film: string } | { why: string }> {
-  try {
-    await access(join(installedModels, "nanodet-g-fp32.onnx"));
-    const { video } = await composeFootage();
-    const film = `${video}.first-visit.mp4`;
-    const trim = "trim=5:34,setpts=PTS-STARTPTS";
-    const encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-f", "mp4"];
-    await runProgram("ffmpeg", [
-      "-v",
-      "error",
-      "-y",
-      "-i",
-      video,
-      "-vf",
-      trim,
-      ...encode,
-      `${film}.part`,
-    ]);
-    await rename(`${film}.part`, film);
-    return { film };
-  } catch (error) {
-    return { why: explain(error) };
-  }
+async function prepare(): Promise<string> {
+  const { video } = await composeFootage();
+  const film = `${video}.first-visit.mp4`;
+  const trim = ["-vf", "trim=5:34,setpts=PTS-STARTPTS"];
+  const encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-f", "mp4"];
+  const half = `${film}.part`;
+  await runProgram("ffmpeg", ["-v", "error", "-y", "-i", video, ...trim, ...encode, half]);
+  await rename(half, film);
+  return film;
 }
 
 async function modesUnder(folder: string): Promise<number[]> {
@@ -70,14 +55,16 @@ async function modesUnder(folder: string): Promise<number[]> {
   return stats.map(({ mode }) => mode & 0o077);
 }
 
-const ready = await prepare();
+const why = await whyNobody();
+const noBroker = await whyNoBroker();
+const film = why ? "" : await prepare();
 const deadlineMs = 400_000;
 
 suite("scripts/run", (test) => {
   test("--help says everything, a wrong option is misuse", async () => {
     const help = await run("run", ["--help"]);
     assert.is(help.code, 0);
-    for (const option of ["--once", "--source", "--state", "--json"]) {
+    for (const option of ["--once", "--source", "--state", "--mqtt", "--json"]) {
       assert.match(help.out, option);
     }
     const wrong = await run("run", ["--onec"]);
@@ -107,19 +94,30 @@ suite("scripts/run", (test) => {
     killed:
       "SIGTERM in the middle of a visit: what was seen is sealed, whole, and the board in order",
   };
-  if ("why" in ready) {
-    for (const title of Object.values(titles)) test.skip(title, ready.why);
+  if (why) {
+    for (const title of Object.values(titles)) test.skip(title, why);
     return;
   }
-  const { film } = ready;
 
   test(
     titles.once,
     async () => {
       await using folder = await temporaryFolder();
       const args = ["--once", "--json", "--source", film, "--state", folder.path];
-      const { code, out, err } = await run("run", args);
+      await using beside = await temporaryFolder();
+      await using broker = noBroker ? undefined : await startMosquitto(beside.path);
+      await using house = broker && (await listen(broker.url));
+      const mqtt = broker ? ["--mqtt", broker.url] : [];
+      const { code, out, err } = await run("run", [...args, ...mqtt]);
       assert.is(code, 0, err);
+      if (house) {
+        const at = house.messages.findIndex(({ topic }) => topic.endsWith("/availability"));
+        const last = (name: string) => house.messages.findLast(({ topic }) => topic.endsWith(name));
+        assert.ok(at > 0, err);
+        assert.is(last("/person")?.payload.toString(), "OFF");
+        assert.is(last("/availability")?.payload.toString(), "offline");
+        assert.ok(last("/event"), "nobody was told who came");
+      }
       const summary = JSON.parse(out);
       // Eight are there at most.
       assert.ok(summary.persons >= 6 && summary.persons <= 9, out);

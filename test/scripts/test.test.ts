@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as assert from "uvu/assert";
+import { processors } from "../../scripts/test.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
 
@@ -10,15 +11,19 @@ const uvu = join(root, "node_modules/uvu/dist/index.mjs");
 const suiteModule = join(root, "dist/test/lib/suite.js");
 
 /** Runs the real runner over files with the given bodies. */
-async function run(files: Record<string, string>): Promise<{ code: number; output: string }> {
+async function run(
+  files: Record<string, string>,
+  more: string[] = [],
+): Promise<{ code: number; output: string }> {
   await using folder = await temporaryFolder();
-  await mkdir(join(folder.path, "sub"));
   for (const [name, body] of Object.entries(files)) {
-    await writeFile(join(folder.path, "sub", `${name}.test.js`), body);
+    const path = join(folder.path, name.includes("/") ? "" : "sub", `${name}.test.js`);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, body);
   }
   await writeFile(join(folder.path, "package.json"), '{"type":"module"}');
   return await new Promise((resolve) => {
-    const args = [join(root, "dist/scripts/test.js"), "--root", folder.path];
+    const args = [join(root, "dist/scripts/test.js"), "--root", folder.path, ...more];
     execFile(process.execPath, args, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
     });
@@ -69,6 +74,35 @@ suite("scripts/test", (test) => {
     assert.is(code, 1, output);
     assert.match(output, /^FAILED sub\/held\.test\.js: killed by SIGKILL$/m);
     assert.match(output, /^2 passed, 1 failed, 0 skipped$/m);
+  });
+
+  test("runs guests one by one beside the others, off whose processors they are, and the whole last", async () => {
+    const timed = (ms: number) =>
+      `import { processors } from "${join(root, "dist/scripts/test.js")}";` +
+      wrapped(`test("a", async () => { const from = Date.now();
+        await new Promise((resolve) => setTimeout(resolve, ${ms}));
+        console.log(\`measured: \${from} \${Date.now()} \${processors()}\`); });`);
+    const names = ["system/a", "system/b", "c", "d", "whole/e"];
+    const files = Object.fromEntries(names.map((name) => [name, timed(name === "c" ? 100 : 600)]));
+    const { output } = await run(files, ["--jobs", "2"]);
+    const found = output.matchAll(
+      /^ok (?:sub\/)?(\S+)\.test\.js.*\n {2}measured: (\d+) (\d+) (\S+)$/gm,
+    );
+    const times = new Map(
+      [...found].map(([, name, from, to, on]) => [
+        name,
+        { from: Number(from), to: Number(to), on },
+      ]),
+    );
+    const [a, b, c, d, e] = names.map((name) => times.get(name));
+    assert.ok(a && b && c && d && e, output);
+    assert.ok(a.to <= b.from, "one guest after the other");
+    assert.ok(c.from < b.to && d.from < b.to, "the others beside them");
+    assert.ok(e.from >= Math.max(a.to, b.to, c.to, d.to), "the whole at the end");
+    const all = processors();
+    if (all.length < 2) return;
+    assert.is(c.on, all.slice(0, -1).join(","));
+    assert.is(e.on, all.join(","));
   });
 
   test("fails when no file matches", async () => {

@@ -1,5 +1,8 @@
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { equal, is, match, ok } from "uvu/assert";
 import { type BoardOptions, bootBoard, runOnBoard } from "../lib/board.ts";
 import { checkout, findMachine } from "../lib/machine.ts";
@@ -67,6 +70,16 @@ suite("board", (test) => {
     is(ending.exit, undefined);
     match(ending.fault ?? "", "ended without a result");
     match(ending.console, "Kernel panic");
+  });
+
+  test("a guest whose kernel hangs is told from one whose work does", async () => {
+    await using board = await shell("sleep 60", { timeoutMs: 60_000, silentMs: 8000 });
+    while (!existsSync(join(board.results, ".alive"))) await sleep(100);
+    process.kill(board.pid, "SIGSTOP");
+    const { isStuck, fault } = await board.ended;
+    equal([isStuck, fault], [true, "its kernel hung"]);
+    await using busy = await shell("sleep 60", { timeoutMs: 15_000, silentMs: 8000 });
+    is((await busy.ended).isStuck, false);
   });
 
   test("a module that is not there is a fault, not a run without it", async () => {

@@ -227,7 +227,7 @@ suite("canaries", (test) => {
           /swapped out .*swapoff \/dev\/ubdc/s,
         );
       },
-      { deadlineMs: 400_000 },
+      { deadlineMs: 700_000 },
     );
 });
 

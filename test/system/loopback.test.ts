@@ -91,6 +91,6 @@ suite("v4l2loopback with real footage", (test) => {
         );
         equal(found.slab?.frames, 0);
       },
-      { deadlineMs: 120_000 },
+      { deadlineMs: 240_000 },
     );
 });

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ServiceEvent } from "../../src/device/service.ts";
-import { type Board, bootBoard } from "../lib/board.ts";
+import { type Board, boardUntilEnd } from "../lib/board.ts";
 import type { CountedFootage } from "../lib/counted.ts";
 import { readCounter } from "../lib/counter.ts";
 import { decodeVideo, run } from "../lib/footage.ts";
@@ -43,8 +43,8 @@ export type Run = {
 };
 
 /**
- * Camera, service, owner and export in one guest. `during` may look at the running guest from
- * outside. The board, and so its results, is the caller's to dispose of.
+ * Camera, service, owner and export in one guest. The board, and so its results, is the caller's to
+ * dispose of.
  */
 export async function runService(
   machine: Machine,
@@ -55,11 +55,10 @@ export async function runService(
     disks?: string[];
     modules?: string[];
     files?: Record<string, Uint8Array>;
-    during?(board: Board): Promise<void>;
   },
 ): Promise<Run> {
   const { pictures, playlist } = footage;
-  const board = await bootBoard(machine, {
+  const { board, ending } = await boardUntilEnd(machine, {
     command: ["node", "dist/test/system/guest/service.js"],
     modules: [loopback, ...(more.modules ?? [])],
     memoryMiB: more.memoryMiB,
@@ -70,8 +69,6 @@ export async function runService(
   });
   const read = (name: string) => readFile(join(board.results, name), "utf8").catch(() => "");
   try {
-    await more.during?.(board);
-    const ending = await board.ended;
     const serviceLog = await read("service.log");
     if (ending.exit !== 0) {
       const all = [ending.fault, ending.stdout, ending.stderr, await read("commands.log")];

@@ -40,7 +40,7 @@ function recovered(seen: Observation, syscall: string, errno: string): void {
 suite("vivid, a real driver", (define) => {
   if (machine.kind === "none") return define.skip("everything", machine.why);
   const test = (name: string, body: () => void | Promise<void>) =>
-    define(name, body, { deadlineMs: 90_000 });
+    define(name, body, { deadlineMs: 150_000 });
   const lumas = new Map<string, number[]>();
 
   for (const format of ["YUYV", "NV12", "RGB3", "GREY"] as const)
@@ -141,6 +141,30 @@ suite("vivid, a real driver", (define) => {
       found.events.some((event) => event.kind === "gone"),
       JSON.stringify(found.events),
     );
+  });
+
+  test("wrap_sequence_number: the count goes on through its end", async () => {
+    const found = await watch({
+      before: control("wrap_sequence_number"),
+      ...{ frames: 150, forMs: 40_000 },
+    });
+    is(found.failed, undefined);
+    is(found.seen.length, 150);
+    const sequences = found.seen.map(({ sequence }) => sequence);
+    ok(Math.max(...sequences) > 2 ** 32 - 200 && Math.min(...sequences) < 100, "it wrapped");
+    for (const [i, frame] of found.seen.entries()) {
+      const earlier = found.seen[i - 1];
+      if (earlier) is((frame.sequence - earlier.sequence) >>> 0, 1 + frame.dropped);
+    }
+  });
+
+  test("wrap_timestamp: pictures come, in the order of their times", async () => {
+    const found = await watch({ before: control("wrap_timestamp") });
+    is(found.failed, undefined);
+    is(found.seen.length, 40);
+    for (const [i, { capturedUs }] of found.seen.entries()) {
+      ok(capturedUs > (found.seen[i - 1]?.capturedUs ?? 0), `${capturedUs} at ${i}`);
+    }
   });
 
   test("percentage_of_dropped_buffers: every lost picture is counted", async () => {

@@ -1,5 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Failure } from "../pure/failure.ts";
 import { lockFolder } from "./lock.ts";
@@ -27,8 +36,8 @@ export type DurableFolder = {
     bytes: Uint8Array,
     options?: { modifiedMs?: number; shred?: boolean },
   ): Promise<void>;
-  /** Removes files, durable when it resolves; one that is not there is no error. */
-  remove(names: readonly string[]): Promise<void>;
+  /** Removes files, durable when it resolves; one that is not there is no error. `shred` as for `write`. */
+  remove(names: readonly string[], options?: { shred?: boolean }): Promise<void>;
   /** Throws Failure "absent" when it is not there. */
   read(name: string): Promise<Uint8Array>;
   /** All names but those of files that were never finished. */
@@ -63,7 +72,9 @@ export async function openDurable(
   path: string,
   { fault }: { fault?: Fault | undefined } = {},
 ): Promise<DurableFolder> {
-  const made = await mkdir(path, { recursive: true, mode: 0o700 });
+  const made = await makeFolder(path).catch((error) => {
+    throw failureOf(error, "mkdir", path);
+  });
   // A new folder's name lies in its parent.
   for (let at = path; made && at.startsWith(made); at = dirname(at)) await syncFolder(dirname(at));
   const unlock = await lockFolder(path);
@@ -97,15 +108,17 @@ export async function openDurable(
     }
   };
 
-  /** Writes over a file that has no name any more. */
+  /** Writes over a file of which nothing is needed any more. */
   const shredOld = async (name: string, old: FileHandle) => {
     const { size } = await old.stat();
     await step(name, "write", () => old.write(randomBytes(size), 0, size, 0));
     await step(name, "fsync", () => old.sync());
   };
 
+  const openOld = (name: string) => open(join(path, name), "r+").catch(() => undefined);
+
   const write: DurableFolder["write"] = async (name, bytes, { modifiedMs, shred } = {}) => {
-    const old = shred ? await open(join(path, name), "r+").catch(() => undefined) : undefined;
+    const old = shred ? await openOld(name) : undefined;
     try {
       await replace(name, bytes, modifiedMs);
       if (old) await shredOld(name, old);
@@ -134,8 +147,10 @@ export async function openDurable(
     await step(name, "fsync-folder", () => folder.sync());
   };
 
-  const remove = async (names: readonly string[]) => {
+  const remove: DurableFolder["remove"] = async (names, { shred } = {}) => {
     for (const name of names) {
+      const old = shred ? await openOld(name) : undefined;
+      if (old) await shredOld(name, old).finally(() => old.close());
       await step(name, "unlink", () =>
         unlink(join(path, name)).catch((error) => {
           if (error.code !== "ENOENT") throw error;
@@ -155,7 +170,7 @@ export async function openDurable(
   return {
     path,
     write: (name, bytes, options) => inTurn(() => write(name, bytes, options)),
-    remove: (names) => inTurn(() => remove(names)),
+    remove: (names, options) => inTurn(() => remove(names, options)),
     async read(name) {
       try {
         // Not a Buffer: that is another type to whoever prints or compares it.
@@ -170,6 +185,21 @@ export async function openDurable(
   };
 }
 
+/**
+ * Makes a folder and those above it; gives the uppermost that was not there. Not by mkdir's own recursion,
+ * which never ends where a parent is there and takes no folder, as /proc.
+ */
+export async function makeFolder(path: string, mode = 0o700): Promise<string | undefined> {
+  const make = () => mkdir(path, { mode }).then(() => path);
+  return await make().catch(async (error) => {
+    if (error.code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
+    if (error.code !== "ENOENT" || dirname(path) === path) throw error;
+    const above = await makeFolder(dirname(path), mode);
+    await make();
+    return above ?? path;
+  });
+}
+
 /** Makes the names in a folder durable. */
 export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r");
@@ -182,6 +212,9 @@ export function failureOf(error: unknown, syscall: string, path: string): Failur
   const errno = (error as NodeJS.ErrnoException).code ?? "unknown";
   const options = { cause: error, syscall, errno };
   if (errno === "ENOENT") return new Failure("absent", `${path} is not there`, options);
+  if (errno === "EEXIST" || errno === "ENOTDIR") {
+    return new Failure("absent", `${path} is no folder`, options);
+  }
   if (errno === "EACCES" || errno === "EPERM") {
     const hint = "Run it as the user that owns this folder";
     return new Failure("denied", `no right to ${syscall} ${path}`, { ...options, hint });

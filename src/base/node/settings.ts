@@ -1,6 +1,6 @@
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import { toText } from "../pure/bytes.ts";
-import { Failure } from "../pure/failure.ts";
+import { explain, Failure, isFailure } from "../pure/failure.ts";
 import { readNamed } from "./program.ts";
 
 /** One setting: how its value is read, what it should be (for people), and what it is for. */
@@ -10,6 +10,10 @@ export type Setting<T> = {
   readonly expected: string;
   readonly default: T;
   readonly about: string;
+  /** In place of a wrong value that is not to be shown. */
+  readonly shown?: (written: unknown) => string | undefined;
+  /** All that it can be, where that is a list. */
+  readonly of?: readonly (string | number | boolean)[];
   /** Names it once had, as full paths; they are read on, with a notice. */
   readonly formerly?: readonly string[];
 };
@@ -79,7 +83,8 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-function nearest(path: string, known: readonly string[]): string {
+/** ". Did you mean X?" where a known name is near, else nothing. */
+export function nearest(path: string, known: readonly string[]): string {
   const last = (name: string) => name.split(".").at(-1) ?? "";
   const cost = (name: string) => Math.min(distance(path, name), distance(last(path), last(name)));
   const best = known.toSorted(
@@ -133,13 +138,20 @@ export function readSettings<S extends Schema>(
         const written: unknown = value === null ? null : (value as Node).toJS(document);
         const read = setting.read(written);
         if (read === undefined) {
-          faults.push(`${at}: ${name} is ${JSON.stringify(written)}; expected ${setting.expected}`);
+          const meant = nearest(String(written), (setting.of ?? []).map(String));
+          const told = typeof written === "number" ? written : JSON.stringify(written);
+          const is = setting.shown?.(written) ?? told;
+          faults.push(`${at}: ${name} is ${is}; expected ${setting.expected}${meant}`);
         } else if (found.has(target)) {
           faults.push(`${at}: ${name} sets ${target} a second time`);
         } else found.set(target, read);
         if (target !== name) onNotice?.(`${at}: ${name} is called ${target} now`);
       } else if (sections.has(name)) visit(value, name);
-      else faults.push(`${at}: ${name} is not a setting${nearest(name, known)}`);
+      else {
+        const beside = known.filter((one) => parentsOf(one).at(-1) === (path || undefined));
+        const meant = nearest(name, known) || `; there are ${beside.join(", ")}`;
+        faults.push(`${at}: ${name} is not a setting${meant}`);
+      }
     }
   };
   if (document.contents !== null && faults.length === 0) visit(document.contents, "");
@@ -150,16 +162,22 @@ export function readSettings<S extends Schema>(
 const longest = { what: "a settings file", mostBytes: 64 * 1024 };
 
 /**
- * The settings of `file`, or the defaults when no file is named. Throws as `readSettings`, and
- * Failure "absent" when the file cannot be read.
+ * The settings of `file`, or the defaults when no file is named. Throws as `readSettings`, also when the
+ * file cannot be read.
  */
 export async function loadSettings<S extends Schema>(
   file: string | undefined,
   schema: S,
   options: { version: number; onNotice?: ((line: string) => void) | undefined },
 ): Promise<Values<S>> {
-  const text = file === undefined ? "" : toText(await readNamed(file, longest));
-  return readSettings({ file: file ?? "defaults", text }, schema, options);
+  if (file === undefined) return readSettings({ file: "defaults", text: "" }, schema, options);
+  const text = await readNamed(file, longest)
+    .then(toText)
+    .catch((cause) => {
+      const why = isFailure(cause, "corrupt") ? `${file}: not UTF-8 text` : explain(cause);
+      throw new Failure("misuse", why, { cause });
+    });
+  return readSettings({ file, text }, schema, options);
 }
 
 function parentsOf(path: string): string[] {

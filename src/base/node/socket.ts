@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { networkInterfaces } from "node:os";
 
 /** How long what was written may take to leave after a close. */
 const lingerMs = 2000;
@@ -17,9 +18,20 @@ export function socketStream(socket: Socket) {
       socket.destroySoon();
       setTimeout(() => socket.destroy(), lingerMs).unref();
     },
-    after(ms: number, act: () => void) {
-      const timer = setTimeout(act, ms);
-      return () => clearTimeout(timer);
-    },
+    after,
   };
+}
+
+/** IPv4 addresses by which local networks reach this machine, one for each interface at least. */
+export function localAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((all) => all ?? [])
+    .filter(({ family, internal }) => family === "IPv4" && !internal)
+    .map(({ address }) => address);
+}
+
+/** Calls `act` after `ms`, unless what it returns is called before. */
+export function after(ms: number, act: () => void): () => void {
+  const timer = setTimeout(act, ms);
+  return () => clearTimeout(timer);
 }

@@ -4,6 +4,7 @@ import { equal, fromHex, toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { verifyCheckpoint } from "../../protocol/sealed/checkpoint.ts";
+import type { Address } from "../../protocol/sealed/invite.ts";
 import { roleOf } from "../../protocol/sealed/membership.ts";
 import { verifyConfirmation, verifyTombstone } from "../../protocol/sealed/tombstone.ts";
 import { decodeEntry } from "../../protocol/wire/entry.ts";
@@ -25,6 +26,11 @@ export type Hands = {
   removeAtRelays(clip: string, incarnation: number): Promise<void>;
   /** One picture of now, as a recording without video (command.md). Throws Failure "gone" without a camera. */
   picture(): Promise<Recording>;
+  /**
+   * Opens a window for pairing under a secret, in place of one that is open; resolves to where it listens.
+   * Throws Failure "busy" when another program pairs here.
+   */
+  openWindow(secret: Uint8Array): Promise<readonly Address[]>;
   /** Checks a setting's YAML and returns it as JSON; throws Failure "misuse". */
   checkSetting(name: string, value: string): Promise<string>;
   /** Takes a setting that is kept; false when it is in force from the next start on. */
@@ -87,6 +93,11 @@ export async function act({ phone, number, action }: Asked, hands: Hands): Promi
       const { clip } = await sealer.clip(await hands.picture());
       const of = { clip: fromHex(clip) };
       await sealer.note({ kind: "watched", phone, how: "snapshot", state: "ended", ...of });
+      return "nothing";
+    }
+    case "window": {
+      const addresses = await hands.openWindow(action.secret);
+      await sealer.note({ kind: "window", phone, number, addresses: [...addresses] });
       return "nothing";
     }
     case "erase":

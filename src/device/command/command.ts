@@ -16,7 +16,7 @@ import { type Asked, type Memory, openMemory, readRemoteSettings } from "./memor
 import { poll } from "./poll.ts";
 
 export { pictureOf } from "./act.ts";
-export { finishErase, markErased } from "./erase.ts";
+export { finishErase, isErasing, markErased } from "./erase.ts";
 export { readRemoteSettings };
 
 /**

@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from "node:fs/promises";
+import { open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openDurable } from "../../base/node/durable.ts";
 
@@ -6,8 +6,14 @@ import { openDurable } from "../../base/node/durable.ts";
 
 const folder = "erase";
 const mark = "asked";
-/** Everything that says whose camera this is, and what it saw; the keys first. */
-const erased = ["keys", "outbox", "journal", "commands", "pairing", "precision.json"] as const;
+/** Everything that says whose camera this is, where it was, and what it saw; the keys first. */
+const erased = [
+  ...["keys", "label", "outbox", "journal", "commands", "pairing", "network", "attempts", "home"],
+  "precision.json",
+] as const;
+
+/** Of these, what is overwritten before it goes. What was sealed opens with no key of this board. */
+const shredded = ["keys", "label", "commands", "pairing", "network", "home"] as const;
 
 /** Durable when it resolves: from here on nothing of this state is used again. */
 export async function markErased(state: string): Promise<void> {
@@ -15,22 +21,26 @@ export async function markErased(state: string): Promise<void> {
   await marks.write(mark, new Uint8Array([1])).finally(() => marks.close());
 }
 
-/** Finishes an erase that was asked for; true when there was one. Can be killed at any step. */
-export async function finishErase(state: string): Promise<boolean> {
-  const isMarked = await stat(join(state, folder, mark)).then(
+/** Whether an erase was asked for and is not finished. */
+export async function isErasing(state: string): Promise<boolean> {
+  return await stat(join(state, folder, mark)).then(
     () => true,
     () => false,
   );
-  if (!isMarked) return false;
-  // Overwritten where they lie, as far as the medium does that; then everything goes.
-  const keys = join(state, "keys");
-  const files = await readdir(keys).catch(() => []);
-  if (files.length > 0) {
-    const secrets = await openDurable(keys);
-    const secret = files.filter((file) => file.endsWith(".key"));
-    for (const file of secret) await secrets.write(file, new Uint8Array(64), { shred: true });
-    await secrets.close();
-  }
+}
+
+/**
+ * Finishes an erase that was asked for; true when there was one. Can be killed at any step. `forget`
+ * takes away what lies elsewhere, behind the keys; it may be called again, and never rejects.
+ */
+export async function finishErase(
+  state: string,
+  forget: () => Promise<void> = async () => {},
+): Promise<boolean> {
+  if (!(await isErasing(state))) return false;
+  // Overwritten where they lie, as far as the medium does that: keys, and what names people and places.
+  for (const name of shredded) await shred(join(state, name));
+  await forget();
   for (const name of erased) await rm(join(state, name), { recursive: true, force: true });
   const parent = await openDurable(state);
   // An fsync of the folder: what is gone stays gone when the power goes.
@@ -39,4 +49,19 @@ export async function finishErase(state: string): Promise<boolean> {
   await parent.close();
   await rm(join(state, folder), { recursive: true, force: true });
   return true;
+}
+
+/** Zeros where the bytes of its files lie, on the medium when it resolves. */
+async function shred(path: string): Promise<void> {
+  for (const name of await readdir(path).catch(() => [])) {
+    const file = await open(join(path, name), "r+").catch(() => undefined);
+    if (!file) continue;
+    try {
+      const { size } = await file.stat();
+      await file.write(new Uint8Array(size), 0, size, 0);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
 }

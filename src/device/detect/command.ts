@@ -73,8 +73,11 @@ async function detectAll(options: Options): Promise<number> {
   const draw = progressOn(process.stderr);
   const count = { pictures: 0, persons: 0, failed: 0 };
   const write = async (line: Line) => {
-    if ("failure" in line) count.failed++;
-    else {
+    if ("failure" in line) {
+      // Of how it was called, not of this file.
+      if (isFailure(line.failure, "misuse")) throw line.failure;
+      count.failed++;
+    } else {
       count.pictures++;
       count.persons += line.persons.length;
     }
@@ -142,10 +145,12 @@ async function openEyes({ folder, precision, size, crops, threshold, fps }: Opti
       try {
         return { file, picture, persons: await find(picture) };
       } catch (failure) {
-        if (picture.format !== "MJPG" || !isFailure(failure, "refused")) return { file, failure };
+        const mayBeRead = isFailure(failure, "refused", "corrupt");
+        if (picture.format !== "MJPG" || !mayBeRead) return { file, failure };
       }
       try {
-        // A JPEG of a kind that libjpeg does not read (CMYK, arithmetic coding): ffmpeg may.
+        // A JPEG of a kind that libjpeg does not read (CMYK, arithmetic coding), or with more behind its
+        // end or without one, as no camera gives them: ffmpeg may.
         for await (const other of readPictures(file, { fps, direct: false }))
           return { file, picture: other, persons: await find(other) };
         return { file, failure: new Failure("refused", "it holds no picture") };

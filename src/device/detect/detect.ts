@@ -50,6 +50,8 @@ export type DetectOptions = {
   throttled?(): boolean;
   onEvent?(event: DetectEvent): void;
   onLook?(look: Look): void;
+  /** Something moves in a picture; not what moves everywhere at once, as when a light is switched. */
+  onMotion?(): void;
   clock: Clock;
   signal: AbortSignal;
 };
@@ -168,6 +170,7 @@ export function openDetect(options: DetectOptions): DetectStage {
       stirred[i] = Math.max(stirred[i] ?? 0, motion.moving[i] ?? 0);
     }
     moves = motion.unsettled || motion.regions.length > 0;
+    if (!motion.unsettled && motion.regions.length > 0) options.onMotion?.();
     restless ||= moves;
     if (looking) return;
     const isOpen = presence.open !== undefined;

@@ -100,6 +100,8 @@ export async function openModel(options: ModelOptions): Promise<PersonModel> {
   let death: Failure | undefined;
   let averageMs = 0;
   let lastId = 0;
+  // onnxruntime keeps a device's id and a diary of its runs in the user's cache, and sends them.
+  process.env.ORT_DISABLE_TELEMETRY = "1";
   const worker = new Worker(new URL("./inference.js", import.meta.url), {
     workerData: setup,
     resourceLimits: { maxYoungGenerationSizeMb: 4 }, // it makes little, and lives long

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { constants, open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { readNamed } from "../../base/node/program.ts";
@@ -72,7 +72,8 @@ export async function* readPictures(file: string, options: ReadOptions): AsyncGe
 
 async function readHead(file: string): Promise<Uint8Array> {
   try {
-    await using handle = await open(file);
+    // A pipe without a writer would be waited for.
+    await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
     const stat = await handle.stat();
     if (!stat.isFile()) throw new Failure("refused", "it is not a file");
     if (stat.size === 0) throw new Failure("refused", "it is empty");

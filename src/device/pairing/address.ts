@@ -1,9 +1,12 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
+import type { Clock } from "../../base/pure/clock.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { mostAddresses } from "../../protocol/sealed/invite.ts";
 
 // Where the link says that the camera is.
+
+const lookEveryMs = 500;
 
 /** This board's addresses: those of a real network first, bridges of containers last. */
 export function boardAddresses(): Uint8Array[] {
@@ -20,6 +23,26 @@ export function boardAddresses(): Uint8Array[] {
     (isBridge ? 2 : 0) + (ip.length === 4 ? 0 : 1);
   const list = found.sort((a, b) => rank(a) - rank(b)).map(({ ip }) => ip);
   return list.length > 0 ? list.slice(0, mostAddresses) : [ipBytes("127.0.0.1")];
+}
+
+/** Whether anybody could reach this board by one of them. */
+export function hasNetwork(): boolean {
+  return Object.values(networkInterfaces()).some((list) =>
+    list?.some(({ internal, address }) => !internal && !address.startsWith("fe80:")),
+  );
+}
+
+/** Resolves when the board is in a network, when that takes too long, or with the signal. */
+export async function awaitNetwork(options: {
+  withinMs: number;
+  clock: Clock;
+  signal: AbortSignal;
+}): Promise<void> {
+  const { withinMs, clock, signal } = options;
+  const endUs = clock.monotonicUs() + withinMs * 1000;
+  while (!hasNetwork() && clock.monotonicUs() < endUs && !signal.aborted) {
+    await clock.sleep(lookEveryMs, signal).catch(() => {});
+  }
 }
 
 /** @throws Failure misuse when it is no IP address, or one with a zone */

@@ -2,10 +2,11 @@ import { join } from "node:path";
 import { nodeSuite } from "../../base/node/crypto.ts";
 import { openDurable } from "../../base/node/durable.ts";
 import type { Log } from "../../base/node/log.ts";
-import { toHex } from "../../base/pure/bytes.ts";
+import { equal, toHex } from "../../base/pure/bytes.ts";
 import { explain, type Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Pipe } from "../../protocol/sealed/frames.ts";
 import { printInvite } from "../../protocol/sealed/invite.ts";
+import { phoneName } from "../../protocol/sealed/lens.ts";
 import type { Channel } from "../../protocol/sealed/noise.ts";
 import { checkWord } from "../../protocol/sealed/pairing.ts";
 import {
@@ -19,9 +20,10 @@ import {
 } from "../../protocol/sealed/session.ts";
 import { digest } from "../../protocol/wire/signature.ts";
 import { describe, keepAdoption } from "../adoption.ts";
-import { createKeyring, hasKeys, type Keyring, openKeyring } from "../keyring.ts";
+import { createKeyring, hasKeys, isAdopted, type Keyring, openKeyring } from "../keyring.ts";
 import { boardAddresses, ipBytes } from "./address.ts";
 import { type Guest, type Listener, openListener } from "./listener.ts";
+import type { Reach } from "./reach.ts";
 import { type BoardTime, mostFailures, openWindow, type Window, type WindowEnd } from "./window.ts";
 
 export type PairingOptions = {
@@ -32,8 +34,12 @@ export type PairingOptions = {
   readonly port: number;
   /** The one address to listen on, and to put into the link; all of the board's unless given. */
   readonly address?: string | undefined;
+  /** What the link holds, 32 bytes; that of the open window, or a new one, unless given (window.ts). */
+  readonly secret?: Uint8Array | undefined;
   readonly time: BoardTime;
   readonly log: Log;
+  /** The board's networks; without it a phone's network is not joined. */
+  readonly reach?: Pick<Reach, "open" | "join">;
   onProgress?(received: number, of: number): void;
   /** For tests: a child process ends itself at one of these. */
   onStep?(step: PairingStep): Promise<void> | void;
@@ -57,10 +63,21 @@ export type Outcome =
     }
   | { kind: "closed"; why: WindowEnd | "stopped" };
 
+/** Why a window closed, in words. */
+export const endings: Record<WindowEnd | "stopped", string> = {
+  success: "a phone was paired",
+  time: "its ten minutes are over",
+  failures: `a wrong secret was tried ${mostFailures} times. Is somebody else in this network?`,
+  restart: "the board was started anew",
+  stopped: "stopped. Within its ten minutes the same command opens the same window",
+};
+
 export type Pairing = {
   /** A secret until the window is closed. */
   readonly link: string;
   readonly port: number;
+  /** Hash of the camera's identity. */
+  readonly identity: Uint8Array;
   /** Of the identity alone, as camera.json shows it. */
   readonly word: string;
   /** Names of who owns this camera already: nobody else can pair. */
@@ -71,11 +88,20 @@ export type Pairing = {
   readonly before: WindowEnd | undefined;
   remainingMs(): number;
   readonly outcome: Promise<Outcome>;
+  /** Resolves when the camera has an owner: at once where it has one, before the window closes else. */
+  readonly owned: Promise<void>;
+  /** Whether a phone that has proven the secret is being served. */
+  isServing(): boolean;
+  /** Once the board has left its own network: listens where it is now; resolves to the link for there. */
+  relocate(): Promise<string>;
+  /** Serves a phone that did not come by the network; resolves when it went. Never rejects. */
+  serve(guest: Guest): Promise<void>;
   /** Stops listening; the window stays as it is, for the rest of its time. */
   close(): Promise<void>;
 };
 
 const lookEveryMs = 500;
+const goneMs = 5000;
 /** Handshakes answered in one window: more than people need. */
 const mostHandshakes = 1000;
 
@@ -84,30 +110,34 @@ const mostHandshakes = 1000;
  * none. Throws Failure "busy" when another program pairs here or has the port.
  */
 export async function openPairing(options: PairingOptions): Promise<Pairing> {
-  const { state, name, address, log, time } = options;
-  const ips = address === undefined ? boardAddresses() : [ipBytes(address)];
+  const { state, name, log, time } = options;
   const keyring = (await hasKeys(state))
     ? await openKeyring(state)
     : await createKeyring(state, name);
   const folder = await openDurable(join(state, "pairing"));
   let listener: Listener | undefined;
   try {
-    const { window, before } = await openWindow(folder, time);
+    const { window, before } = await openWindow(folder, time, options.secret);
     const isResumed = window.port !== undefined;
     const host = new Host(window, options, keyring);
     const port = options.port || (window.port ?? 0);
-    listener = await openListener({ port, address, serve: (guest) => host.serve(guest) });
+    const invite = { identity: keyring.identity.hash, secret: window.secret };
+    const address = (await options.reach?.open(invite)) ?? options.address;
+    const ipsOf = (at: string | undefined) => (at === undefined ? boardAddresses() : [ipBytes(at)]);
+    const ips = ipsOf(address);
+    const serve = (guest: Guest) => host.serve(guest);
+    listener = await openListener({ port, address, serve });
     const opened = listener;
     await window.listenAt(opened.port);
     await options.onStep?.("opened");
-    const link = printInvite({
-      ...{ identity: keyring.identity.hash, secret: window.secret },
-      addresses: ips.map((ip) => ({ ip, port: opened.port })),
-    });
-    const look = setInterval(() => host.look(), lookEveryMs);
+    const linkTo = (all: readonly Uint8Array[]) =>
+      printInvite({ ...invite, addresses: all.map((ip) => ({ ip, port: opened.port })) });
+    let [place, isOver] = [address, false];
+    const look = setInterval(() => void host.look(), lookEveryMs);
     const close = async () => {
+      isOver = true;
       clearInterval(look);
-      await opened.close();
+      await listener?.close();
       await folder.close();
     };
     const outcome = host.outcome.finally(async () => {
@@ -118,8 +148,23 @@ export async function openPairing(options: PairingOptions): Promise<Pairing> {
     outcome.catch(() => {});
     const owners = keyring.adopted?.membership.members.map((member) => member.name) ?? [];
     return {
-      ...{ link, port: opened.port, word: checkWord(keyring.identity.hash), owners },
-      ...{ isResumed, before, outcome, remainingMs: () => window.remainingMs() },
+      ...{
+        link: linkTo(ips),
+        port: opened.port,
+        word: checkWord(keyring.identity.hash),
+        owners,
+      },
+      ...{ isResumed, before, outcome, owned: host.owned, remainingMs: () => window.remainingMs() },
+      ...{ identity: keyring.identity.hash, serve, isServing: () => host.isServing() },
+      async relocate() {
+        if (place !== options.address && !isOver) {
+          place = options.address;
+          await listener?.close();
+          listener = await openListener({ port: opened.port, address: place, serve });
+          if (isOver) await listener.close();
+        }
+        return linkTo(ipsOf(options.address));
+      },
       async close() {
         host.stop();
         // How it ended is for whoever waits for the outcome.
@@ -139,12 +184,14 @@ type Session = { interrupt(failure: Failure): void };
 /** Who is served, and when it is over. */
 class Host {
   readonly outcome: Promise<Outcome>;
+  readonly owned: Promise<void>;
   readonly #window: Window;
   readonly #options: PairingOptions;
   readonly #keyring: Keyring;
   readonly #answered = new Set<string>();
   #finish: (outcome: Outcome) => void = () => {};
   #fail: (error: unknown) => void = () => {};
+  #own: () => void = () => {};
   #session: Session | undefined;
   #isKeeping = false;
   #kept: Omit<Extract<Outcome, { kind: "paired" }>, "confirmed"> | undefined;
@@ -155,18 +202,32 @@ class Host {
     this.#keyring = keyring;
     const { adopted, identity } = keyring;
     if (window.kept && adopted) this.#kept = { kind: "paired", ...describe(identity, adopted) };
+    this.owned = new Promise((resolve) => {
+      this.#own = resolve;
+    });
+    if (adopted) this.#own();
     this.outcome = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;
     });
   }
 
-  /** Looks whether the time is over. What is being kept is kept. */
-  look(): void {
-    const end = this.#window.end();
+  /** Looks whether it is over. What is being kept is kept. */
+  async look(): Promise<void> {
+    const end = this.#window.end() ?? ((await this.#hasOwner()) ? "success" : undefined);
     if (!end || this.#isKeeping) return;
     this.#session?.interrupt(refusalFor("closed", "the window closed"));
-    this.#window.close(end).then(() => this.#end(end), this.#fail);
+    await this.#window.close(end).then(() => this.#end(end), this.#fail);
+  }
+
+  /** Whether the camera has got its owner meanwhile, and not in this window: by file. */
+  async #hasOwner(): Promise<boolean> {
+    if (this.#keyring.adopted || !(await isAdopted(this.#options.state))) return false;
+    return !this.#isKeeping && this.#kept === undefined;
+  }
+
+  isServing(): boolean {
+    return this.#session !== undefined;
   }
 
   stop(): void {
@@ -178,11 +239,11 @@ class Host {
     else this.#finish({ kind: "closed", why });
   }
 
-  async serve({ pipe, from, admit }: Guest): Promise<void> {
+  async serve({ pipe, from, code, admit }: Guest): Promise<void> {
     const { log } = this.#options;
     const turnAway = (notice: Notice) => sendNotice(pipe, notice).catch(() => {});
     try {
-      const { secret } = this.#window;
+      const { secret } = code ?? this.#window;
       const identityHash = this.#keyring.identity.hash;
       const { handshake, ephemeral } = await awaitProof(pipe, { secret, identityHash });
       if (this.#window.end()) return await turnAway("closed");
@@ -193,6 +254,10 @@ class Host {
       }
       this.#answered.add(name);
       const channel = await finishProof(pipe, handshake);
+      if (code && !equal(phoneName(channel.peer), code.phone)) {
+        log.warn("a code was answered by another phone than the one that made it", { from });
+        return await refuseSession(pipe, channel, refusalFor("phone", "another phone's code"));
+      }
       if (this.#isKeeping) {
         return await refuseSession(pipe, channel, refusalFor("busy", "keeping an adoption"));
       }
@@ -211,7 +276,8 @@ class Host {
   }
 
   async #converse(pipe: Pipe, channel: Channel, from: string): Promise<void> {
-    const { log, onProgress } = this.#options;
+    const { log, onProgress, reach } = this.#options;
+    const after: { leave?: (() => Promise<boolean>) | undefined } = {};
     this.#session?.interrupt(refusalFor("replaced", "a newer session took its place"));
     const { session, pipe: served } = interruptible(pipe);
     this.#session = session;
@@ -223,6 +289,12 @@ class Host {
         ...(onProgress ? { onProgress } : {}),
         keep: (adoption) => this.#keep(adoption, session),
         onAcknowledged: async () => await this.#options.onStep?.("acknowledged"),
+        join: async (request) => {
+          if (!reach) return { verdict: "unable" };
+          const joining = await reach.join(request, from);
+          after.leave = joining.leave;
+          return joining.answer;
+        },
         onDone: () => this.#done(),
       });
     } catch (error) {
@@ -230,6 +302,15 @@ class Host {
     } finally {
       if (this.#session === session) this.#session = undefined;
     }
+    // The phone knows that it was kept, and that nobody is there any more when the network was joined.
+    if (after.leave && (await this.#leave(pipe, after.leave))) await this.#done();
+  }
+
+  async #leave(pipe: Pipe, leave: () => Promise<boolean>): Promise<boolean> {
+    // Until the phone has read its answer and went.
+    await pipe.receive({ mostBytes: 1, withinMs: goneMs }).catch(() => {});
+    pipe.close();
+    return await leave();
   }
 
   /** Durable before the phone, or whoever it is, is told. */
@@ -254,6 +335,7 @@ class Host {
         throw error;
       });
       this.#kept = { kind: "paired", ...kept };
+      this.#own();
       await this.#options.onStep?.("kept");
       await this.#window.keep();
       await this.#options.onStep?.("noted");

@@ -2,6 +2,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { socketStream } from "../../base/node/socket.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { openFrames, type Pipe } from "../../protocol/sealed/frames.ts";
+import type { LensCode } from "../../protocol/sealed/lens.ts";
 
 // TCP for the pairing stage: who may hold a connection before the secret is proven.
 
@@ -11,6 +12,8 @@ export type Guest = {
   readonly pipe: Pipe;
   /** For the log. */
   readonly from: string;
+  /** What it has to prove, where that is not the window's own secret (lens.ts). */
+  readonly code?: Pick<LensCode, "secret" | "phone">;
   /** Called when the secret is proven: from then on it is not cut for others. */
   admit(): void;
 };

@@ -1,8 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { uptime } from "node:os";
-import type { DurableFolder } from "../../base/node/durable.ts";
-import { isFailure } from "../../base/pure/failure.ts";
+import { join } from "node:path";
+import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
+import { equal } from "../../base/pure/bytes.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
+import { inviteSecretBytes } from "../../protocol/sealed/invite.ts";
 import {
   bytes,
   type Checked,
@@ -51,7 +54,7 @@ const longestBytes = 4096;
 const check = object({
   version: integer(1, 1),
   /** Not there any more in a closed one. */
-  secret: optional(bytes(32)),
+  secret: optional(bytes(inviteSecretBytes)),
   boot: text(64),
   openedMs: integer(),
   failures: integer(0, mostFailures),
@@ -59,7 +62,8 @@ const check = object({
   kept: flag,
   end: optional(oneOf("success", "time", "failures", "restart")),
 });
-type Kept = Checked<typeof check>;
+/** As it lies on the card. */
+export type WindowState = Checked<typeof check>;
 
 /** This machine's. */
 export async function boardTime(): Promise<BoardTime> {
@@ -69,24 +73,30 @@ export async function boardTime(): Promise<BoardTime> {
 
 /**
  * The window that is open still, or a new one; and how the one before ended, if there was one and it
- * is over. A window of an earlier start of the board is over: how long that was, nobody knows.
+ * is over. A window of an earlier start of the board is over: how long that was, nobody knows. With a
+ * given secret one with another secret gives way to a new one, as soon as that is durable.
  */
 export async function openWindow(
   folder: DurableFolder,
   time: BoardTime,
+  given?: Uint8Array,
 ): Promise<{ window: Window; before: WindowEnd | undefined }> {
+  if (given && given.length !== inviteSecretBytes) {
+    throw new Failure("misuse", `a window's secret of ${given.length} bytes`);
+  }
   const kept = await load(folder);
   const before = kept && endOf(kept, time);
-  if (kept?.secret && !before) {
+  if (kept?.secret && !before && (!given || equal(given, kept.secret))) {
     return { window: run(folder, time, { ...kept, secret: kept.secret }, kept.port), before };
   }
-  const secret = new Uint8Array(randomBytes(32));
+  const secret = new Uint8Array(given ?? randomBytes(inviteSecretBytes));
   const opened = { version: 1, boot: time.boot, openedMs: time.elapsedMs() };
   const first = { ...opened, failures: 0, port: 1, kept: false, secret };
   return { window: run(folder, time, first, undefined), before };
 }
 
-function endOf(kept: Kept, time: BoardTime): WindowEnd | undefined {
+/** How a window that was kept has ended by now; undefined while it is open. */
+export function endOf(kept: WindowState, time: BoardTime): WindowEnd | undefined {
   if (kept.end) return kept.end;
   if (kept.failures >= mostFailures) return "failures";
   if (kept.boot !== time.boot) return "restart";
@@ -97,14 +107,14 @@ function endOf(kept: Kept, time: BoardTime): WindowEnd | undefined {
 function run(
   folder: DurableFolder,
   time: BoardTime,
-  first: Kept & { secret: Uint8Array },
+  first: WindowState & { secret: Uint8Array },
   port: number | undefined,
 ): Window {
-  let state: Kept = first;
-  const write = async (next: Kept) => {
+  let state: WindowState = first;
+  const write = async (next: WindowState) => {
     // In force at once: what cannot be written closes or counts all the same.
     state = next;
-    await folder.write(file, print(next, longestBytes, "pairing window", check));
+    await folder.write(file, printWindow(next), { shred: true });
   };
   const close = async (end: WindowEnd) => {
     if (state.end) return;
@@ -134,12 +144,43 @@ function run(
   };
 }
 
+export function printWindow(state: WindowState): Uint8Array {
+  return print(state, longestBytes, "pairing window", check);
+}
+
+/** @throws Failure corrupt, refused */
+export function parseWindow(bytes: Uint8Array): WindowState {
+  return parse(bytes, longestBytes, "pairing window", check);
+}
+
 /** What cannot be read is no window: then a new one is opened, with a new secret. */
-async function load(folder: DurableFolder): Promise<Kept | undefined> {
-  try {
-    return parse(await folder.read(file), longestBytes, "pairing window", check);
-  } catch (error) {
-    if (isFailure(error, "absent", "corrupt")) return undefined;
-    throw error;
-  }
+export const orNone = (error: unknown): undefined => {
+  if (!isFailure(error, "absent", "corrupt")) throw error;
+};
+
+async function load(folder: DurableFolder): Promise<WindowState | undefined> {
+  return await folder.read(file).then(parseWindow).catch(orNone);
+}
+
+/** The newest window of a state folder as it is at this moment, whichever program has it open. */
+export async function readWindow(state: string): Promise<WindowState | undefined> {
+  const bytes = await readFile(join(state, "pairing", file)).catch(() => undefined);
+  return bytes && (await Promise.resolve(bytes).then(parseWindow).catch(orNone));
+}
+
+/**
+ * Closes the newest window of a state folder, which nobody holds any more, if this is its secret. Throws
+ * Failure "busy" when a program has it open after all.
+ */
+export async function closeWindow(
+  state: string,
+  secret: Uint8Array,
+  end: WindowEnd,
+): Promise<void> {
+  const found = await readWindow(state);
+  if (!found?.secret || !equal(found.secret, secret)) return;
+  const folder = await openDurable(join(state, "pairing"));
+  const { secret: _, ...rest } = found;
+  const closed = printWindow({ ...rest, end });
+  await folder.write(file, closed, { shred: true }).finally(() => folder.close());
 }

@@ -36,6 +36,12 @@ export type SealedClip = {
   reason: EndReason;
 };
 
+/** One part, as it becomes durable. */
+export type SealedPart = Pick<SealedClip, "clip" | "incident" | "bytes"> & {
+  number: number;
+  atUs: number;
+};
+
 export type SealClipOptions = {
   camera: Uint8Array;
   sign: Sign;
@@ -44,9 +50,7 @@ export type SealClipOptions = {
   clock: Clock;
   /** Cuts the clip off: it has to be over. */
   signal?: AbortSignal;
-  onPart?:
-    | ((part: { clip: string; number: number; bytes: number; atUs: number }) => void)
-    | undefined;
+  onPart?: ((part: SealedPart) => void) | undefined;
   onProblem?: ((failure: Failure) => void) | undefined;
 };
 
@@ -89,7 +93,9 @@ export async function sealClip(
     kept.parts += 1;
     kept.bytes += bytes.length;
     const clip = toHex(name.clip);
-    onPart?.({ clip, number: name.number, bytes: bytes.length, atUs: clock.monotonicUs() });
+    const { incident } = recording;
+    const atUs = clock.monotonicUs();
+    onPart?.({ clip, incident, number: name.number, bytes: bytes.length, atUs });
   };
   const { sealer, chosen } = await start(recording.opening, count, options);
   const clip = toHex(sealer.clip);

@@ -12,7 +12,7 @@ import { keyFingerprint } from "../../protocol/sealed/stanza.ts";
 import { decodeBeacon } from "../../protocol/wire/beacon.ts";
 import type { Keyring, Life, Owned } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
-import { type Recording, type SealedClip, sealClip } from "./clip.ts";
+import { type Recording, type SealedClip, type SealedPart, sealClip } from "./clip.ts";
 import { Journal } from "./journal.ts";
 import {
   type Head,
@@ -25,7 +25,7 @@ import { acknowledge, withoutKeys } from "./recipients.ts";
 import { findHead, findPassingHead, finishOpenClips, type Start } from "./recovery.ts";
 
 export { lost } from "./journal.ts";
-export type { Recording, SealedClip };
+export type { Recording, SealedClip, SealedPart };
 
 /**
  * Seals recordings. In: pieces of a clip as they come. Out: parts in the outbox, each durable before
@@ -80,7 +80,7 @@ export type SealerOptions = {
   clock: Clock;
   clockTrusted(): boolean;
   /** Each part as it becomes durable. */
-  onPart?(part: { clip: string; number: number; bytes: number; atUs: number }): void;
+  onPart?(part: SealedPart): void;
   /** The newest head of this log elsewhere that is not in it, of this incarnation or a later one. */
   newestElsewhere?(incarnation: number): Promise<Head | undefined>;
   /** Asks for the end of what is being recorded; what follows is another clip. */

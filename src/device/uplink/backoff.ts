@@ -7,26 +7,33 @@ const longestMs = 5 * 60_000;
 const refusedMs = 30_000;
 
 /** Full jitter: somewhere between nothing and a bound that doubles, so that a street of cameras does not return at once. */
-export function delayMs(failures: number, failure: Failure | undefined, random: number): number {
-  const bound = Math.min(longestMs, firstMs * 2 ** Math.min(failures, 20));
+export function delayMs(
+  failures: number,
+  failure: Failure | undefined,
+  random: number,
+  mostMs = longestMs,
+): number {
+  const bound = Math.min(mostMs, firstMs * 2 ** Math.min(failures, 20));
   const least = failure?.kind === "refused" ? refusedMs : 0;
   // A relay may ask for patience, and not for silence.
-  const asked = Math.min(failure?.retryAfterMs ?? 0, longestMs);
+  const asked = Math.min(failure?.retryAfterMs ?? 0, mostMs);
   return Math.max(random * bound, least * (0.5 + random / 2), asked);
 }
 
-/** Whether one relay is worth a try now; shared by all who talk to it. */
+/** Whether one relay, or a broker, is worth a try now; shared by all who talk to it. */
 export class Backoff {
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #mostMs: number | undefined;
   #failures = 0;
   #dueUs = 0;
   #last: Failure | undefined;
   #wait: { promise: Promise<void>; wake: () => void } | undefined;
 
-  constructor({ clock, random }: { clock: Clock; random: () => number }) {
-    this.#clock = clock;
-    this.#random = random;
+  constructor(options: { clock: Clock; random: () => number; mostMs?: number }) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#mostMs = options.mostMs;
   }
 
   /** What it failed with; undefined while it works. */
@@ -45,7 +52,8 @@ export class Backoff {
     const now = this.#clock.monotonicUs();
     this.#last = failure;
     if (now < this.#dueUs) return;
-    this.#dueUs = now + delayMs(this.#failures, failure, this.#random()) * 1000;
+    const ms = delayMs(this.#failures, failure, this.#random(), this.#mostMs);
+    this.#dueUs = now + ms * 1000;
     this.#failures += 1;
   }
 

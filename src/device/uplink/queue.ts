@@ -141,6 +141,11 @@ export class Queue {
     return this.#there.has(clip);
   }
 
+  /** Whether the relay has all of a clip that is known of it. */
+  isWhole(clip: string): boolean {
+    return this.#whole.has(clip) && !this.#clips.has(clip);
+  }
+
   /** Which beacon `done` is told of: one that was put while it was sent is sent again. */
   get beaconOf(): number {
     return this.#beacon;

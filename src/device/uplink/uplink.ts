@@ -4,14 +4,14 @@ import type { Clock } from "../../base/pure/clock.ts";
 import { explain, type Failure } from "../../base/pure/failure.ts";
 import { openMailbox } from "../../protocol/wire/client.ts";
 import type { Sign, Suite } from "../../protocol/wire/signature.ts";
-import type { Backoff } from "./backoff.ts";
+import { Backoff } from "./backoff.ts";
 import { byAge, compareEntries, findAhead, type Head, isIn } from "./compare.ts";
 import { watchNetwork } from "./network.ts";
 import { openPace } from "./pace.ts";
 import { type Relay, type UplinkOutbox, Worker, type WorkerOptions } from "./worker.ts";
 
-export type { Backoff, Head, Relay };
-export { isIn };
+export type { Head, Relay };
+export { Backoff, isIn };
 
 /**
  * Sends what lies in the outbox to the owner's mailbox on each relay. In: the outbox, which it never
@@ -21,6 +21,8 @@ export { isIn };
 export type Uplink = {
   /** Each relay: whether it works, and what waits for it. */
   status(): { url: string; failure: Failure | undefined; entries: number; clips: number }[];
+  /** Whether some relay has the whole of a clip that was sealed, by its own word. */
+  holds(clip: string): boolean;
   /** The back-off of each relay, for whoever else talks to it. */
   readonly backoffs: readonly Backoff[];
   /** Takes a clip away at every relay, which must be gone from the outbox; resolves when all have done it, or will not yet. */
@@ -66,8 +68,9 @@ export function openUplink(options: UplinkOptions): Uplink {
     status: () =>
       workers.map((worker, i) => ({
         ...{ url: relays[i]?.url ?? "", failure: worker.backoff.failure },
-        ...worker.waiting,
+        ...worker.queue.waiting,
       })),
+    holds: (clip) => workers.some((worker) => worker.queue.isWhole(clip)),
     backoffs: workers.map(({ backoff }) => backoff),
     async remove(clip, incarnation) {
       await Promise.all(workers.map((worker) => worker.remove(clip, incarnation)));

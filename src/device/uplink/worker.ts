@@ -123,13 +123,13 @@ export class Worker {
     });
   }
 
-  get waiting(): Queue["waiting"] {
-    return this.#queue.waiting;
+  get queue(): Pick<Queue, "waiting" | "isWhole"> {
+    return this.#queue;
   }
 
   /** Whether something is under way, or waits and could go. */
   get isBusy(): boolean {
-    const { entries, clips } = this.waiting;
+    const { entries, clips } = this.#queue.waiting;
     return !this.#isCompared || this.#inFlight.size + entries + clips > 0;
   }
 

@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { Failure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { mostRelays, relayOf } from "../../protocol/sealed/pairing.ts";
 import { mostOneTime } from "../../protocol/sealed/supply.ts";
 
@@ -12,6 +12,11 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   pair LINK                         become a camera's owner over the network, by the link that it
                                     shows (-: read it from standard input); makes this phone's
                                     keys at first use
+  pair --bluetooth LINK             the same by radio, without a network, through this computer's
+                                    BlueZ (--adapter NAME: by which, as hci0)
+  pair --lens FILE --relay URL      the same by a code that the camera reads with its own eye:
+                                    writes it as PNG, and waits until it was read (--wifi NAME:
+                                    with the network to join; its password from standard input)
   adopt camera.json -o owner.json   the same by two files, without a network
   cameras                           the cameras known here, and when each was heard last
   clips                             list the clips (--follow: and go on, until Ctrl-C)
@@ -19,6 +24,10 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
                                     is still being recorded, what there is so far
   thumbnail CLIP...                 write their pictures as JPEG (--frame: the whole view)
   snapshot                          have the camera take a picture now, and write it as JPEG
+  window                            have the camera open its window for pairing, and show the link of
+                                    it: to give it another network (pair LINK --wifi NAME)
+  log                               what the camera wrote down: who looked, what was set, what it had
+                                    to give up, who tried to pair
   verify                            check the log and every clip; names each gap, fork and replay
                                     (--all-relays: and hold the relays against one another)
   delete CLIP...                    destroy the keys of clips, and tell the camera to delete them
@@ -50,10 +59,12 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
                  of them, the preferred one first); where to look for them (all others)
   --keys N       one-time keys to hand out (pair, adopt; default 2000, one is spent with each clip)
   --address A    HOST:PORT of the camera, in place of the link's (pair)
-  --wait N       seconds to wait for the camera's answer (snapshot, settings, erase,
-                 remove-phone, recovery-kit) or the other phone's (add-phone, join)
+  --wifi NAME    the network that the camera is to join (pair; its password from standard input;
+                 --hidden: one that does not send its name)
+  --wait N       seconds to wait for the camera (snapshot, window, settings, erase, remove-phone,
+                 recovery-kit, pair --lens, --bluetooth or --wifi) or the other phone (add-phone, join)
   --all          every clip that opens (export, thumbnail)
-  --json         one JSON document on standard output
+  --json         JSON on standard output: a document, or one a line where it says more than once
   --help, --version
 
 CLIP is the beginning of a clip's id, four digits or more. Export gives plain files: whoever can
@@ -62,30 +73,28 @@ read them sees the pictures.
 exit codes: 0 well, 1 failed, 2 misuse, 3 verification found a lie or a loss
 `;
 
-const commands = [
-  ...["pair", "adopt", "cameras", "clips", "export", "thumbnail", "snapshot", "verify"],
-  ...["delete", "settings", "phones", "add-phone", "join", "remove-phone", "recovery-kit"],
-  ...["erase", "backup", "restore"],
-] as const;
-export type Command =
-  | "cameras"
-  | "snapshot"
-  | "settings"
-  | "pair"
-  | "adopt"
-  | "clips"
-  | "export"
-  | "thumbnail"
-  | "verify"
-  | "delete"
-  | "phones"
-  | "add-phone"
-  | "join"
-  | "remove-phone"
-  | "recovery-kit"
-  | "erase"
-  | "backup"
-  | "restore";
+type Takes = readonly [least: number, most: number, what: string];
+const nothing: Takes = [0, 0, "nothing behind its name"];
+const file: Takes = [1, 1, "a file, and one only"];
+const clips: Takes = [0, Number.POSITIVE_INFINITY, "clips, or --all and none by name"];
+const link = "and one only, or - to read it from standard input";
+
+/** How many operands each command takes, at least and at most, and for people which. */
+const commands = {
+  pair: [0, 1, `the link that the camera shows, ${link}`],
+  adopt: [1, 1, "camera.json, and one only"],
+  ...{ cameras: nothing, clips: nothing, export: clips, thumbnail: clips },
+  ...{ snapshot: nothing, window: nothing },
+  ...{ verify: nothing, log: nothing, delete: clips },
+  settings: [0, 2, "a name and a value, or neither"],
+  ...{ phones: nothing, "add-phone": nothing },
+  join: [0, 1, `the link that the owner's phone shows, ${link}`],
+  "remove-phone": [1, 1, "a phone's name or id, and one only"],
+  "recovery-kit": [1, 2, "make, or test, renew or use and PAPER"],
+  erase: [1, 1, "the camera's name, and one only"],
+  ...{ backup: file, restore: file },
+} satisfies Record<string, Takes>;
+export type Command = keyof typeof commands;
 
 export type Arguments = {
   command: Command;
@@ -98,6 +107,11 @@ export type Arguments = {
   phone: string | undefined;
   keys: number | undefined;
   address: string | undefined;
+  bluetooth: boolean;
+  adapter: string | undefined;
+  lens: string | undefined;
+  wifi: string | undefined;
+  hidden: boolean;
   relays: string[] | undefined;
   waitMs: number | undefined;
   check: string | undefined;
@@ -122,11 +136,20 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
       hint: "`obscura-phone --help` lists them",
     });
   }
+  const [least, most, what] = commands[command];
+  const isNamed = most < Number.POSITIVE_INFINITY || values.all !== operands.length > 0;
+  if (operands.length < least || operands.length > most || !isNamed) {
+    throw new Failure("misuse", `${command} takes ${what}`, {
+      hint: "`obscura-phone --help` says more",
+    });
+  }
   const home = values.home ?? defaultHome();
-  const { from, camera, out, name, phone, address } = values;
+  const { from, camera, out, name, phone, address, bluetooth, adapter } = values;
+  const { lens, wifi, hidden } = values;
   const { check, viewer, cancel, follow, all, frame, force, json } = values;
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
+    ...{ bluetooth, adapter, lens, wifi, hidden },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
     relays: values.relay === undefined ? undefined : readRelays(values.relay),
     waitMs: values.wait === undefined ? undefined : readWait(values.wait),
@@ -148,6 +171,11 @@ function parse(argv: readonly string[]) {
         phone: { type: "string" },
         keys: { type: "string" },
         address: { type: "string" },
+        bluetooth: { type: "boolean", default: false },
+        adapter: { type: "string" },
+        lens: { type: "string" },
+        wifi: { type: "string" },
+        hidden: { type: "boolean", default: false },
         relay: { type: "string", multiple: true },
         wait: { type: "string" },
         check: { type: "string" },
@@ -200,7 +228,20 @@ function readRelays(texts: readonly string[]): string[] {
 }
 
 function isCommand(text: string | undefined): text is Command {
-  return (commands as readonly (string | undefined)[]).includes(text);
+  return text !== undefined && Object.hasOwn(commands, text);
+}
+
+/** Reads what somebody typed or copied: what it cannot be is misuse. */
+export function readTyped<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (!isFailure(cause, "corrupt")) throw cause;
+    const { message, hint, stage } = cause;
+    throw new Failure("misuse", message, {
+      ...{ cause, ...(hint ? { hint } : {}), ...(stage ? { stage } : {}) },
+    });
+  }
 }
 
 function defaultHome(): string {

@@ -24,7 +24,7 @@ import { statements } from "../journal.ts";
 import { type Line, openFirstGuest } from "../relay.ts";
 import { findMember, removePhone } from "../remove.ts";
 import { type CameraKeys, shortId, Vault } from "../vault.ts";
-import type { Arguments } from "./arguments.ts";
+import { type Arguments, readTyped } from "./arguments.ts";
 import { openFolder } from "./folder.ts";
 import { isReached, type Looking, lookAtAll, type Reached } from "./looking.ts";
 import type { Voice } from "./out.ts";
@@ -294,24 +294,21 @@ export async function joinPhones(desk: Desk): Promise<number> {
 }
 
 async function readLink(operands: readonly string[], mayBeNone: boolean) {
-  const [given, ...more] = operands;
+  const [given] = operands;
   if (given === undefined && mayBeNone) return undefined;
-  if (given === undefined || more.length > 0) {
-    throw new Failure("misuse", "join takes the link that the owner's phone shows, and one only", {
+  if (given === undefined) {
+    throw new Failure("misuse", "join takes the link that the owner's phone shows", {
       hint: "or - to read it from standard input",
     });
   }
   const text = given === "-" ? toText(await readNamed(given, longestLink)) : given;
-  return parseLink("join", text.trim());
+  return readTyped(() => parseLink("join", text.trim()));
 }
 
 /** `remove-phone NAME`: out of every camera's list that it is in. */
 export async function removePhones(desk: Desk): Promise<number> {
   const { given, voice, say } = desk;
-  const [name, ...more] = given.operands;
-  if (name === undefined || more.length > 0) {
-    throw new Failure("misuse", "remove-phone takes a phone's name or id, and one only");
-  }
+  const [name = ""] = given.operands;
   const vault = await Vault.open(desk.store);
   const all = await reached(desk, vault);
   let found: Member | undefined;

@@ -27,6 +27,7 @@ import { erase } from "./erase.ts";
 import { choose, type Exported, exportClips, exportThumbnails } from "./export.ts";
 import { followClips } from "./follow.ts";
 import { recoveryKit } from "./kit.ts";
+import { log } from "./log.ts";
 import { openVoice, type Voice, writeWhole } from "./out.ts";
 import { pair } from "./pair.ts";
 import { compareRelays } from "./relays.ts";
@@ -34,6 +35,7 @@ import { settings } from "./settings.ts";
 import { printClips, printFaults, printVerdict, surveyToJson } from "./show.ts";
 import { snapshot } from "./snapshot.ts";
 import { openHome } from "./store.ts";
+import { openWindow } from "./window.ts";
 import { greetRelays, openLine, openWorld, type Say, surveyWorld, type World } from "./world.ts";
 
 const codes = { well: 0, failed: 1, misuse: 2, faults: 3 } as const;
@@ -73,7 +75,7 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
   const say = (text: string, json: unknown) =>
     voice.print(given.json ? `${JSON.stringify(json)}\n` : text);
   if (given.command === "restore" || given.command === "backup") {
-    const path = only(given, "a file");
+    const [path = ""] = given.operands;
     if (given.command === "backup") {
       const bytes = await backup(store, path);
       say(`${path}: all keys, ${bytes} bytes. Whoever has it opens every clip.\n`, {
@@ -88,7 +90,7 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
     return codes.well;
   }
   if (given.command === "pair") {
-    await pair(given, store, voice, say);
+    await pair(given, store, line, voice, say);
     await greetRelays(store, line, voice);
     return codes.well;
   }
@@ -104,12 +106,16 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
     await cameras(given, vault, line, voice, say);
     return codes.well;
   }
+  if (given.command === "settings") {
+    return await settings(given, () => openWorld(given, store, line), voice, say);
+  }
   // What cannot be taken back is asked for by name.
-  const camera = given.command === "erase" ? only(given, "the camera's name") : given.camera;
+  const camera = given.command === "erase" ? given.operands[0] : given.camera;
   const world = await openWorld({ ...given, camera }, store, line);
   if (given.command === "erase") return await erase(given, world, voice, say);
-  if (given.command === "settings") return await settings(given, world, voice, say);
+  if (given.command === "log") return await log(world, say);
   if (given.command === "snapshot") return await snapshot(given, world, voice, say);
+  if (given.command === "window") return await openWindow(given, world, voice, say);
   const found = await surveyWorld(world, given.command === "verify" ? "all" : "new", voice);
   return await act(given, { ...world, found }, line, voice, say);
 }
@@ -153,7 +159,7 @@ async function act(
     say(text, { ...json, faults, well, ...(heard ? { heard: heard.state } : {}) });
     return well ? codes.well : codes.faults;
   }
-  const chosen = choose(found, given.operands, given.all);
+  const chosen = choose(found, given.operands);
   const clips: Clip[] = [];
   for (const clip of chosen) clips.push(await withParts(clip, found.journal, link));
   if (given.command === "delete") {
@@ -216,7 +222,7 @@ async function adopt(
   voice: Voice,
   say: Say,
 ): Promise<void> {
-  const path = only(given, "camera.json");
+  const [path = ""] = given.operands;
   if (given.out === undefined) throw new Failure("misuse", "adopt needs -o owner.json");
   const file = await readNamed(path, { what: "a camera identity", mostBytes: pairingFileBytes });
   const identity = parsePairingFile("camera identity", file);
@@ -249,12 +255,4 @@ async function adopt(
     voice.warn(`the keys lie in ${given.home} and nowhere else: losing the only copy loses every`);
     voice.warn("clip for good. Nobody can help then. Make a copy: obscura-phone backup FILE");
   }
-}
-
-function only({ operands, command }: Arguments, what: string): string {
-  const [path, ...more] = operands;
-  if (path === undefined || more.length > 0) {
-    throw new Failure("misuse", `${command} takes ${what}, and one only`);
-  }
-  return path;
 }

@@ -1,5 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import { extname, join } from "node:path";
+import { failureOf, makeFolder } from "../../base/node/durable.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import type { ThumbnailDetails } from "../../protocol/sealed/details.ts";
@@ -37,14 +37,9 @@ export type Exported = {
   persons?: number;
 };
 
-/** The clips that were asked for: those named, or with `all` every one that opens. */
-export function choose(survey: Survey, operands: readonly string[], all: boolean): Clip[] {
-  if (all === operands.length > 0) {
-    throw new Failure("misuse", "name the clips, or say --all", {
-      hint: "`obscura-phone clips --from FOLDER` lists them",
-    });
-  }
-  if (!all) return operands.map((prefix) => pick(survey.clips, prefix));
+/** The clips that were asked for: those named, or every one that opens. */
+export function choose(survey: Survey, operands: readonly string[]): Clip[] {
+  if (operands.length > 0) return operands.map((prefix) => pick(survey.clips, prefix));
   const there = survey.clips.filter(
     ({ state, parts }) => state !== "deleted" && (state !== "lost" || parts.length > 0),
   );
@@ -203,7 +198,9 @@ async function place(
     return suffix === "" ? out : out.slice(0, -ending.length) + suffix + ending;
   }
   const folder = out ?? ".";
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder, 0o777).catch((error) => {
+    throw failureOf(error, "mkdir", folder);
+  });
   const time = printTime(clip.startMs, true).replace(" ", "_").replaceAll(":", "-");
   return join(folder, `${time}_${toHex(clip.id).slice(0, 12)}${suffix}${ending}`);
 }

@@ -1,9 +1,10 @@
 import { constants } from "node:fs";
-import { chown, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Failure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { fromFileName, type Name, printName, toFileName } from "../../protocol/wire/name.ts";
 import { inRange, type Link } from "../link.ts";
+import { writeWhole } from "./out.ts";
 
 /** No object is longer than a part of 1 MiB; more is cut off, and is refused for its hash. */
 const mostBytes = 1024 * 1024 + 1;
@@ -40,9 +41,10 @@ export async function openFolder(path: string): Promise<Link> {
     put: async ({ name, bytes }) => {
       for (let tries = 1; ; tries++) {
         try {
-          return await write(path, toFileName(name), bytes, found);
+          // As the camera writes, who may be at work here: nothing else is touched, and it can read it.
+          return await writeWhole(join(path, toFileName(name)), bytes, found);
         } catch (error) {
-          const isCleared = (error as NodeJS.ErrnoException).code === "ENOENT";
+          const isCleared = isFailure(error, "denied") && error.errno === "ENOENT";
           if (!isCleared || tries === mostTries) throw error;
         }
       }
@@ -85,37 +87,4 @@ async function read(file: string): Promise<Uint8Array | undefined> {
   } finally {
     await handle.close();
   }
-}
-
-/**
- * As the camera writes: under the name of an unfinished file, synchronised, renamed. The camera may
- * be at work in the same folder, so nothing else there is touched; and what root puts there is given
- * to the camera's own user.
- */
-async function write(
-  path: string,
-  name: string,
-  bytes: Uint8Array,
-  { uid, gid }: { uid: number; gid: number },
-): Promise<void> {
-  const draft = join(path, `.unfinished-${name}`);
-  // Of a phone that was killed; somebody else's link there must not be written through.
-  await rm(draft, { force: true });
-  const handle = await open(draft, "wx", 0o600).catch((cause) => {
-    const hint = "Run it as the user that the folder belongs to";
-    throw new Failure("denied", `nothing can be written to ${path}`, { cause, hint });
-  });
-  try {
-    await handle.writeFile(bytes);
-    await handle.sync();
-    if (process.getuid?.() === 0) await chown(draft, uid, gid);
-    await rename(draft, join(path, name));
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  } finally {
-    await handle.close();
-  }
-  const folder = await open(path, "r");
-  await folder.sync().finally(() => folder.close());
 }

@@ -18,6 +18,7 @@ import { keepDoors, memberDoor } from "../doors.ts";
 import { drawKit, grantKit, installKit, openKit, tendKit, testKit } from "../recovery.ts";
 import { openFirstGuest } from "../relay.ts";
 import { type CameraKeys, Vault } from "../vault.ts";
+import { readTyped } from "./arguments.ts";
 import type { Desk } from "./circle.ts";
 import { openFolder } from "./folder.ts";
 import { isReached, lookAtAll, type Reached } from "./looking.ts";
@@ -50,17 +51,17 @@ export async function recoveryKit(desk: Desk): Promise<number> {
 
 async function readPaper(path: string): Promise<SecretLink> {
   const text = toText(await readNamed(path, { what: "a kit", mostBytes: longestPaper }));
-  if (/^\s*obscura-kit:/i.test(text)) return parseLink("kit", text.trim());
+  if (/^\s*obscura-kit:/i.test(text)) return readTyped(() => parseLink("kit", text.trim()));
   // As it was printed: the words around the lines are for people.
   const lines = text.split("\n").filter((line) => /^\s*\d\d\s/.test(line));
-  return parseLines("kit", lines.join("\n"));
+  return readTyped(() => parseLines("kit", lines.join("\n")));
 }
 
 const reachedOf = async (desk: Desk, vault: Vault): Promise<Reached[]> =>
   (await lookAtAll({ ...desk, vault })).filter(isReached);
 
 async function make(desk: Desk): Promise<number> {
-  const { given, voice, say } = desk;
+  const { voice, say } = desk;
   const vault = await Vault.open(desk.store);
   const all = await reachedOf(desk, vault);
   const [first] = all;
@@ -69,17 +70,16 @@ async function make(desk: Desk): Promise<number> {
   const lines = printLines("kit", paper);
   const link = printLink("kit", paper);
   for (const text of price) voice.warn(text);
-  if (!given.json) {
-    const code = encodeQr(link.toUpperCase(), "ascii");
-    voice.print(`OBSCURA RECOVERY KIT\n\n${lines.join("\n")}\n\n${code}\n`);
-  }
+  // Before anything is sealed to it: a kit that nobody has seen would be of no use and in the way.
+  const code = desk.given.json ? "" : encodeQr(link.toUpperCase(), "ascii");
+  say(`OBSCURA RECOVERY KIT\n\n${lines.join("\n")}\n\n${code}\n`, { kit: { lines, link } });
   await installKit(paper, all, { vault, suite: nodeSuite });
   const isDone = await finish(desk, vault, paper);
   say(
     isDone
       ? "the kit is good: everything recorded from now on is sealed to it too\n"
       : "the cameras have not taken it yet: when they have, `recovery-kit test` with the paper completes it\n",
-    { kit: given.json ? { lines, link } : undefined, complete: isDone },
+    { complete: isDone },
   );
   return 0;
 }

@@ -1,4 +1,5 @@
 import openMdns, { type Options, type ResponsePacket } from "multicast-dns";
+import { localAddresses } from "../../base/node/socket.ts";
 import { toText } from "../../base/pure/bytes.ts";
 import { isAnnounced, parseAnnouncement, service } from "../../protocol/wire/announce.ts";
 import type { Suite } from "../../protocol/wire/signature.ts";
@@ -34,13 +35,19 @@ export async function findRelays({
   signal?: AbortSignal;
   mdns?: Options;
 }): Promise<FoundRelay[]> {
-  const mdns = openMdns(options);
+  // One for each address: the kernel would ask in one network only, and in none without a route out.
+  const addresses = options.interface === undefined ? localAddresses() : [options.interface];
+  const all = addresses.map((address) =>
+    openMdns({ bind: "0.0.0.0", ...options, interface: address }),
+  );
   const found = new Map<string, FoundRelay>();
   let packets = 0;
   try {
     await new Promise<void>((resolve, reject) => {
-      const ask = () => mdns.query({ questions: [{ name: service, type: "PTR" }] });
-      const again = setInterval(ask, askAgainMs);
+      const questions = [{ name: service, type: "PTR" as const }];
+      const again = setInterval(() => {
+        for (const mdns of all) mdns.query({ questions });
+      }, askAgainMs);
       const end = () => {
         clearInterval(again);
         clearTimeout(timer);
@@ -50,20 +57,23 @@ export async function findRelays({
       const timer = setTimeout(end, timeoutMs);
       if (signal?.aborted) return end();
       signal?.addEventListener("abort", end, { once: true });
-      mdns.on("error", reject);
-      mdns.on("warning", () => {});
-      mdns.on("ready", ask);
-      mdns.on("response", (packet) => {
+      const hear = (packet: ResponsePacket) => {
         if (++packets > packetsMost) return end();
         for (const relay of relaysIn(packet, mailboxes, suite)) {
           if (found.has(relay.url) || found.size >= relaysMost) continue;
           found.set(relay.url, relay);
           if (onFound(relay)) return end();
         }
-      });
+      };
+      for (const mdns of all) {
+        mdns.on("error", reject);
+        mdns.on("warning", () => {});
+        mdns.on("ready", () => mdns.query({ questions }));
+        mdns.on("response", hear);
+      }
     });
   } finally {
-    await new Promise<void>((resolve) => mdns.destroy(() => resolve()));
+    for (const mdns of all) await new Promise<void>((resolve) => mdns.destroy(() => resolve()));
   }
   return [...found.values()];
 }

@@ -1,4 +1,5 @@
 import { nodeSuite } from "../../base/node/crypto.ts";
+import { storageStage } from "../../base/node/durable.ts";
 import { explain, isFailure } from "../../base/pure/failure.ts";
 import { type Version, verifyBase } from "../../protocol/sealed/membership.ts";
 import { findCamera, nameCamera } from "../find.ts";
@@ -69,7 +70,9 @@ async function look(
     const { head, disputes } = journal.members;
     return { camera, link, journal, list: head, disputes: disputes.length };
   } catch (error) {
-    if (!isFailure(error, "gone", "offline", "refused", "misuse")) throw error;
+    const isAway = isFailure(error, "gone", "offline", "refused", "misuse");
+    // This phone's own storage is no camera that is away.
+    if (!isAway || error.stage === storageStage) throw error;
     const isKnownToHaveNone = camera.relays.length === 0 && given.relays === undefined;
     if (!isKnownToHaveNone) voice.warn(`${camera.name || "a camera"}: ${explain(error)}`);
     const list = verifyBase(camera.membership, camera.id, nodeSuite);

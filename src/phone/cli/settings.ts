@@ -1,7 +1,9 @@
 import { nodeSuite } from "../../base/node/crypto.ts";
+import { nearest } from "../../base/node/settings.ts";
 import { Failure } from "../../base/pure/failure.ts";
+import { settingNames } from "../../protocol/sealed/action.ts";
 import { type Journal, statements } from "../journal.ts";
-import { actionOf, sendOutgoing } from "../outgoing.ts";
+import { actionOf, sendOutgoing, tidy } from "../outgoing.ts";
 import type { CameraKeys } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
 import { haveDone, readLog } from "./ask.ts";
@@ -9,8 +11,6 @@ import type { Voice } from "./out.ts";
 import { printTable } from "./show.ts";
 import type { Say, World } from "./world.ts";
 
-const namePattern = /^[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*){0,3}$/;
-const longestName = 64;
 const longestValue = 4096;
 
 type Setting = { name: string; value: string; version: number };
@@ -34,16 +34,17 @@ function waitingOf({ outgoing }: CameraKeys): { name: string; value: string }[] 
 
 /**
  * `obscura-phone settings [NAME VALUE]`: those that the camera was sent and follows, and those that
- * wait for it. What a camera does not know it refuses; its own file is not shown here.
+ * wait for it. Its own file is not shown here.
  */
 export async function settings(
   given: Arguments,
-  world: World,
+  open: () => Promise<World>,
   voice: Voice,
   say: Say,
 ): Promise<number> {
-  const { vault, camera, link } = world;
   const wish = readWish(given.operands);
+  const world = await open();
+  const { vault, camera, link } = world;
   const first = await readLog(world);
   if (!wish) {
     const about = { link, vault, camera, journal: first };
@@ -59,11 +60,16 @@ export async function settings(
     return 0;
   }
   const { name, value } = wish;
-  // One wish for a setting is enough: the last.
-  camera.outgoing = camera.outgoing.filter((item) => {
+  // One wish for a setting is enough: the last. The others' boxes go, or the camera would take them first.
+  const others = camera.outgoing.filter((item) => {
     const action = actionOf(item);
-    return action.kind !== "setting" || action.name !== name;
+    return action.kind === "setting" && action.name === name && action.value !== value;
   });
+  camera.outgoing = camera.outgoing.filter((item) => !others.includes(item));
+  await tidy(
+    link,
+    others.flatMap(({ sent }) => (sent ? [sent.name] : [])),
+  );
   const replaces = settingsOf(first).get(name)?.version ?? 0;
   const action = { kind: "setting", name, value, replaces } as const;
   const state = await haveDone(world, first, action, { what: name, waitMs: given.waitMs, voice });
@@ -77,16 +83,17 @@ export async function settings(
 }
 
 function readWish(operands: readonly string[]): { name: string; value: string } | undefined {
-  const [name, value, ...more] = operands;
+  const [name, value] = operands;
   if (name === undefined) return undefined;
-  if (value === undefined || more.length > 0) {
+  if (value === undefined) {
     throw new Failure("misuse", "settings takes a name and a value, or neither", {
       hint: "A value with spaces stands in quotes, a list in brackets: '[a, b]'",
     });
   }
-  if (name.length > longestName || !namePattern.test(name)) {
-    throw new Failure("misuse", `"${name}" is no name of a setting`, {
-      hint: "`obscura-camera config` prints them; one inside another is written detect.threshold",
+  if (!settingNames.includes(name)) {
+    const meant = nearest(name, settingNames);
+    throw new Failure("misuse", `"${name}" is no setting that a phone may change${meant}`, {
+      ...(meant ? {} : { hint: `There are ${settingNames.join(", ")}` }),
     });
   }
   if (Buffer.byteLength(value) > longestValue || /\p{Cc}/u.test(value)) {

@@ -9,7 +9,9 @@ import { sizes } from "../../protocol/sealed/sodium.ts";
 import type { Shelf } from "../ledger.ts";
 import type { VaultStore, Wrapped } from "../vault.ts";
 
-const patienceMs = 10_000;
+/** One that reads what came in days, at the pace that a relay allows, takes this long. */
+const patienceMs = 30_000;
+const quietMs = 3_000;
 const keyFile = "key";
 const vaultFile = (generation: number) => `vault.${generation}`;
 
@@ -24,9 +26,12 @@ export type Home = VaultStore & { readonly shelf: Shelf } & AsyncDisposable;
  * time: two that save at once would lose the keys of one. Throws Failure "busy".
  */
 export async function openHome(path: string, warn: (text: string) => void): Promise<Home> {
-  const folder = await openPatiently(path);
+  const folder = await openPatiently(path, warn);
   try {
     await tighten(path, await folder.list(), warn);
+    // A save that was broken off leaves the vault before it, or one that never counted.
+    const found = await readKey(folder);
+    if (found) await removeOthers(folder, found.generation);
   } catch (error) {
     await folder.close();
     throw error;
@@ -42,13 +47,19 @@ export async function openHome(path: string, warn: (text: string) => void): Prom
   };
 }
 
-/** Another command has the keys for a second or two; what holds them for longer is named. */
-async function openPatiently(path: string): Promise<DurableFolder> {
-  for (const end = performance.now() + patienceMs; ; ) {
+/** Another command has the keys while it looks; what holds them for longer is named. */
+async function openPatiently(path: string, warn: (text: string) => void): Promise<DurableFolder> {
+  const start = performance.now();
+  for (let isTold = false; ; ) {
     try {
       return await openDurable(path);
     } catch (error) {
-      if (!isFailure(error, "busy") || performance.now() > end) throw error;
+      const waitedMs = performance.now() - start;
+      if (!isFailure(error, "busy") || waitedMs > patienceMs) throw error;
+      if (waitedMs > quietMs && !isTold) {
+        warn("another command has the keys: waiting until it has looked");
+        isTold = true;
+      }
       await systemClock.sleep(100);
     }
   }
@@ -87,9 +98,15 @@ async function replace(folder: DurableFolder, { key, sealed }: Wrapped): Promise
   await folder.write(vaultFile(generation), sealed);
   const bytes = new Writer().u32(generation).raw(key).done();
   await folder.write(keyFile, bytes, { shred: true });
+  await removeOthers(folder, generation);
+}
+
+/** Nothing goes where the one that counts is not there: then the key may not be what it should be. */
+async function removeOthers(folder: DurableFolder, generation: number): Promise<void> {
   const current = vaultFile(generation);
-  const others = (await folder.list()).filter((name) => /^vault\.\d+$/.test(name));
-  await folder.remove(others.filter((name) => name !== current));
+  const vaults = (await folder.list()).filter((name) => /^vault\.\d+$/.test(name));
+  if (!vaults.includes(current)) return;
+  await folder.remove(vaults.filter((name) => name !== current));
 }
 
 /** Only what is ours: the folder may be one that holds other things, and a link leads elsewhere. */

@@ -1,5 +1,6 @@
 import { fromText, Reader, toText, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
+import { inviteSecretBytes } from "./invite.ts";
 import { sizes } from "./sodium.ts";
 
 // What a command asks for. Specification: command.md.
@@ -10,6 +11,20 @@ export const actionBytes: number = 900 * 1024;
 const settingNameBytes = 64;
 const settingValueBytes = 16 * 1024;
 
+/** The settings that an owner may change from afar (command.md). */
+export const settingNames: readonly string[] = [
+  "name",
+  "camera.rotate",
+  "camera.flip",
+  "camera.masks",
+  "detect.threshold",
+  "detect.zones",
+  "record.preRollS",
+  "record.postRollS",
+  "relay.urls",
+  "relay.kbitPerS",
+];
+
 type Fleeting = { nonce: Uint8Array }; // 16 bytes, given out by the camera under 30 s ago
 type Lasting = { replaces: number }; // the version that it takes the place of
 
@@ -19,6 +34,8 @@ export type Action =
   /** As live, and lets the viewer be heard. */
   | ({ kind: "talk"; viewer: Uint8Array } & Fleeting)
   | ({ kind: "snapshot" } & Fleeting)
+  /** Opens a window for pairing under this secret (invite.md, 32 bytes); the log says where. */
+  | ({ kind: "window"; secret: Uint8Array } & Fleeting)
   /** One setting, as YAML text of the configuration's schema. */
   | ({ kind: "setting"; name: string; value: string } & Lasting)
   /** The next member list (membership.md). */
@@ -49,6 +66,7 @@ const numbers = {
   ask: 9,
   confirm: 10,
   checkpoint: 11,
+  window: 12,
 } as const satisfies Record<Action["kind"], number>;
 
 export function encodeAction(action: Action): { kind: number; bytes: Uint8Array } {
@@ -59,6 +77,9 @@ export function encodeAction(action: Action): { kind: number; bytes: Uint8Array 
     case "live":
     case "talk":
       writer.raw(action.viewer);
+      break;
+    case "window":
+      writer.raw(action.secret);
       break;
     case "snapshot":
     case "erase":
@@ -104,6 +125,8 @@ function readAction(number: number, reader: Reader): Action {
       return { kind: "talk", ...nonce(), viewer: reader.take(sizes.kemPublicKey) };
     case numbers.snapshot:
       return { kind: "snapshot", ...nonce() };
+    case numbers.window:
+      return { kind: "window", ...nonce(), secret: reader.take(inviteSecretBytes) };
     case numbers.setting:
       return {
         kind: "setting",

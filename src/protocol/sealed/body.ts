@@ -1,6 +1,7 @@
 import { isZero, Reader, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { bodyBytes } from "../wire/entry.ts";
+import { mostAddresses } from "./invite.ts";
 import {
   bytes,
   type Check,
@@ -94,6 +95,12 @@ const kinds = {
   "tombstone-confirmed": define(18, { confirmation: bytes(1, confirmationBytes) }),
   /** An owner's signed head, which stands for the entries up to it (checkpoint.md). */
   checkpointed: define(19, { checkpoint: bytes(1, 1024) }),
+  /** A window for pairing is open at these addresses, as this command asked. */
+  window: define(20, {
+    phone: key,
+    number: integer(),
+    addresses: list(object({ ip: bytes(4, 16), port: integer(1, 0xffff) }), mostAddresses),
+  }),
 } as const;
 
 function define<F extends Parameters<typeof object>[0]>(number: number, fields: F) {

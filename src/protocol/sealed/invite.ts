@@ -2,6 +2,7 @@ import { equal, Reader, toHex, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { hashBytes } from "../wire/signature.ts";
 import { fromBase32, toBase32 } from "./base32.ts";
+import { checkWord } from "./pairing.ts";
 import { fingerprint } from "./sodium.ts";
 
 // What a camera shows to a phone, as a link and as a QR code. Specification: invite.md.
@@ -23,7 +24,7 @@ export const mostAddresses = 4;
 const version = 1;
 const scheme = "obscura:";
 const longestLink = 240;
-const inviteSecretBytes = 32;
+export const inviteSecretBytes = 32;
 const checkBytes = 4;
 const hint = "Copy the whole of what the camera shows";
 
@@ -93,6 +94,23 @@ export function parseInvite(text: string): Invite {
   reader.take(checkBytes);
   reader.end();
   return { identity, secret, addresses };
+}
+
+/** A network that a board without one makes for the window of an invitation. */
+export type AccessPoint = { ssid: string; password: string };
+
+/** The same on both sides: whoever has the link knows it (invite.md, "Access point"). */
+export function accessPointOf({
+  identity,
+  secret,
+}: Pick<Invite, "identity" | "secret">): AccessPoint {
+  const password = toBase32(fingerprint("obscura/1/access-point", secret)).slice(0, 16);
+  return { ssid: `Obscura ${checkWord(identity)}`, password };
+}
+
+/** What phones read as "join this network" when it is a QR code. */
+export function printNetworkCode({ ssid, password }: AccessPoint): string {
+  return `WIFI:T:WPA;S:${ssid};P:${password};;`;
 }
 
 function readAddress(reader: Reader): Address {

@@ -12,8 +12,19 @@ import {
 } from "../wire/signature.ts";
 import type { Pipe } from "./frames.ts";
 import type { Invite } from "./invite.ts";
+import {
+  decodeAnswer,
+  decodeRequest,
+  encodeAnswer,
+  encodeRequest,
+  longestAnswer,
+  longestRequest,
+  type NetworkAnswer,
+  type NetworkRequest,
+} from "./network.ts";
 import { type Channel, Handshake, noiseBytes } from "./noise.ts";
 import { type Identity, longestAdoptionBytes, verifyIdentity } from "./pairing.ts";
+import type { Pair } from "./sodium.ts";
 
 // Pairing in one sitting over a network. Specification: session.md.
 
@@ -22,14 +33,28 @@ export const sessionKind: Kind = { word: "session", number: 23 };
 const handshakeMs = 10_000;
 const answerMs = 60_000;
 const keepMs = 120_000;
+/** An attempt of 45 s, and the way back. */
+const joinMs = 100_000;
 const firstBytes = 48;
 const thirdBytes = 64;
 const identityBytes = 4096;
 const pieceBytes = 60_000;
 const stageBytes = 32;
 
-const message = { identity: 1, offer: 2, piece: 3, kept: 4, done: 5, refusal: 6 } as const;
-const reasons = ["owned", "adoption", "storage", "closed", "replaced", "identity", "busy"] as const;
+const message = {
+  ...{ identity: 1, offer: 2, piece: 3, kept: 4, done: 5, refusal: 6 },
+  ...{ network: 7, answer: 8 },
+} as const;
+const reasons = [
+  "owned",
+  "adoption",
+  "storage",
+  "closed",
+  "replaced",
+  "identity",
+  "busy",
+  "phone",
+] as const;
 export type Reason = (typeof reasons)[number];
 const notices = ["secret", "closed"] as const;
 export type Notice = (typeof notices)[number];
@@ -87,11 +112,13 @@ export type CameraEnd = {
   keep(adoption: Uint8Array): Promise<Uint8Array>;
   /** The acknowledgement is under way; the phone may or may not get it. */
   onAcknowledged?(): Promise<void>;
+  /** Joins the network that the phone names, or says why not. */
+  join(request: NetworkRequest): Promise<NetworkAnswer>;
   /** The phone knows now that it was kept. */
   onDone(): Promise<void>;
 };
 
-/** Serves a phone after the handshake; resolves when it said done. */
+/** Serves a phone after the handshake; resolves when it said done, or has its answer about a network. */
 export async function serveSession(pipe: Pipe, camera: CameraEnd): Promise<void> {
   const { channel, identity, suite } = camera;
   const talk = openTalk(pipe, channel, cameraReason);
@@ -101,7 +128,13 @@ export async function serveSession(pipe: Pipe, camera: CameraEnd): Promise<void>
     const adoption = await receiveAdoption(talk, camera);
     await talk.say(message.kept, await camera.keep(adoption));
     await camera.onAcknowledged?.();
-    await talk.hear(message.done, 0, answerMs);
+    const next = await talk.hearOne([message.done, message.network], longestRequest, answerMs);
+    if (next.kind === message.network) {
+      const answer = await camera.join(decodeRequest(next.content));
+      await talk.say(message.answer, encodeAnswer(answer));
+      if (answer.verdict !== "joined") return;
+      await talk.hear(message.done, 0, answerMs);
+    }
     await camera.onDone();
   } catch (error) {
     await talk.refuse(error);
@@ -142,15 +175,19 @@ async function receiveAdoption(talk: Talk, camera: CameraEnd): Promise<Uint8Arra
 
 export type PhoneEnd = {
   readonly invite: Invite;
+  /** The X25519 key that the camera was told of (lens.md); a fresh one unless given. */
+  readonly own?: Pair;
   readonly suite: Suite;
   onProgress?(sent: number, of: number): void;
   /** Makes an adoption of this identity, or finds the one that it made; durable when it resolves. */
   adopt(identity: Uint8Array): Promise<{ adoption: Uint8Array; hash: Uint8Array }>;
+  /** The network that the camera is to join, where it is to. */
+  readonly network?: NetworkRequest;
   /** The camera has it: to be noted durably before the camera is told. */
   onKept(): Promise<void>;
 };
 
-type Paired = Identity & { readonly hash: Uint8Array };
+type Paired = Identity & { readonly hash: Uint8Array; readonly network?: NetworkAnswer };
 
 /**
  * Pairs with the camera that the invitation names. Throws Failure "refused" with a notice or a
@@ -159,9 +196,10 @@ type Paired = Identity & { readonly hash: Uint8Array };
  * tried again.
  */
 export async function pairSession(pipe: Pipe, phone: PhoneEnd): Promise<Paired> {
-  const { invite, suite } = phone;
+  const { invite, suite, own } = phone;
   const handshake = new Handshake({
     ...{ role: "initiator", secret: invite.secret, prologue: prologue(invite.identity) },
+    ...(own ? { own } : {}),
   });
   await pipe.send(handshake.write());
   const second = await pipe.receive({ mostBytes: noiseBytes, withinMs: answerMs });
@@ -181,16 +219,27 @@ export async function pairSession(pipe: Pipe, phone: PhoneEnd): Promise<Paired> 
     }
     const kept = await talk.hear(message.kept, hashBytes, keepMs);
     if (!equal(kept, hash)) throw refuse("hash", "the camera kept another adoption");
+    const network = phone.network && (await askToJoin(talk, phone.network));
+    const paired = { ...verifyIdentity(identity.bytes, suite), ...(network ? { network } : {}) };
+    // It comes again: the adoption is sent once more then, as it is.
+    if (network?.verdict === "leaving") return paired;
     await phone.onKept();
     // Paired whether or not this arrives: the camera only keeps its window open without it.
-    await talk.say(message.done, new Uint8Array()).catch(() => {});
-    return verifyIdentity(identity.bytes, suite);
+    if (!network || network.verdict === "joined") {
+      await talk.say(message.done, new Uint8Array()).catch(() => {});
+    }
+    return paired;
   } catch (error) {
     await talk.refuse(error);
     throw error;
   } finally {
     talk.channel.wipe();
   }
+}
+
+async function askToJoin(talk: Talk, request: NetworkRequest): Promise<NetworkAnswer> {
+  await talk.say(message.network, encodeRequest(request));
+  return decodeAnswer(await talk.hear(message.answer, longestAnswer, joinMs));
 }
 
 async function receiveIdentity(talk: Talk, { invite, suite }: PhoneEnd) {
@@ -216,35 +265,42 @@ type Talk = {
   say(kind: number, content: Uint8Array): Promise<void>;
   /** The content of the next message, which has to be of this kind. */
   hear(kind: number, mostBytes: number, withinMs: number): Promise<Uint8Array>;
+  /** The same where it may be of several kinds. */
+  hearOne(kinds: readonly number[], mostBytes: number, withinMs: number): Promise<Heard>;
   /** Tells the other end why, as far as it has a use for it. Never throws. */
   refuse(error: unknown): Promise<void>;
 };
 
+type Heard = { readonly kind: number; readonly content: Uint8Array };
 type ReasonOf = (error: unknown) => Reason | undefined;
 
 function openTalk(pipe: Pipe, channel: Channel, reasonOf: ReasonOf): Talk {
   let isOver = false;
   const say = (kind: number, content: Uint8Array) =>
     pipe.send(channel.seal(new Writer().u8(kind).raw(content).done()));
+  const hearOne: Talk["hearOne"] = async (kinds, mostBytes, withinMs) => {
+    // A refusal may come in place of everything.
+    const longest = Math.max(1 + mostBytes, 3 + stageBytes) + 16;
+    const sealed = await pipe.receive({ mostBytes: longest, withinMs });
+    if (!sealed) throw new Failure("gone", "the other end closed the connection");
+    const reader = new Reader(channel.open(sealed), "message");
+    const kind = reader.u8();
+    if (kind === message.refusal) {
+      isOver = true;
+      throw readRefusal(reader);
+    }
+    if (!kinds.includes(kind)) {
+      throw refuse("order", `message ${kind} where ${kinds.join(" or ")} was expected`);
+    }
+    const content = reader.take(reader.remaining);
+    if (content.length > mostBytes) throw refuse("length", "a message that is too long");
+    return { kind, content };
+  };
   return {
     channel,
     say,
-    async hear(kind, mostBytes, withinMs) {
-      // A refusal may come in place of everything.
-      const longest = Math.max(1 + mostBytes, 3 + stageBytes) + 16;
-      const sealed = await pipe.receive({ mostBytes: longest, withinMs });
-      if (!sealed) throw new Failure("gone", "the other end closed the connection");
-      const reader = new Reader(channel.open(sealed), "message");
-      const found = reader.u8();
-      if (found === message.refusal) {
-        isOver = true;
-        throw readRefusal(reader);
-      }
-      if (found !== kind) throw refuse("order", `message ${found} where ${kind} was expected`);
-      const content = reader.take(reader.remaining);
-      if (content.length > mostBytes) throw refuse("length", "a message that is too long");
-      return content;
-    },
+    hearOne,
+    hear: async (kind, mostBytes, withinMs) => (await hearOne([kind], mostBytes, withinMs)).content,
     async refuse(error) {
       const reason = isOver ? undefined : reasonOf(error);
       if (!reason) return;
@@ -304,7 +360,7 @@ function readRefusal(reader: Reader): Failure {
 const words: Record<Reason, { text: string; hint?: string }> = {
   owned: {
     text: "the camera has another owner",
-    hint: "Its owner can add this phone; a new owner starts with an empty state folder",
+    hint: "Its owner can add this phone; a new owner makes it as new first: its button, held for ten seconds, or an empty state folder",
   },
   adoption: { text: "the other end refused what it was sent" },
   storage: {
@@ -318,6 +374,10 @@ const words: Record<Reason, { text: string; hint?: string }> = {
   replaced: { text: "another phone with the same link took its place" },
   identity: { text: "the phone refuses what the camera says of itself" },
   busy: { text: "the camera is busy with another phone", hint: "Try again in a moment" },
+  phone: {
+    text: "the code was made by another phone",
+    hint: "Somebody else has seen it: make another, and show it to the camera alone",
+  },
 };
 
 function noticeOf(code: number): Failure {

@@ -41,6 +41,16 @@ suite("durable", (test) => {
     assert.is((await stat(join(path, "x"))).mode & 0o777, 0o600);
   });
 
+  test("where no folder can be made it says so, and does not try for ever", async () => {
+    await using home = await temporaryFolder();
+    const file = join(home.path, "file");
+    await writeFile(file, "");
+    for (const path of [file, join(file, "x"), "/proc/x", "/proc/x/y"]) {
+      const failure = await failureOf(openDurable(path));
+      assert.ok(isFailure(failure, "absent"), `${path}: ${failure}`);
+    }
+  });
+
   test("the steps of a write are the ones that make it durable, in their order", async () => {
     await using home = await temporaryFolder();
     const steps: string[] = [];

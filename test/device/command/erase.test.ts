@@ -22,6 +22,10 @@ suite("erase", (test) => {
     await running.stop();
     assert.is(await finishErase(home.path), false);
     assert.ok(await hasKeys(home.path));
+    for (const folder of ["network", "home"]) {
+      await mkdir(join(home.path, folder));
+      await writeFile(join(home.path, folder, "told"), "the name of a place");
+    }
     const secret = await readFile(join(home.path, "keys", "camera.key"));
     await markErased(home.path);
     assert.is(await finishErase(home.path), true);

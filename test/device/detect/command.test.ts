@@ -1,11 +1,13 @@
-import { spawn } from "node:child_process";
-import { copyFile, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import * as assert from "uvu/assert";
 import { redPicture, tinyModels } from "../../fakes/detector.ts";
 import { suite } from "../../lib/suite.ts";
 import { temporaryFolder } from "../../lib/world.ts";
 
+const run = promisify(execFile);
 const module = new URL("../../../src/device/detect/command.js", import.meta.url).href;
 const program = `import { runDetect } from ${JSON.stringify(module)};
 process.exitCode = await runDetect(process.argv.slice(1));`;
@@ -21,12 +23,18 @@ type Line = {
 };
 
 /** Runs `obscura-camera detect` with the tiny detector in a process of its own. */
-async function detect(models: string, ...args: string[]): Promise<Ended> {
+const detect = (models: string, ...args: string[]) => detectWith({}, models, ...args);
+
+async function detectWith(
+  env: NodeJS.ProcessEnv,
+  models: string,
+  ...args: string[]
+): Promise<Ended> {
   const precision = ["--precision", "fp32", "--models", models];
   const child = spawn(
     process.execPath,
     ["--input-type=module", "-e", program, "--", ...precision, ...args],
-    { stdio: ["ignore", "pipe", "pipe"] },
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } },
   );
   let [out, err] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -55,6 +63,36 @@ async function writePicture(path: string, xs: readonly number[]) {
 }
 
 suite("detect command", (test) => {
+  test("the runtime's telemetry is off: nothing is kept of who looked at what", async () => {
+    await using folder = await temporaryFolder();
+    await using models = await tinyModels();
+    const home = join(folder.path, "home");
+    await mkdir(home);
+    const picture = join(folder.path, "one.ppm");
+    await writePicture(picture, [64]);
+    const env = { HOME: home, XDG_CACHE_HOME: "", ORT_DISABLE_TELEMETRY: undefined };
+    const { code, err } = await detectWith(env, models.path, picture);
+    assert.is(code, 0, err);
+    assert.equal(await readdir(home, { recursive: true }), []);
+  });
+
+  test("a pipe that nobody writes is refused and not waited for; a JPEG without its end is read", async () => {
+    await using folder = await temporaryFolder();
+    await using models = await tinyModels();
+    const [pipe, cut] = ["pipe.jpg", "cut.jpg"].map((name) => join(folder.path, name));
+    await run("mkfifo", [pipe ?? ""]);
+    const whole = await readFile(
+      new URL("../../../../models/pictures/coffee.jpg", import.meta.url),
+    );
+    await writeFile(cut ?? "", whole.subarray(0, whole.length - 2));
+    const { code, out } = await detect(models.path, "--json", pipe ?? "", cut ?? "");
+    assert.is(code, 1);
+    const [first, second] = linesOf(out);
+    assert.match(first?.error ?? "", /not a file/);
+    assert.is(second?.error, undefined);
+    assert.is(second?.width, 600);
+  });
+
   test("one line a picture, in order, bad files among them; exit code 1 tells of those", async () => {
     await using folder = await temporaryFolder();
     await using models = await tinyModels();

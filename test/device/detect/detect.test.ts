@@ -39,6 +39,17 @@ suite("detect", (test) => {
     ok(world.stage.counts.analysed >= 160);
   });
 
+  test("motion is told while something moves, and not while nothing does", async () => {
+    let moved = 0;
+    await using world = openWorld({ onMotion: () => moved++ });
+    await world.show(50, nobody);
+    const still = moved;
+    await world.show(20, nobody);
+    is(moved, still, "nothing moves");
+    await world.show(30, (i) => [walker(i)]);
+    ok(moved - still >= 10, `${moved - still} times in three seconds`);
+  });
+
   test("motion is analysed five times a second at any rate of frames", async () => {
     for (const [fps, expected] of [
       [30, 5],

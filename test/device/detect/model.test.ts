@@ -147,6 +147,23 @@ suite("model", (test) => {
     assert.is((await failureOf(open())).kind, "corrupt");
   });
 
+  test("an entry that nobody could be found with is refused, not obeyed", async () => {
+    await using folder = await tinyModels();
+    const file = join(folder.path, "manifest.json");
+    const text = await readFile(file, "utf8");
+    const open = () => openModel({ folder: folder.path, precision: "fp32", aspect: 1 });
+    for (const [from, to] of [
+      [/"score":[0-9.]+/, '"score":"x"'],
+      [/"deviation":\[[^\]]*\]/, '"deviation":[1,0,1]'],
+      [/"sizes":\[.*?\]/, '"sizes":[]'],
+      [/"bytes":\d+/, '"bytes":1'],
+    ] as const) {
+      assert.match(text, from);
+      await writeFile(file, text.replace(from, to));
+      assert.is((await failureOf(open())).kind, "corrupt", to);
+    }
+  });
+
   test("a size that no stride divides is misuse", async () => {
     await using folder = await tinyModels();
     const size = { width: 100, height: 64 };
@@ -162,7 +179,9 @@ suite("model", (test) => {
     await writeFile(join(folder.path, "tiny.onnx"), "nonsense");
     const { createHash } = await import("node:crypto");
     const hash = createHash("sha256").update("nonsense").digest("hex");
-    const other = text.replace(/"sha256":"[0-9a-f]+"/g, `"sha256":"${hash}"`);
+    const other = text
+      .replace(/"sha256":"[0-9a-f]+"/g, `"sha256":"${hash}"`)
+      .replace(/"bytes":\d+/g, `"bytes":${"nonsense".length}`);
     await writeFile(join(folder.path, "manifest.json"), other);
     const failure = await failureOf(
       openModel({ folder: folder.path, precision: "fp32", aspect: 1 }),

@@ -1,17 +1,22 @@
 import { rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import encodeQR from "qr";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
+import { keepAdoption } from "../../../src/device/adoption.ts";
 import { createKeyring, openKeyring } from "../../../src/device/keyring.ts";
 import { ipBytes } from "../../../src/device/pairing/address.ts";
+import type { Pairing } from "../../../src/device/pairing/host.ts";
 import { qrCode } from "../../../src/device/pairing/pairing.ts";
+import { readWindow } from "../../../src/device/pairing/window.ts";
 import { pairCamera } from "../../../src/phone/pair.ts";
 import { Vault } from "../../../src/phone/vault.ts";
 import { parseInvite } from "../../../src/protocol/sealed/invite.ts";
 import { ready } from "../../../src/protocol/sealed/sodium.ts";
 import { firstSupply } from "../../../src/protocol/sealed/supply.ts";
+import { makeOwner } from "../../lib/owner.ts";
 import { board, dial, failureOf, guess, pairBy } from "../../lib/pairing.ts";
 import { suite } from "../../lib/suite.ts";
 import { MemoryStore } from "../../phone/memory.ts";
@@ -22,13 +27,23 @@ suite("pairing", (test) => {
   test("a phone becomes the owner; both show one word; the window is closed for good", async () => {
     await using at = await board();
     const steps: string[] = [];
-    const pairing = await at.start({ onStep: (step) => void steps.push(step) });
+    const serving: boolean[] = [];
+    const pairing: Pairing = await at.start({
+      onStep(step) {
+        steps.push(step);
+        if (step === "received") serving.push(pairing.isServing());
+      },
+    });
+    serving.push(pairing.isServing());
+    void pairing.owned.then(() => steps.push("owned"));
     const { word, store, camera, vault } = await pairBy(pairing.link);
     const outcome = await pairing.outcome;
+    assert.equal(serving, [false, true]);
     assert.equal(outcome, {
       ...{ kind: "paired", confirmed: true, word, members: ["Ada"], oneTimeKeys: 3 },
     });
-    assert.equal(steps, ["opened", "received", "kept", "noted", "acknowledged", "done", "closed"]);
+    const told = ["noted", "acknowledged", "done", "closed"];
+    assert.equal(steps, ["opened", "received", "kept", "owned", ...told]);
     const { adopted, identity } = await openKeyring(at.state);
     assert.equal(adopted?.relays, ["https://relay.example"]);
     assert.equal(adopted?.owner, vault.content.phoneKey);
@@ -39,7 +54,32 @@ suite("pairing", (test) => {
     assert.is(late.code, "ECONNREFUSED");
     const next = await at.start();
     assert.equal([next.owners, next.before], [["Ada"], "success"]);
+    await next.owned;
     assert.not.equal(parseInvite(next.link).secret, parseInvite(pairing.link).secret);
+  });
+
+  test("from the board's own network to another: the same port and secret, where it is now", async () => {
+    await using at = await board();
+    const open = async () => "127.0.0.2";
+    const reach = { open, join: async () => ({ answer: { verdict: "unable" as const } }) };
+    const pairing = await at.start({ reach });
+    const reaches = (host: string) =>
+      new Promise<boolean>((resolve) => {
+        const socket = connect(pairing.port, host, () => resolve(true));
+        socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
+      });
+    const where = async () => [await reaches("127.0.0.2"), await reaches("127.0.0.1")];
+    assert.equal(await where(), [true, false]);
+    const [before, after] = [parseInvite(pairing.link), parseInvite(await pairing.relocate())];
+    assert.equal(after.secret, before.secret);
+    const texts = [before, after].map(({ addresses }) =>
+      addresses.map(({ ip, port }) => `${ip.join(".")}:${port}`).join(),
+    );
+    assert.equal(texts, [`127.0.0.2:${pairing.port}`, `127.0.0.1:${pairing.port}`]);
+    assert.equal(await where(), [false, true]);
+    await pairing.close();
+    await pairing.relocate();
+    assert.equal(await where(), [false, false]);
   });
 
   test(
@@ -127,6 +167,20 @@ suite("pairing", (test) => {
     assert.is((await failureOf(away.start({ address: "porch.local" }))).kind, "misuse");
     // What failed left nothing behind that would be in the way.
     await (await away.start()).close();
+  });
+
+  test("a camera that gets its owner by file closes its window, and nobody comes in any more", async () => {
+    await using at = await board();
+    const pairing = await at.start();
+    const owner = await makeOwner((await openKeyring(at.state)).identity);
+    await keepAdoption(at.state, owner.adoption);
+    assert.equal(await pairing.outcome, { kind: "closed", why: "success" });
+    assert.is((await readWindow(at.state))?.secret, undefined);
+    // The owner's own window is another matter.
+    const own = await at.start();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.ok((await readWindow(at.state))?.secret);
+    await own.close();
   });
 
   test("an existing camera keeps its identity; a broken card is said to the phone", async () => {

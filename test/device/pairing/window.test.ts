@@ -4,6 +4,8 @@ import * as assert from "uvu/assert";
 import { type Fault, openDurable } from "../../../src/base/node/durable.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { boardTime, openWindow, windowMs } from "../../../src/device/pairing/window.ts";
+import { failureOf } from "../../lib/pairing.ts";
+import { pattern } from "../../lib/sealed.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
 
@@ -24,11 +26,11 @@ async function board() {
     /** A program that is started, does something with the window, and is gone. */
     async start<T>(
       act: (opened: Awaited<ReturnType<typeof openWindow>>) => Promise<T>,
-      fault?: Fault,
+      { fault, secret }: { fault?: Fault; secret?: Uint8Array } = {},
     ) {
       const durable = await openDurable(folder.path, { fault });
       try {
-        return await act(await openWindow(durable, time));
+        return await act(await openWindow(durable, time, secret));
       } finally {
         await durable.close();
       }
@@ -160,18 +162,79 @@ suite("pairing window", (test) => {
     await open(at);
     let fails = false;
     const fault: Fault = () => (fails ? { applied: false, error: new Error("EIO") } : undefined);
-    await at.start(async ({ window }) => {
-      fails = true;
-      for (let i = 1; i <= 5; i++) {
-        await window.fail().then(
-          () => assert.unreachable("nothing can be written"),
-          (error) => assert.ok(isFailure(error)),
-        );
-        assert.is(window.failures, i);
-      }
-      assert.is(window.end(), "failures");
-      fails = false;
-    }, fault);
+    await at.start(
+      async ({ window }) => {
+        fails = true;
+        for (let i = 1; i <= 5; i++) {
+          await window.fail().then(
+            () => assert.unreachable("nothing can be written"),
+            (error) => assert.ok(isFailure(error)),
+          );
+          assert.is(window.failures, i);
+        }
+        assert.is(window.end(), "failures");
+        fails = false;
+      },
+      { fault },
+    );
+  });
+
+  test("a secret that is given is the window's; it is resumed by the same, and without any", async () => {
+    await using at = await board();
+    const [secret, other] = [pattern(32, 1), pattern(32, 2)];
+    await at.start(
+      async ({ window }) => {
+        assert.equal([window.secret, window.port], [secret, undefined]);
+        await window.listenAt(41_000);
+        await window.fail();
+      },
+      { secret },
+    );
+    at.time.ms += 1000;
+    for (const given of [{ secret }, {}]) {
+      await at.start(async ({ window, before }) => {
+        assert.equal([window.secret, window.port, before], [secret, 41_000, undefined]);
+        assert.equal([window.failures, window.remainingMs()], [1, windowMs - 1000]);
+      }, given);
+    }
+    // Another gives way only to one that is durable.
+    await at.start(async ({ window }) => assert.equal(window.secret, other), { secret: other });
+    assert.equal(await secretAfter(at), secret);
+    await at.start(
+      async ({ window, before }) => {
+        assert.equal([window.port, before, window.failures], [undefined, undefined, 0]);
+        assert.is(window.remainingMs(), windowMs);
+        await window.listenAt(41_001);
+      },
+      { secret: other },
+    );
+    assert.equal(await secretAfter(at), other);
+    assert.not.ok((await readFile(at.file, "utf8")).includes(Buffer.from(secret).toString("hex")));
+  });
+
+  test("closed, it is opened anew with the secret that it had, by who has that", async () => {
+    await using at = await board();
+    const secret = pattern(32, 1);
+    for (const end of ["time", "failures", "success"] as const) {
+      await at.start(
+        async ({ window }) => {
+          await window.listenAt(41_000);
+          await window.close(end);
+        },
+        { secret },
+      );
+      assert.not.equal(await secretAfter(at), secret);
+      await at.start(
+        async ({ window, before }) => {
+          assert.equal([window.secret, before, window.end()], [secret, end, undefined]);
+        },
+        { secret },
+      );
+    }
+    for (const length of [0, 31, 33]) {
+      const failure = await failureOf(at.start(async () => {}, { secret: pattern(length, 1) }));
+      assert.is(failure.kind, "misuse");
+    }
   });
 
   test("what lies there damaged is no window", async () => {

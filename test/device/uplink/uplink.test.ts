@@ -69,6 +69,8 @@ suite("uplink", (test) => {
     assert.equal(sending.uplink.status(), [
       { url: "fake:0", failure: undefined, entries: 0, clips: 0 },
     ]);
+    for (const clip of world.clips()) assert.ok(sending.uplink.holds(clip));
+    assert.not(sending.uplink.holds("0".repeat(32)));
     for (const [name, bytes] of relay.objects) {
       assert.equal(bytes, await world.outbox.read(parseName(name)));
     }

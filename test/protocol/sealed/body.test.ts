@@ -53,6 +53,10 @@ const statements: Statement[] = [
   { kind: "nonce", phone: key, number: 7, nonce: pattern(16) },
   { kind: "tombstone-confirmed", confirmation: pattern(confirmationBytes) },
   { kind: "checkpointed", checkpoint: pattern(216) },
+  {
+    ...{ kind: "window", phone: key, number: 8 },
+    addresses: [{ ip: pattern(4), port: 41_234 }],
+  },
 ];
 
 function body(statement: Statement): Body & { statement: Statement } {

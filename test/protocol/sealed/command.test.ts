@@ -46,6 +46,7 @@ const toReceiving = encapsulate(receiving.publicKey);
 const nonce = pattern(16);
 const viewer = kemPair().publicKey;
 const clip = pattern(16, 3);
+const key = pattern(32, 9);
 
 const actions: Action[] = [
   { kind: "live", nonce, viewer },
@@ -59,6 +60,7 @@ const actions: Action[] = [
   { kind: "ask", replaces: 0 },
   { kind: "confirm", replaces: 0, confirmation: confirmed(owner) },
   { kind: "checkpoint", replaces: 0, checkpoint: pattern(216) },
+  { kind: "window", nonce, secret: pattern(32) },
 ];
 
 function confirmed(by: Signer): Uint8Array {
@@ -166,6 +168,9 @@ suite("command", (test) => {
     refused("role", () => ask(erase, from(2, 0)));
     refused("role", () => ask(erase, from(3, 0)));
     refused("role", () => ask({ kind: "talk", nonce: with9(1), viewer }, from(2, 0)));
+    refused("role", () => ask({ kind: "window", nonce: with9(1), secret: key }, from(2, 0)));
+    assert.is(ask({ kind: "window", nonce: with9(1), secret: key }), "do");
+    refused("nonce", () => ask({ kind: "window", nonce: with9(3), secret: key }));
     assert.is(ask({ kind: "live", nonce: with9(1), viewer }, from(2, 0)), "do");
     assert.is(ask({ kind: "ask", replaces: 0 }, from(2, 0)), "do");
     refused("role", () => ask({ kind: "ask", replaces: 0 }, from(3, 0)));
@@ -207,12 +212,11 @@ suite("command", (test) => {
   test(
     "fuzz",
     () => {
-      const key = pattern(32, 9);
       const quick = { sign: quickSign(key), suite: quickSuite, writer: key };
       const boxes = [actions[3], actions[5]].map((action) =>
         sealCommand(command(action as Action, { phone: key }), receiving.publicKey, quick),
       );
-      const plains = [1, 3, 4, 5, 6, 7, 8, 9].map((kind) => plainOf(kind, key, true));
+      const plains = [1, 3, 4, 5, 6, 7, 8, 9, 12].map((kind) => plainOf(kind, key, true));
       fuzz({
         name: "command",
         seeds: [...boxes.map(({ bytes }) => bytes), ...plains],
@@ -235,9 +239,10 @@ suite("command", (test) => {
 /** A command's plain text with an action of any number, signed by the owner unless said. */
 function plainOf(kind: number, key = owner.key, quick = false): Uint8Array {
   const body = new Writer();
-  if (kind <= 3) body.raw(nonce);
+  if (kind <= 3 || kind === 12) body.raw(nonce);
   else body.u32(1);
   if (kind === 1) body.raw(viewer);
+  if (kind === 12) body.raw(pattern(32));
   if (kind === 4) body.bytes16(pattern(4).map(() => 97)).bytes16(new Uint8Array());
   const plain = writeEnvelope(commandKind)
     .raw(camera)

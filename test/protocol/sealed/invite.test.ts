@@ -3,7 +3,13 @@ import decodeQR from "qr/decode.js";
 import * as assert from "uvu/assert";
 import { fromText, toText } from "../../../src/base/pure/bytes.ts";
 import { Failure, isFailure } from "../../../src/base/pure/failure.ts";
-import { type Address, parseInvite, printInvite } from "../../../src/protocol/sealed/invite.ts";
+import {
+  type Address,
+  accessPointOf,
+  parseInvite,
+  printInvite,
+  printNetworkCode,
+} from "../../../src/protocol/sealed/invite.ts";
 import { fingerprint, ready } from "../../../src/protocol/sealed/sodium.ts";
 import { fuzz } from "../../lib/fuzz.ts";
 import { pattern } from "../../lib/sealed.ts";
@@ -53,6 +59,19 @@ suite("invite", (test) => {
       }),
       "obscura:040g2081040g2081040g2081040g2081040g2081040g2081040g20g2081040g2081040g2081040g2081040g2081040g2081040g2042c1a012jg2h6v19pag",
     );
+  });
+
+  test("the board's own network follows from the link, and the secret does not from it", () => {
+    const point = accessPointOf(invite);
+    assert.equal(point, accessPointOf(parseInvite(printInvite(invite))));
+    assert.match(point.ssid, /^Obscura (?:[0-9A-Z]{4}-?){3}$/);
+    assert.ok(fromText(point.ssid).length <= 32);
+    assert.match(point.password, /^[0-9a-z]{16}$/);
+    const other = accessPointOf({ ...invite, secret: pattern(32, 6) });
+    assert.is(other.ssid, point.ssid);
+    assert.is.not(other.password, point.password);
+    const code = printNetworkCode({ ssid: "Obscura a", password: "b" });
+    assert.is(code, "WIFI:T:WPA;S:Obscura a;P:b;;");
   });
 
   test("its QR code is read again, and is no larger than 37 dots", () => {

@@ -251,7 +251,7 @@ suite("noise", (test) => {
         reaches: ["length", "secret"],
       });
     },
-    { deadlineMs: 300_000 },
+    { deadlineMs: 900_000 },
   );
 
   test(
@@ -273,6 +273,6 @@ suite("noise", (test) => {
         reaches: ["length", "handshake"],
       });
     },
-    { deadlineMs: 300_000 },
+    { deadlineMs: 900_000 },
   );
 });

@@ -1,8 +1,13 @@
 import * as assert from "uvu/assert";
-import { equal, Writer } from "../../../src/base/pure/bytes.ts";
+import { equal, fromText, Writer } from "../../../src/base/pure/bytes.ts";
 import { Failure, isFailure } from "../../../src/base/pure/failure.ts";
 import { openFrames, type Pipe } from "../../../src/protocol/sealed/frames.ts";
 import type { Invite } from "../../../src/protocol/sealed/invite.ts";
+import {
+  type NetworkAnswer,
+  type NetworkRequest,
+  newNetworkRequest,
+} from "../../../src/protocol/sealed/network.ts";
 import { Handshake } from "../../../src/protocol/sealed/noise.ts";
 import { encodeIdentity, longestAdoptionBytes } from "../../../src/protocol/sealed/pairing.ts";
 import {
@@ -49,6 +54,9 @@ type World = {
   keep?: (adoption: Uint8Array) => Promise<Uint8Array>;
   adopt?: (identity: Uint8Array) => Promise<{ adoption: Uint8Array; hash: Uint8Array }>;
   onKept?: () => Promise<void>;
+  network?: NetworkRequest;
+  /** What the camera answers to it. */
+  answer?: NetworkAnswer;
 };
 
 const never = (what = "not reached"): never => {
@@ -69,6 +77,8 @@ async function sitting(world: World = {}) {
   const { a, b } = pipePair(world.between);
   const { by, identity } = world.camera ?? camera;
   const seen = { kept: [] as Uint8Array[], done: 0, noted: 0, progress: 0 };
+  const asked: NetworkRequest[] = [];
+  let told: NetworkAnswer | undefined;
   const serve = async () => {
     const { handshake } = await awaitProof(b, { secret, identityHash: identity.hash });
     const channel = await finishProof(b, handshake);
@@ -78,6 +88,10 @@ async function sitting(world: World = {}) {
         if (world.keep) return await world.keep(bytes);
         seen.kept.push(bytes);
         return hashOf(bytes);
+      },
+      join: async (request) => {
+        asked.push(request);
+        return world.answer ?? never();
       },
       onDone: async () => void seen.done++,
     });
@@ -90,11 +104,14 @@ async function sitting(world: World = {}) {
         onProgress: () => void seen.progress++,
         adopt: world.adopt ?? (async () => ({ adoption, hash: hashOf(adoption) })),
         onKept: world.onKept ?? (async () => void seen.noted++),
+        ...(world.network ? { network: world.network } : {}),
+      }).then(({ network }) => {
+        told = network;
       }),
     ).finally(() => a.close()),
     settle(serve()).finally(() => b.close()),
   ]);
-  return { phone: phoneSays, camera: cameraSays, seen };
+  return { phone: phoneSays, camera: cameraSays, seen, asked, told };
 }
 
 const stages = ({ phone, camera: other }: Awaited<ReturnType<typeof sitting>>) => [
@@ -108,6 +125,21 @@ suite("session", (test) => {
     assert.equal([phone, other], [undefined, undefined]);
     assert.equal(seen.kept, [adoption]);
     assert.equal([seen.noted, seen.done, seen.progress], [1, 1, 4]);
+  });
+
+  test("a network is joined in between; only joined closes the window, only leaving is not noted", async () => {
+    const network = newNetworkRequest({ ssid: fromText("Home"), password: "", hidden: true });
+    const cases: [NetworkAnswer, noted: number, done: number][] = [
+      [{ verdict: "joined", address: "192.168.1.7" }, 1, 1],
+      [{ verdict: "wrong-password" }, 1, 0],
+      [{ verdict: "leaving" }, 0, 0],
+    ];
+    for (const [answer, noted, done] of cases) {
+      const { phone, camera: other, seen, asked, told } = await sitting({ network, answer });
+      assert.equal([phone, other, told], [undefined, undefined, answer]);
+      assert.equal(asked, [network]);
+      assert.equal([seen.noted, seen.done], [noted, done], answer.verdict);
+    }
   });
 
   test("another secret, or another camera's link, is refused before anything is said", async () => {
@@ -159,7 +191,7 @@ suite("session", (test) => {
       await serveSession(inner.b, {
         ...{ channel, identity, sign: by.sign, suite: nodeSuite },
         keep: async () => never("the camera must get nothing"),
-        onDone: async () => {},
+        ...{ join: async () => never(), onDone: async () => {} },
       });
     };
     const middle = async () => {
@@ -315,7 +347,7 @@ suite("session", (test) => {
           await serveSession(b, {
             ...{ channel, identity: camera.identity, sign: camera.by.sign, suite: nodeSuite },
             keep: async (bytes) => (bytes.length > 0 ? hashOf(bytes) : never()),
-            onDone: async () => {},
+            ...{ join: async () => never(), onDone: async () => {} },
           });
         };
         const served = settle(serve()).finally(() => b.close());

@@ -25,12 +25,19 @@ import {
   verifyGrant,
   verifyOffer,
 } from "../../../src/protocol/sealed/join.ts";
+import { parseLens, printLens } from "../../../src/protocol/sealed/lens.ts";
 import { parseLines, parseLink, printLink } from "../../../src/protocol/sealed/link.ts";
 import {
   encodeMembership,
   verifyFirst,
   verifyNext,
 } from "../../../src/protocol/sealed/membership.ts";
+import {
+  decodeAnswer as decodeNetworkAnswer,
+  decodeRequest,
+  encodeAnswer as encodeNetworkAnswer,
+  encodeRequest,
+} from "../../../src/protocol/sealed/network.ts";
 import { ClipOpener } from "../../../src/protocol/sealed/opened.ts";
 import {
   decodeAdoption,
@@ -140,6 +147,20 @@ const openers: Record<string, (vector: Vector) => Opened> = {
     const again = new TextEncoder().encode(printLink(kind, fields));
     return text === text.toLowerCase() ? { fields, again } : { fields };
   },
+  lens: ({ bytes }) => {
+    const text = new TextDecoder().decode(bytes);
+    const fields = parseLens(text);
+    const again = new TextEncoder().encode(printLens(fields));
+    return text === text.toUpperCase() ? { fields, again } : { fields };
+  },
+  network: ({ header, bytes }) => {
+    if (header.object === "network-request") {
+      const fields = decodeRequest(bytes);
+      return { fields, again: encodeRequest(fields) };
+    }
+    const fields = decodeNetworkAnswer(bytes);
+    return { fields, again: encodeNetworkAnswer(fields) };
+  },
   details: ({ header, bytes }) => {
     if (header.object === "opening") return { fields: decodeOpening(bytes) };
     return { fields: header.object === "closing" ? decodeClosing(bytes) : decodeThumbnail(bytes) };
@@ -228,6 +249,7 @@ function openClip(header: Record<string, string>, slices: Iterable<Uint8Array>):
 const short = [
   ...["supply", "membership", "identity", "adoption", "body", "stanza", "epoch"],
   ...["tombstone", "confirmation", "checkpoint", "offer", "answer", "grant", "seen", "link"],
+  "lens",
 ];
 
 suite("sealed vectors", (test) => {

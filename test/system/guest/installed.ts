@@ -1,72 +1,33 @@
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { appendFileSync, closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { promisify } from "node:util";
 import * as assert from "uvu/assert";
 import { checkUnit } from "../../../src/device/doctor.ts";
+import { toBase32 } from "../../../src/protocol/sealed/base32.ts";
+import { parseInvite } from "../../../src/protocol/sealed/invite.ts";
+import { ready } from "../../../src/protocol/sealed/sodium.ts";
+import {
+  again,
+  camera,
+  patienceMs,
+  relay,
+  results,
+  run,
+  sh,
+  show,
+  tell,
+  until,
+  waitsForOwner,
+  watches,
+} from "./units.ts";
 
 // The life of an installed board under a real systemd, from its installation to a power cut, and from
 // the next start to its removal. What is asserted here ends the guest with the reason.
 
-const run = promisify(execFile);
-const results = process.env.BOARD_RESULTS ?? "/results";
-const camera = "obscura-camera.service";
-const relay = "obscura-relay.service";
 const state = "/var/lib/obscura/camera";
 const led = "board::state";
-/** Patience of a test on a machine that does much else; nothing is measured by it. */
-const patienceMs = 90_000;
-
-const startedMs = performance.now();
-function tell(text: string): void {
-  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-  appendFileSync(join(results, "progress"), `${seconds} s: ${text}\n`);
-}
-
-async function sh(line: string): Promise<string> {
-  const { stdout, stderr } = await run("sh", ["-ec", line], { maxBuffer: 1 << 24 });
-  appendFileSync(join(results, "commands"), `$ ${line}\n${stdout}${stderr}`);
-  return stdout.trim();
-}
-
-type Unit = Record<
-  "ActiveState" | "SubState" | "StatusText" | "MainPID" | "NRestarts" | "Result",
-  string
->;
-async function show(unit: string): Promise<Unit> {
-  const fields = "ActiveState,SubState,StatusText,MainPID,NRestarts,Result";
-  const { stdout } = await run("systemctl", ["show", "-p", fields, unit]);
-  return Object.fromEntries(
-    stdout
-      .trim()
-      .split("\n")
-      .map((line) => line.split(/=(.*)/s, 2)),
-  ) as Unit;
-}
-
-async function until(unit: string, what: string, wanted: (now: Unit) => boolean): Promise<Unit> {
-  let now = await show(unit);
-  for (const endMs = Date.now() + patienceMs; Date.now() < endMs; await wait(1000)) {
-    if (wanted(now)) {
-      tell(`${unit}: ${what}`);
-      return now;
-    }
-    now = await show(unit);
-  }
-  const log = await sh(`journalctl -b -n 60 --no-pager -o cat -u ${unit}`);
-  throw new Error(`${unit} not ${what}: ${JSON.stringify(now)}\n${log}`);
-}
-const watches = ({ ActiveState, StatusText }: Unit) =>
-  ActiveState === "active" && StatusText === "watching";
-const waitsForOwner = ({ StatusText }: Unit) => StatusText.startsWith("waiting for an owner");
-/** Up again, in another process than before. */
-const again =
-  (before: Unit, wanted: (now: Unit) => boolean = ({ ActiveState }) => ActiveState === "active") =>
-  (now: Unit) =>
-    now.MainPID !== before.MainPID && now.MainPID !== "0" && wanted(now);
 
 async function identity(): Promise<string> {
   return createHash("sha256")
@@ -90,7 +51,7 @@ detect: { input: 256x160, precision: int8, crops: false, threads: 1 }
 light: "${led}"
 `;
 
-/** What udev does by our rules; a host need not have it, and so the guest has not. */
+/** What udev does by our rules: a host need not have it, and then the guest has not. */
 const rights = async () => {
   await sh("chgrp video /dev/video0; chmod 660 /dev/video0");
   const files = `/sys/class/leds/${led}/brightness /sys/class/leds/${led}/trigger`;
@@ -113,15 +74,77 @@ async function confined(pid: string): Promise<void> {
   assert.is(files, "", "keys are for their owner alone");
 }
 
+const boot = "/boot/firmware";
+
+/** What of the label lies where a card reader, or who has the camera's state, would find it. */
+async function copiesOf(secret: Uint8Array): Promise<string[]> {
+  // What was read of the medium before is not read again from memory.
+  await sh("sync; echo 3 >/proc/sys/vm/drop_caches");
+  const shapes = [Buffer.from(secret), Buffer.from(Buffer.from(secret).toString("hex"))];
+  const inLink = [0, 1, 2, 3, 4].map((cut) =>
+    toBase32(secret.subarray(cut, cut + 25)).slice(1, -1),
+  );
+  shapes.push(...inLink.map((letters) => Buffer.from(letters)));
+  const files = await sh(`find ${boot} ${state} -xdev -type f`);
+  const found: string[] = [];
+  for (const file of [...files.split("\n"), "/dev/ubdb"]) {
+    const bytes = await readFile(file).catch(() => Buffer.alloc(0));
+    if (shapes.some((shape) => bytes.includes(shape))) found.push(file);
+  }
+  return found;
+}
+
+/** As somebody does who has nothing but the card and a phone. */
+async function pairByLabel(phone: string): Promise<Uint8Array> {
+  const words = await readFile(`${boot}/pairing.txt`, "utf8");
+  const link = /^obscura:\S+$/m.exec(words)?.[0] ?? "";
+  const { secret } = parseInvite(link);
+  const files = [`${boot}/pairing.txt`, `${state}/label/label`, `${state}/label/pairing.txt`];
+  const copies = await copiesOf(secret);
+  for (const file of [...files, "/dev/ubdb"]) assert.ok(copies.includes(file), `${file} has it`);
+  assert.equal(
+    [...(await readFile(`${boot}/pairing.png`))],
+    [...(await readFile(`${state}/label/pairing.png`))],
+  );
+  tell("its label is on the boot partition");
+  const pair = () => sh(`${phone} pair ${link} --keys 50`).catch((error) => String(error.stderr));
+  let said = await pair();
+  // The window opens when the board has waited for a network.
+  for (const endMs = Date.now() + patienceMs; /no camera answers/.test(said); said = await pair()) {
+    assert.ok(Date.now() < endMs, said);
+    await wait(2000);
+  }
+  assert.match(said, /paired with/);
+  tell("paired by the link that stood there");
+  return secret;
+}
+
+/** The label has served: nothing of it is left anywhere. */
+async function labelIsGone(secret: Uint8Array): Promise<void> {
+  for (const endMs = Date.now() + patienceMs; ; await wait(500)) {
+    const copies = await copiesOf(secret);
+    if (copies.length === 0) break;
+    assert.ok(Date.now() < endMs, copies.join(", "));
+  }
+  assert.equal(
+    (await readdir(boot)).filter((name) => name !== "lost+found"),
+    [],
+  );
+  tell("its label is gone from card and state");
+}
+
 async function firstLife(light: number): Promise<void> {
   await sh("mkdir -p /etc/systemd/system/obscura-camera.service.d /etc/obscura");
   const quick = "[Service]\nWatchdogSec=15\nRestartSec=1\n";
   await writeFile("/etc/systemd/system/obscura-camera.service.d/quick.conf", quick);
   await writeFile("/etc/obscura/camera.yaml", settings);
+  // What a Raspberry Pi's card reader shows; and the address that its own network would have.
+  await sh(`mkdir -p ${boot}; mount /dev/ubdb ${boot}`);
+  await sh("ip addr add 10.71.83.1/24 dev lo || busybox ip addr add 10.71.83.1/24 dev lo");
 
   const said = await run("scripts/install-board", ["--relay"]);
   await writeFile(join(results, "install"), said.stdout + said.stderr);
-  assert.match(said.stderr, "sudo obscura-camera pair");
+  assert.match(said.stderr, `${boot}/pairing.txt`);
   await rights();
   tell("installed");
   const first = await until(camera, "waiting for an owner", waitsForOwner);
@@ -131,11 +154,13 @@ async function firstLife(light: number): Promise<void> {
   await until(relay, "up again after a kill", again(firstRelay));
   assert.is(await sh(`systemctl is-enabled ${camera} ${relay}`), "enabled\nenabled");
 
-  await sh("obscura-camera identity -o /tmp/camera.json");
   const phone = `${process.execPath} dist/src/phone/cli.js --home /root/phone`;
-  await sh(`${phone} adopt /tmp/camera.json -o /tmp/owner.json; chmod 644 /tmp/owner.json`);
-  await sh("obscura-camera adopt /tmp/owner.json");
+  const secret = await pairByLabel(phone);
   const second = await until(camera, "watching, with nobody's help", watches);
+  await labelIsGone(secret);
+  await sh("obscura-camera identity -o /tmp/camera.json");
+  await sh(`${phone} adopt /tmp/camera.json -o /tmp/owner.json; chmod 644 /tmp/owner.json`);
+  assert.match(await sh("obscura-camera adopt /tmp/owner.json"), "adopted by");
   await confined(second.MainPID);
 
   await sh(`kill -STOP ${second.MainPID}`);
@@ -144,8 +169,10 @@ async function firstLife(light: number): Promise<void> {
 
   // Longer than the watchdog waits: it is told that the camera is known to be gone.
   await sh("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind");
-  await until(camera, "telling of the camera that is gone", ({ StatusText }) =>
-    /video0/.test(StatusText),
+  await until(
+    camera,
+    "telling of the camera that is gone",
+    ({ StatusText }) => /video0|vivid\.0/.test(StatusText), // where the guest has udev, by its stable name
   );
   await wait(17_000);
   assert.is((await show(camera)).MainPID, third.MainPID, "an unplugged camera is waited for");
@@ -203,6 +230,7 @@ async function secondLife(): Promise<void> {
   tell("purged");
 }
 
+await ready();
 if (process.env.LIFE === "2") {
   await sh(`chgrp video /dev/video0; chmod 660 /dev/video0`);
   await secondLife();

@@ -1,22 +1,20 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { access, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { equal, is, ok } from "uvu/assert";
 import { composeFootage } from "../../scripts/footage.ts";
-import { explain } from "../../src/base/pure/failure.ts";
-import { installedModels } from "../../src/device/detect/detect.ts";
 import { type Canary, type Findings, searchFiles, windowsOf } from "../lib/canary.ts";
-import { run } from "../lib/footage.ts";
+import { run, whyNobody } from "../lib/footage.ts";
 import { suite } from "../lib/suite.ts";
 import { freePort } from "../lib/trio.ts";
 import { quickFolder } from "../lib/world.ts";
-import { copyMemory } from "./guest/memory.ts";
-import { keysOf, videoOf } from "./plain.ts";
+import { copyMemory } from "../system/guest/memory.ts";
+import { keysOf, videoOf } from "../system/plain.ts";
 
 const dist = new URL("../../", import.meta.url).pathname;
 const programs = {
@@ -92,16 +90,10 @@ async function end(child: ChildProcess): Promise<void> {
   await once(child, "exit");
 }
 
-const why = await (async () => {
-  if (process.getuid?.() !== 0) return "not root: another process's memory cannot be read";
-  try {
-    await access(join(installedModels, "nanodet-g-fp32.onnx"));
-    await composeFootage();
-    return undefined;
-  } catch (error) {
-    return explain(error);
-  }
-})();
+const why =
+  process.getuid?.() === 0
+    ? await whyNobody()
+    : "not root: another process's memory cannot be read";
 
 suite("a blind relay", (test) => {
   if (why) {

@@ -137,9 +137,13 @@ suite("full disks", (test) => {
       await camera.until(isUp);
       const isOver = ({ clips }: Verified) =>
         clips.every(({ state }) => ["whole", "cut off", "lost"].includes(state));
+      let last: Verified | undefined;
       const found = await eventually("all that is left is at the relay", async () => {
         const now = await trio.verify();
+        last = now;
         return isOver(now) && now.faults.every(({ kind }) => kind === "lost") ? now : undefined;
+      }).catch((error) => {
+        throw new Error(`${error.message}: ${JSON.stringify(last?.faults)}`);
       });
       is((await camera.end("SIGTERM")).code, 0);
       is((await relay.end("SIGTERM")).code, 0);

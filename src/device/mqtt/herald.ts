@@ -1,0 +1,161 @@
+import type { Log } from "../../base/node/log.ts";
+import type { Clock } from "../../base/pure/clock.ts";
+import type { Desk, Session } from "./desk.ts";
+import {
+  announce,
+  announcedAt,
+  componentsOf,
+  type Device,
+  type Form,
+  partsOf,
+} from "./discovery.ts";
+import { stateOf } from "./topics.ts";
+
+export type HeraldOptions = {
+  desk: Desk;
+  form: Form;
+  prefix: string;
+  /** As it is now. */
+  device(): Device;
+  clock: Clock;
+  log: Log;
+  random(): number;
+  signal: AbortSignal;
+};
+
+/** How long what lies at the broker is waited for, once it was asked. */
+const listenMs = 1_000;
+/** Home Assistant forgets a part when it has read that it went, and then that it is not there. */
+const farewellMs = 2_000;
+/** A house in which much starts at once, and one in which somebody says so over and over. */
+const birth = { spreadMs: 2_000, leastMs: 10_000 };
+/** What a broker can make us keep of what it says lies there. */
+const mostFound = { topics: 512, characters: 256 };
+
+/**
+ * Keeps Home Assistant told of the device. With each connection it looks at what lies at the broker of
+ * this camera's: what no topic has any more is taken away, be it of another setting or of an older
+ * version; then it announces, and again when Home Assistant says that it was started.
+ */
+export class Herald {
+  readonly #options: HeraldOptions;
+  readonly #found = new Set<string>();
+  /** What the device was announced with, as it lies there. */
+  #before: Record<string, string> = {};
+  #isListening = false;
+  #announced: Map<string, string> | undefined;
+  #isBorn = false;
+  #saidUs = Number.NEGATIVE_INFINITY;
+  #session: Session | undefined;
+  /** Where Home Assistant says that it was started: of its own, whatever its discovery's prefix is. */
+  readonly #births: readonly string[];
+
+  constructor(options: HeraldOptions) {
+    this.#options = options;
+    this.#births = [...new Set(["homeassistant/status", `${options.prefix}/status`])];
+  }
+
+  /** A connection stands. Never throws. */
+  async up(session: Session): Promise<void> {
+    const { clock, prefix, device, signal, log } = this.#options;
+    this.#session = session;
+    const { id, base } = device();
+    const own = [`${base}/#`, ...announcedAt(prefix, id)];
+    this.#found.clear();
+    this.#before = {};
+    this.#isListening = true;
+    try {
+      const isHeard = await session.subscribe(this.#births);
+      if (!isHeard) log.warn(`the broker does not let this camera read ${this.#births.join(", ")}`);
+      // Who may not read what lies there cannot tidy it up, and that is all.
+      if (await session.subscribe(own)) await clock.sleep(listenMs, signal);
+      this.#isListening = false;
+      await session.unsubscribe(own);
+      if (this.#session === session) await this.#tidy();
+    } catch {
+      // The connection ended: the next one begins anew.
+    } finally {
+      if (this.#session === session) this.#isListening = false;
+    }
+  }
+
+  /** What came by a topic that was subscribed to, or by one that a broker made up. */
+  message(topic: string, payload: Uint8Array, isRetained: boolean): void {
+    const { prefix, device } = this.#options;
+    if (this.#births.includes(topic)) {
+      const isBirth = !isRetained && Buffer.from(payload).equals(Buffer.from("online"));
+      if (isBirth) void this.#again();
+      return;
+    }
+    if (!this.#isListening || !isRetained || payload.length === 0) return;
+    if (this.#found.size >= mostFound.topics || topic.length > mostFound.characters) return;
+    const { id, base } = device();
+    const [whole = ""] = announcedAt(prefix, id);
+    if (topic === whole) this.#before = partsOf(payload);
+    if (topic === whole || isPart(topic, prefix, id) || isState(topic, base)) {
+      this.#found.add(topic);
+    }
+  }
+
+  /** What there is to show has changed. */
+  async changed(): Promise<void> {
+    if (!this.#announced) return;
+    const [text = ""] = this.#announced.values();
+    await this.#say(partsOf(new TextEncoder().encode(text)));
+  }
+
+  async #tidy(): Promise<void> {
+    const { desk, device } = this.#options;
+    const { base } = device();
+    const wanted = new Set([...desk.topics(), ...announce(device(), this.#options).keys()]);
+    const left = [...this.#found].filter((topic) => !wanted.has(topic));
+    this.#found.clear();
+    for (const topic of left) desk.set(topic, "");
+    const isFarewell = left.some((topic) => !isState(topic, base));
+    await this.#say(this.#before, isFarewell);
+  }
+
+  /** Announces; parts that were there and are not any more are taken leave of first. */
+  async #say(before: Record<string, string>, isFarewell = false): Promise<void> {
+    const { desk, device, clock, signal, form } = this.#options;
+    const next = announce(device(), this.#options);
+    const parts = componentsOf(device());
+    const gone = Object.fromEntries(Object.entries(before).filter(([name]) => !(name in parts)));
+    const left = [...(this.#announced?.keys() ?? [])].filter((topic) => !next.has(topic));
+    for (const topic of left) desk.set(topic, "");
+    this.#announced = next;
+    this.#saidUs = clock.monotonicUs();
+    const isShorter = form === "device" && Object.keys(gone).length > 0;
+    if (isShorter) {
+      const farewell = announce(device(), { ...this.#options, gone });
+      for (const [topic, payload] of farewell) desk.set(topic, payload);
+    }
+    if (isShorter || isFarewell) await clock.sleep(farewellMs, signal).catch(() => {});
+    // What has changed meanwhile was said by who changed it.
+    if (this.#announced !== next) return;
+    for (const [topic, payload] of next) desk.set(topic, payload);
+  }
+
+  /** Home Assistant was started: it knows nothing. At most every ten seconds, however often it says so. */
+  async #again(): Promise<void> {
+    const { clock, random, signal, desk } = this.#options;
+    if (this.#isBorn) return;
+    this.#isBorn = true;
+    const sinceMs = (clock.monotonicUs() - this.#saidUs) / 1000;
+    const waitMs = Math.max(random() * birth.spreadMs, birth.leastMs - sinceMs);
+    await clock.sleep(waitMs, signal).catch(() => {});
+    this.#isBorn = false;
+    if (signal.aborted) return;
+    this.#saidUs = clock.monotonicUs();
+    desk.repeat();
+  }
+}
+
+function isPart(topic: string, prefix: string, id: string): boolean {
+  const rest = topic.startsWith(`${prefix}/`) ? topic.slice(prefix.length + 1).split("/") : [];
+  return rest.length === 4 && rest[1] === `obscura_${id}` && rest[3] === "config";
+}
+
+function isState(topic: string, base: string): boolean {
+  return topic.startsWith(`${base}/`) && stateOf(topic.slice(base.length + 1)) !== undefined;
+}

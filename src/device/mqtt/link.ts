@@ -1,0 +1,280 @@
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { IClientOptions, MqttClient } from "mqtt";
+import type { Clock } from "../../base/pure/clock.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
+import type { Broker } from "../broker.ts";
+import { Backoff } from "../uplink/uplink.ts";
+import type { Session } from "./desk.ts";
+import { createGuard } from "./guard.ts";
+
+export type LinkOptions = {
+  /** Read anew for each connection. */
+  broker(): Promise<Broker>;
+  clientId: string;
+  will: { topic: string; payload: string };
+  onUp(session: Session, version: 5 | 4): void;
+  /** Told each time, also of one that never came to be; `isProven` when it had held for a while. */
+  onDown(failure: Failure, isProven: boolean): void;
+  onMessage(message: { topic: string; payload: Uint8Array; isRetained: boolean }): void;
+  clock: Clock;
+  random(): number;
+};
+
+const keepaliveS = 30;
+const connectMs = 15_000;
+const mostMs = 60_000;
+/** A connection that ends sooner was none: who is thrown out at once does not come back at once. */
+const provenUs = 30_000_000;
+const incoming = { mostBytes: 128 * 1024, mostPackets: 2_000 };
+const goodbyeMs = 500;
+
+/**
+ * One connection to the broker after another, with back-off in between, until it is closed. By MQTT 5;
+ * by 3.1.1 from then on when a broker cannot do that. Nothing here throws into who uses it.
+ */
+export function openLink(options: LinkOptions): { close(): Promise<void> } {
+  const { clock, random, onUp, onDown } = options;
+  const end = new AbortController();
+  const { signal } = end;
+  const backoff = new Backoff({ clock, random, mostMs });
+  let version: 5 | 4 = 5;
+  /** A broker was met by 3.1.1, which it is then until the next start. */
+  let isOld = false;
+
+  /** One connection from its beginning to its end, which is how it failed. */
+  const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
+    const connection = await connect({ ...options, version, signal });
+    const sinceUs = clock.monotonicUs();
+    isOld = version === 4;
+    onUp(connection.session, version);
+    const failure = await connection.ended;
+    const isProven = clock.monotonicUs() - sinceUs >= provenUs;
+    if (isProven) backoff.worked();
+    return { failure, isProven };
+  };
+  const run = async () => {
+    while (!signal.aborted) {
+      await backoff.ready(signal);
+      const { failure, isProven } = await once().catch((error) => ({
+        failure: asFailure(error),
+        isProven: false,
+      }));
+      if (signal.aborted) return;
+      if (failure.stage === "version" && version === 5) {
+        // Tried at once; it is waited only when that fails too.
+        version = 4;
+        continue;
+      }
+      if (!isOld) version = 5;
+      backoff.failed(failure);
+      onDown(failure, isProven);
+    }
+  };
+  const running = run().catch((error) => {
+    if (!signal.aborted) onDown(asFailure(error), false);
+  });
+  return {
+    async close() {
+      end.abort(new Failure("gone", "the camera ends"));
+      await running;
+    },
+  };
+}
+
+type Connection = { session: Session; ended: Promise<Failure> };
+
+/** Resolves when the broker has let this client in; throws a Failure when it does not. */
+async function connect(
+  options: LinkOptions & { version: 5 | 4; signal: AbortSignal },
+): Promise<Connection> {
+  const { clientId, will, version, signal, clock, onMessage } = options;
+  const broker = await options.broker();
+  const { default: mqtt } = await loadMqtt();
+  let failure: Failure | undefined;
+  let isIn = false;
+  /** The first reason is the one that counts. */
+  const fail = (error: unknown) => {
+    failure ??= asFailure(error);
+  };
+  const socket = dial(broker);
+  let reached = false;
+  socket.once(broker.tls ? "secureConnect" : "connect", () => {
+    reached = true;
+  });
+  socket.on("error", fail);
+  const guard = createGuard({ ...incoming, nowUs: () => clock.monotonicUs() });
+  // Before the client's own: it sees nothing of what is refused here.
+  socket.on("data", (chunk: Uint8Array) => {
+    try {
+      guard(chunk);
+    } catch (error) {
+      fail(error);
+      socket.destroy();
+    }
+  });
+  const client: MqttClient = new mqtt.MqttClient(() => socket, {
+    ...{ clientId, clean: true, keepalive: keepaliveS, connectTimeout: connectMs },
+    ...{ reconnectPeriod: 0, resubscribe: false, queueQoSZero: false },
+    ...{ protocolId: "MQTT", protocolVersion: version, timerVariant: "native" },
+    will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true },
+    ...(broker.login
+      ? { username: broker.login.user, password: Buffer.from(broker.login.password) }
+      : {}),
+    ...(version === 5 ? { properties: { maximumPacketSize: incoming.mostBytes } } : {}),
+    // Its own goes to whoever set DEBUG, payloads and all.
+    log: () => {},
+  } satisfies IClientOptions);
+  const stop = () => {
+    fail(signal.reason);
+    client.end(false, () => socket.destroy());
+    // A broker that does not listen any more is not waited for.
+    setTimeout(() => socket.destroy(), goodbyeMs).unref();
+  };
+  const ended = new Promise<Failure>((resolve) => {
+    client.on("error", (error) => {
+      fail(error);
+      socket.destroy();
+    });
+    client.on("disconnect", (packet) => fail(refusalOf(packet.reasonCode ?? 0)));
+    client.on("message", (topic, payload, { retain }) => {
+      try {
+        onMessage({ topic, payload, isRetained: retain });
+      } catch (error) {
+        fail(error);
+        socket.destroy();
+      }
+    });
+    socket.once("close", () => {
+      signal.removeEventListener("abort", stop);
+      client.end(true);
+      const why = failure ?? new Failure("gone", "the broker ended the connection");
+      // A broker that knows no MQTT 5 may say so, answer what is not MQTT 5, or just hang up.
+      const isOfVersion = why.stage === "version" || isFailure(why, "gone", "corrupt");
+      const isUnheard = reached && !isIn && isOfVersion;
+      resolve(isUnheard ? new Failure(why.kind, why.message, { stage: "version" }) : why);
+    });
+  });
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  const accepted = new Promise<{ qos: 0 | 1; most: number }>((resolve) => {
+    client.once("connect", ({ properties }) => {
+      isIn = true;
+      const qos = properties?.maximumQoS === 0 ? 0 : 1;
+      resolve({ qos, most: properties?.receiveMaximum ?? 65_535 });
+    });
+  });
+  const first = await Promise.race([accepted, ended]);
+  if (first instanceof Failure) throw first;
+  return { session: sessionOf(client, ended, { ...first, version }), ended };
+}
+
+function sessionOf(
+  client: MqttClient,
+  ended: Promise<Failure>,
+  { qos, most, version }: { qos: 0 | 1; most: number; version: 5 | 4 },
+): Session {
+  const waiting = new Set<(failure: Failure) => void>();
+  let over: Failure | undefined;
+  void ended.then((failure) => {
+    over = failure;
+    for (const reject of waiting) reject(failure);
+  });
+  /** Resolves with the error that the broker answered; rejects when the connection ends first. */
+  const ask = (act: (done: (error?: Error | null) => void) => void) =>
+    new Promise<Error | undefined>((resolve, reject) => {
+      if (over) return reject(over);
+      waiting.add(reject);
+      act((error) => {
+        waiting.delete(reject);
+        resolve(error ?? undefined);
+      });
+    });
+  const isTaken = (error: Error | undefined) => {
+    if (!error) return true;
+    // An answer has a code of MQTT's, or its packet; anything else is no answer.
+    if (typeof (error as { code?: unknown }).code === "number" || "packet" in error) return false;
+    throw asFailure(error);
+  };
+  return {
+    most,
+    publish: async (topic, payload, { retain }) =>
+      isTaken(await ask((done) => client.publish(topic, payload, { qos, retain }, done))),
+    subscribe: async (filters) => {
+      const alone = version === 5 ? { nl: true } : {};
+      const wanted = [...filters];
+      return isTaken(await ask((done) => client.subscribe(wanted, { qos: 0, ...alone }, done)));
+    },
+    unsubscribe: async (filters) => {
+      await ask((done) => client.unsubscribe([...filters], done));
+    },
+  };
+}
+
+function dial({ host, port, tls }: Broker): Socket {
+  if (!tls) return connectTcp({ host, port, noDelay: true });
+  const { ca, certificate, key } = tls;
+  const socket = connectTls({
+    ...{ host, port, minVersion: "TLSv1.2", rejectUnauthorized: true },
+    ...(isIP(host) ? {} : { servername: host }),
+    ...(ca ? { ca: Buffer.from(ca) } : {}),
+    ...(certificate ? { cert: Buffer.from(certificate) } : {}),
+    ...(key ? { key: Buffer.from(key) } : {}),
+  });
+  socket.setNoDelay();
+  return socket;
+}
+
+/** Only a camera that has a broker pays for it. */
+async function loadMqtt(): Promise<typeof import("mqtt")> {
+  // What it is built on writes payloads to whoever asks for it by this.
+  delete process.env.DEBUG;
+  return await import("mqtt");
+}
+
+const ofVersion = [1, 132];
+const ofForm = [129, 130];
+const ofLogin = [4, 5, 134, 135, 140];
+
+function refusalOf(code: number): Failure {
+  if (ofVersion.includes(code)) {
+    return new Failure("refused", "the broker refuses this version of MQTT", { stage: "version" });
+  }
+  if (ofForm.includes(code)) return unspoken();
+  if (ofLogin.includes(code)) {
+    return new Failure("refused", "the broker refuses this camera's user or password", {
+      hint: "Look at the file that mqtt.credentials names, and at the broker's users",
+    });
+  }
+  if (code === 142) {
+    return new Failure("refused", "another client took this camera's name at the broker", {
+      hint: "Two cameras with one state folder? Each needs its own",
+    });
+  }
+  const isBusy = code === 3 || code === 136 || code === 137 || code === 139;
+  const text = isBusy ? "the broker is not ready" : `the broker refuses (reason ${code})`;
+  return new Failure(isBusy ? "offline" : "refused", text);
+}
+
+/** Never the text of who answered: that may be a stranger's. */
+function asFailure(error: unknown): Failure {
+  if (isFailure(error)) return error;
+  const { code, message = "" } = error as { code?: unknown; message?: string };
+  if (typeof code === "number") return refusalOf(code);
+  if (typeof code === "string") {
+    const isTrust =
+      /CERT|ALTNAME|SELF_SIGNED|UNABLE_TO|SSL/.test(code) && !code.startsWith("ERR_TLS_HANDSHAKE");
+    if (isTrust) {
+      const hint = "Look at mqtt.ca, mqtt.certificate and mqtt.key, and at the broker's own";
+      return new Failure("refused", `no trust between camera and broker (${code})`, { hint });
+    }
+    if (code === "ECONNRESET" || code === "EPIPE") {
+      return new Failure("gone", `the broker ended the connection (${code})`, { cause: error });
+    }
+    return new Failure("offline", `the broker cannot be reached (${code})`, { cause: error });
+  }
+  if (/timeout/i.test(message)) return new Failure("stalled", "the broker does not answer");
+  return unspoken();
+}
+
+const unspoken = () => new Failure("corrupt", "the broker does not speak MQTT as it should");

@@ -1,0 +1,261 @@
+/**
+ * The MQTT stage. In: what detection, recording and sealing say, and what the service reads once a
+ * second. Out: retained states, an event stream, discovery for Home Assistant, at the broker that the
+ * settings name: topics.md. Never a picture. Nobody waits for it, and nothing of it ends the service: a
+ * broker that is away costs a line in the log, and one that refuses is a fault of the camera's health.
+ */
+import { randomBytes } from "node:crypto";
+import type { Log } from "../../base/node/log.ts";
+import type { Clock } from "../../base/pure/clock.ts";
+import { explain, type Failure, isFailure } from "../../base/pure/failure.ts";
+import { type BrokerSettings, readBroker } from "../broker.ts";
+import type { Incident } from "../detect/detect.ts";
+import { Desk, type Session } from "./desk.ts";
+import type { Form } from "./discovery.ts";
+import { Herald } from "./herald.ts";
+import { openLink } from "./link.ts";
+import { type Condition, event, type StateName, states, zoneTopic } from "./topics.ts";
+import { createVisits, type VisitEvent } from "./visits.ts";
+
+/** What is read once a second; what is undefined the camera cannot tell. */
+export type Reading = {
+  recording: boolean;
+  watched: boolean;
+  pairing: boolean;
+  /** What is wrong, for people. */
+  problem: string | undefined;
+  relay: { isConnected: boolean; clips: number; waitingS: number } | undefined;
+  storage: { usedMiB: number; freeMiB: number };
+  temperature: number | undefined;
+  throttled: boolean | undefined;
+  clockTrusted: boolean;
+};
+
+export type MqttOptions = {
+  settings: BrokerSettings & { prefix: string; discovery: Form; discoveryPrefix: string };
+  /** What follows the prefix in this camera's topics. */
+  id: string;
+  /** Of no other client at the broker. */
+  clientId: string;
+  name: string;
+  version: string;
+  zones: readonly { name: string }[];
+  read(): Reading;
+  /** Whether a relay has the whole of a clip; undefined without relays. */
+  isDelivered: ((clip: string) => boolean) | undefined;
+  /** Something that only the owner can mend; undefined when it is mended. */
+  onFault(text: string | undefined): void;
+  /** Told when it changes. */
+  onBroker?(state: { isConnected: boolean; why?: string }): void;
+  clock: Clock;
+  log: Log;
+  /** For tests. */
+  random?: () => number;
+};
+
+export type Mqtt = {
+  incident(incident: Incident): void;
+  motion(): void;
+  part(part: { clip: string; incident: string }): void;
+  sealed(clip: { clip: string; incident: string }): void;
+  /** What may change while the camera runs. */
+  set(next: Pick<MqttOptions, "name" | "zones">): void;
+  /** Says the last states and `offline`, waiting for a broker no longer than two seconds. */
+  close(): Promise<void>;
+};
+
+const readEveryMs = 1_000;
+const motionUs = 5_000_000;
+const lastWordMs = 2_000;
+/** topics.md says what of the event stream is owed to a broker that was away. */
+const letters = { mostLetters: 64, letterMs: 5 * 60_000 };
+
+export function openMqtt(options: MqttOptions): Mqtt {
+  const { settings, id, clock, log, onFault, onBroker, random = Math.random } = options;
+  const base = `${settings.prefix}/${id}`;
+  /** What was logged since a connection last held: who is let in and thrown out says so once. */
+  const logged = new Set<string>();
+  const logOnce = (level: "info" | "warn" | "error", line: string) => {
+    if (!logged.has(line)) log[level](line);
+    logged.add(line);
+  };
+  const refused = new Set<string>();
+  const desk = new Desk({
+    ...{ clock, ...letters },
+    onRefused(topic) {
+      refused.add(topic);
+      if (refused.size > 1) return;
+      const text = `the MQTT broker does not let this camera write ${topic}`;
+      log.warn(`${text}: look at the broker's access list`);
+      onFault(text);
+    },
+  });
+  const say = <K extends StateName>(name: K, value: Parameters<(typeof states)[K]["write"]>[0]) => {
+    const { write } = states[name] as { write(value: unknown): string };
+    desk.set(`${base}/${name}`, write(value));
+  };
+  const sayZone = (zone: string, count: number) => {
+    desk.set(`${base}/${zoneTopic("person", zone)}`, states["zone/+/person"].write(count > 0));
+    desk.set(`${base}/${zoneTopic("count", zone)}`, states["zone/+/count"].write(count));
+  };
+  const visits = createVisits({
+    run: randomBytes(4).toString("hex"),
+    nowUs: () => clock.monotonicUs(),
+    wallMs: () => clock.wallMs(),
+    clockTrusted: () => options.read().clockTrusted,
+    isDelivered: options.isDelivered,
+  });
+  const tell = (events: readonly VisitEvent[]) => {
+    for (const one of events) {
+      const isMinor = one.event_type === "update";
+      desk.send(`${base}/${event.topic}`, JSON.stringify(one), { isMinor });
+      say("last_event", one);
+    }
+  };
+
+  const end = new AbortController();
+  let zones: readonly string[] = [];
+  let { name } = options;
+  let conditions: readonly Condition[] = [];
+  const herald = new Herald({
+    ...{ desk, clock, log, random, signal: end.signal },
+    ...{ form: settings.discovery, prefix: settings.discoveryPrefix },
+    device: () => ({ id, base, name, version: options.version, zones, conditions }),
+  });
+  const announce = () => {
+    herald.changed().catch((error) => logOnce("error", explain(error)));
+  };
+  let movedUs: number | undefined;
+  const look = () => {
+    const now = options.read();
+    const isMoving = movedUs !== undefined && clock.monotonicUs() - movedUs < motionUs;
+    say("motion", isMoving);
+    say("recording", now.recording);
+    say("being_watched", now.watched);
+    say("pairing_window", now.pairing);
+    if (now.relay) {
+      say("relay", now.relay.isConnected);
+      say("outbox_depth", now.relay.clips);
+      say("outbox_age", now.relay.waitingS);
+    }
+    say("storage_used", now.storage.usedMiB);
+    say("storage_free", now.storage.freeMiB);
+    if (now.temperature !== undefined) say("temperature", now.temperature);
+    if (now.throttled !== undefined) say("throttled", now.throttled);
+    say("clock_trusted", now.clockTrusted);
+    say("problem", now.problem !== undefined);
+    say("problem_text", now.problem ?? "none");
+    const before = conditions.join();
+    conditions = conditionsOf(now);
+    if (conditions.join() !== before) announce();
+  };
+  const setZones = (names: readonly string[]) => {
+    for (const gone of zones.filter((zone) => !names.includes(zone))) {
+      desk.set(`${base}/${zoneTopic("person", gone)}`, "");
+      desk.set(`${base}/${zoneTopic("count", gone)}`, "");
+    }
+    for (const zone of names) if (!zones.includes(zone)) sayZone(zone, 0);
+    zones = [...names];
+  };
+  // Everything is said before anything has happened: nothing of an earlier start stays ON.
+  say("person", false);
+  say("count", 0);
+  say("last_event", undefined);
+  say("version", options.version);
+  look();
+  setZones(options.zones.map((zone) => zone.name));
+  say("availability", "online");
+
+  const watch = async () => {
+    while (!end.signal.aborted) {
+      await clock.sleep(readEveryMs, end.signal).catch(() => {});
+      try {
+        look();
+        tell(visits.tick());
+      } catch (error) {
+        // A mistake of ours in one reading is not the end of all.
+        logOnce("error", explain(error));
+      }
+    }
+  };
+  const watching = watch();
+
+  let lately: string | undefined;
+  const onDown = (failure: Failure, isProven: boolean) => {
+    desk.detach();
+    const why = explain(failure);
+    // Only the owner can mend these; a broker that is away comes back.
+    if (isFailure(failure, "refused", "denied", "misuse", "absent")) onFault(`MQTT: ${why}`);
+    if (isProven) logged.clear();
+    logOnce("warn", why);
+    if (why !== lately) onBroker?.({ isConnected: false, why });
+    lately = why;
+  };
+  const onUp = (session: Session, version: 5 | 4) => {
+    lately = undefined;
+    refused.clear();
+    onFault(undefined);
+    const by = version === 5 ? "5" : "3.1.1";
+    logOnce("info", `connected to the broker, by MQTT ${by}; topics are below ${base}`);
+    onBroker?.({ isConnected: true });
+    desk.attach(session);
+    void herald.up(session);
+  };
+  const link = openLink({
+    broker: () => readBroker(settings),
+    clientId: options.clientId,
+    will: { topic: `${base}/availability`, payload: "offline" },
+    onUp,
+    onDown,
+    onMessage: ({ topic, payload, isRetained }) => herald.message(topic, payload, isRetained),
+    ...{ clock, random },
+  });
+
+  return {
+    incident(incident) {
+      const events = visits.incident(incident);
+      const persons = incident.kind === "end" ? [] : incident.persons;
+      const count = persons.length === 0 || incident.kind === "end" ? 0 : incident.count;
+      say("person", incident.kind !== "end");
+      say("count", count);
+      for (const zone of zones) {
+        // One box too many in one look is nobody, in a zone as in all.
+        const here = persons.filter((person) => person.zones.includes(zone)).length;
+        sayZone(zone, Math.min(here, Math.max(count, 1)));
+      }
+      tell(events);
+    },
+    motion() {
+      movedUs = clock.monotonicUs();
+      say("motion", true);
+    },
+    part: visits.part,
+    sealed: visits.sealed,
+    set(next) {
+      const names = next.zones.map((zone) => zone.name);
+      if (next.name === name && names.join() === zones.join()) return;
+      name = next.name;
+      setZones(names);
+      announce();
+    },
+    async close() {
+      end.abort();
+      await watching;
+      say("availability", "offline");
+      const enough = new AbortController();
+      const late = clock.sleep(lastWordMs, enough.signal).catch(() => {});
+      await Promise.race([desk.settled(), late]);
+      enough.abort();
+      await link.close();
+    },
+  };
+}
+
+/** The conditions under which topics are there, as this camera is now. */
+function conditionsOf({ relay, temperature, throttled }: Reading): Condition[] {
+  return [
+    ...(relay ? (["relay"] as const) : []),
+    ...(temperature === undefined ? [] : (["temperature"] as const)),
+    ...(throttled === undefined ? [] : (["throttled"] as const)),
+  ];
+}

@@ -1,0 +1,100 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import { openLog } from "../../src/base/node/log.ts";
+import { systemClock } from "../../src/base/node/time.ts";
+import { Failure } from "../../src/base/pure/failure.ts";
+import { readConfig, setBroker } from "../../src/device/config.ts";
+import type { Incident } from "../../src/device/detect/detect.ts";
+import { type HomeOptions, openHome } from "../../src/device/home.ts";
+import { createKeyring } from "../../src/device/keyring.ts";
+import type { ServiceEvent } from "../../src/device/report.ts";
+import { suite } from "../lib/suite.ts";
+import { temporaryFolder } from "../lib/world.ts";
+
+async function world() {
+  const folder = await temporaryFolder();
+  const said = { notes: [] as string[], problems: [] as string[], log: "" };
+  const events: ServiceEvent[] = [];
+  const keyring = await createKeyring(folder.path, "Porch");
+  return {
+    ...{ path: folder.path, said, events },
+    async open(url: string, more: Partial<HomeOptions> = {}) {
+      const config = await readConfig(undefined);
+      if (url !== "") setBroker(config, url);
+      return await openHome({
+        ...{ config, state: folder.path, keyring, version: "0.1.0", clock: systemClock },
+        outbox: { kind: "folder", bytes: () => 0 },
+        limitBytes: 2 ** 30,
+        health: {
+          now: () => ({ recording: false, watched: false, problem: undefined }),
+          fault: (_, text) => text && said.problems.push(text),
+        },
+        uplink: { status: () => [], holds: () => false },
+        clockTrusted: () => true,
+        note: async (statement) => {
+          if (statement.kind === "problem") said.notes.push(statement.text);
+        },
+        onProblem: (error) => said.problems.push(String(error)),
+        emit: (event) => events.push(event),
+        logs: (stage) =>
+          openLog(stage, "debug", (line) => {
+            said.log += line;
+          }),
+        ...more,
+      });
+    },
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+}
+
+const nowhere = "mqtt://127.0.0.1:9";
+
+suite("device/home", (test) => {
+  test("without a broker nobody is told, and nothing is kept", async () => {
+    await using at = await world();
+    const home = await at.open("");
+    home.motion();
+    home.window(true);
+    await home.close();
+    assert.equal(at.said, { notes: [], problems: [], log: "" });
+    assert.not((await readdir(at.path)).includes("home"));
+  });
+
+  test("that a broker is told shows in the log when it begins, changes and ends, and only then", async () => {
+    await using at = await world();
+    for (const url of [nowhere, nowhere, "mqtt://127.0.0.1:11", "", "", nowhere]) {
+      await (await at.open(url)).close();
+    }
+    const told = (url: string) => `states and counts are told to the MQTT broker ${url}`;
+    const ended = "no MQTT broker is told anything any more";
+    const expected = [told(nowhere), told("mqtt://127.0.0.1:11"), ended, told(nowhere)];
+    assert.equal(at.said.notes, expected);
+    assert.equal(at.said.problems, []);
+  });
+
+  test("a log that takes nothing is a problem of the camera's; the house is told all the same", async () => {
+    await using at = await world();
+    const note = async () => {
+      throw new Failure("full", "no room");
+    };
+    const home = await at.open(nowhere, { note });
+    await home.close();
+    assert.match(at.said.problems.join(), /no room/);
+    // Nor is it taken for said.
+    await (await at.open(nowhere)).close();
+    assert.is(at.said.notes.length, 1);
+  });
+
+  test("a broker that is not there, or a mistake of ours, costs nobody anything", async () => {
+    await using at = await world();
+    const home = await at.open(nowhere);
+    while (at.events.length === 0) await systemClock.sleep(10);
+    const [event] = at.events;
+    assert.ok(event?.event === "broker" && !event.isConnected && event.why);
+    home.incident({ kind: "start" } as unknown as Incident);
+    assert.match(at.said.log, /error mqtt:/);
+    await home.close();
+    assert.ok((await readdir(join(at.path, "home"))).includes("told"));
+  });
+});
