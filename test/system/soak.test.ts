@@ -57,7 +57,7 @@ suite("soak", (test) => {
         part: { x: 128, y: 150, width: 512, height: 288 },
       });
       const disk = join(folder.path, "disk");
-      const order: SoakOrder = { minutes, settings };
+      const order: SoakOrder = { minutes, settings, device: loopback };
       const options: BoardOptions = {
         command: ["node", "dist/test/system/guest/soak.js"],
         ...{ systemd: true, lasting: true, disks: [disk], urgent: true, memoryMiB: 768 },

@@ -1,15 +1,36 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import * as assert from "uvu/assert";
-import { again, camera, relay, results, run, sh, show, tell, until, watches } from "./units.ts";
+import {
+  again,
+  boot,
+  camera,
+  giveAddress,
+  linkOnCard,
+  pairBy,
+  relay,
+  results,
+  run,
+  sh,
+  show,
+  tell,
+  type Unit,
+  until,
+  watches,
+} from "./units.ts";
 
 // Months of an installed board in minutes: somebody walks by every few seconds, and all that can go wrong
 // does, in turns. What it holds is looked at before each fault.
 
-export type SoakOrder = { minutes: number; settings: string };
+export type SoakOrder = {
+  minutes: number;
+  settings: string;
+  /** Kernel module and parameters of what the camera is plugged into. */
+  device: string;
+};
 /** Of the camera's process: what it holds at rest in one life. */
 export type Sample = { life: number; atS: number; residentMiB: number; files: number };
 export type SoakReport = {
@@ -31,13 +52,32 @@ let world: ChildProcess | undefined;
 async function plug(): Promise<void> {
   const from = ["--pictures", "/results/pictures", "--playlist", "/results/playlist"];
   const program = "dist/test/system/guest/play.js";
-  world = spawn(process.execPath, [program, ...from, "--rounds", "1000000"], { stdio: "ignore" });
+  const said = openSync(join(results, "commands"), "a");
+  world = spawn(process.execPath, [program, ...from, "--rounds", "1000000"], {
+    stdio: ["ignore", said, said],
+  });
+  closeSync(said);
   await sh("chgrp video /dev/video10; chmod 660 /dev/video10");
 }
 async function unplug(): Promise<void> {
   const gone = world && once(world, "exit");
   world?.kill("SIGKILL");
   await gone;
+}
+/** The device itself goes and comes: one whose last writer was killed takes no other. */
+async function renew(): Promise<void> {
+  for (const endMs = performance.now() + patienceMs; performance.now() < endMs; await wait(1000)) {
+    // Not in the moment in which the camera tries it.
+    if (
+      await sh("modprobe -r v4l2loopback").then(
+        () => true,
+        () => false,
+      )
+    )
+      break;
+  }
+  await wait(5000);
+  await sh(`modprobe ${order.device}`);
 }
 
 const parts = async () => Number(await sh(`find ${mailboxes} -type f | wc -l`));
@@ -70,6 +110,9 @@ async function sample(): Promise<Sample> {
   return found;
 }
 
+/** Somebody comes by all the time: it may be recording whenever it is asked. */
+const sees = (now: Unit) => watches(now) || now.StatusText === "recording";
+
 const kill = async (unit: string, signal: string) => {
   const before = await show(unit);
   await sh(`kill -${signal} ${before.MainPID}`);
@@ -87,9 +130,10 @@ const faults: Record<string, () => Promise<void>> = {
   async unplugged() {
     const before = await show(camera);
     await unplug();
-    await until(camera, "telling of the camera that is gone", (now) => !watches(now));
+    await until(camera, "telling of the camera that is gone", (now) => !sees(now));
+    await renew();
     await plug();
-    await until(camera, "watching again", watches);
+    await until(camera, "seeing again", sees);
     assert.is((await show(camera)).MainPID, before.MainPID, "it lives on");
   },
   "encoder killed": async () => void (await sh("pkill -KILL -u obscura-camera ffmpeg || true")),
@@ -107,16 +151,22 @@ for (const unit of [camera, relay]) {
   writeFileSync(`/etc/systemd/system/${unit}.d/quick.conf`, quick);
 }
 writeFileSync("/etc/obscura/camera.yaml", order.settings);
+await sh(`mkdir -p ${boot}`);
+await giveAddress();
 await plug();
 await run("scripts/install-board", ["--relay"]);
+tell("installed, out of the box");
 await until(relay, "running", ({ ActiveState }) => ActiveState === "active");
 const phone = `${process.execPath} dist/src/phone/cli.js --home /root/phone`;
-await sh("obscura-camera identity -o /tmp/camera.json");
-const from = "--relay http://127.0.0.1:8470 --keys 500";
-await sh(`${phone} adopt /tmp/camera.json -o /tmp/owner.json ${from}; chmod 644 /tmp/owner.json`);
-await sh("obscura-camera adopt /tmp/owner.json");
-await until(camera, "watching", watches);
-await goesOn("installed");
+await pairBy(await linkOnCard(), phone, "--relay http://127.0.0.1:8470 --keys 500");
+tell("paired by its label");
+await until(camera, "watching, with nobody's help", watches);
+await goesOn("paired");
+const isWhole = async () => (await sh(`${phone} clips --json`)).includes('"whole"');
+for (const endMs = Date.now() + patienceMs; !(await isWhole()); await wait(1000)) {
+  if (Date.now() > endMs) throw new Error("no whole clip came to the phone");
+}
+tell("the first clip is on the phone");
 
 const report: SoakReport = {
   ...{ samples: [], faults: {}, outboxMiB: [], clips: {} },

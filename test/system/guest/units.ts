@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { appendFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -14,6 +15,8 @@ export const run: (
 export const results: string = process.env.BOARD_RESULTS ?? "/results";
 export const camera = "obscura-camera.service";
 export const relay = "obscura-relay.service";
+/** What a card reader shows of a Raspberry Pi. */
+export const boot = "/boot/firmware";
 /** Patience of a test on a machine that does much else; nothing is measured by it. */
 export const patienceMs = 90_000;
 
@@ -69,3 +72,25 @@ export const again =
   (before: Unit, wanted: (now: Unit) => boolean = ({ ActiveState }) => ActiveState === "active") =>
   (now: Unit): boolean =>
     now.MainPID !== before.MainPID && now.MainPID !== "0" && wanted(now);
+
+/** The address that the board's own network would have: these guests have no network, and no radio. */
+export const giveAddress = (): Promise<string> =>
+  sh("ip addr add 10.71.83.1/24 dev lo || busybox ip addr add 10.71.83.1/24 dev lo");
+
+/** The link that the board's label holds. */
+export async function linkOnCard(): Promise<string> {
+  const words = await readFile(`${boot}/pairing.txt`, "utf8");
+  return /^obscura:\S+$/m.exec(words)?.[0] ?? "";
+}
+
+/** Has a phone pair by the link of a label, as soon as the board's window is open. */
+export async function pairBy(link: string, phone: string, more: string): Promise<void> {
+  const pair = () => sh(`${phone} pair ${link} ${more}`).catch((error) => String(error.stderr));
+  let said = await pair();
+  // The window opens when the board has waited for a network.
+  for (const endMs = Date.now() + patienceMs; /no camera answers/.test(said); said = await pair()) {
+    if (Date.now() > endMs) break;
+    await wait(2000);
+  }
+  if (!/paired with/.test(said)) throw new Error(said);
+}
