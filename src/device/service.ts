@@ -32,7 +32,7 @@ import { type Health, openHealth } from "./health.ts";
 import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
 import { openLight } from "./light.ts";
-import { forgetNetworks } from "./network/network.ts";
+import { forgetNetworks, keepPage } from "./network/network.ts";
 import { countStorageFailure, isStorageFailure, storageFailuresFile } from "./outbox/outbox.ts";
 import { watchAttempts } from "./pairing/pairing.ts";
 import { openPanel, type Panel } from "./panel.ts";
@@ -97,6 +97,7 @@ export async function runService(args: string[]): Promise<number> {
   const clock = systemClock;
   const light = await openLight(config.light, { clock, log: logs("light") });
   const health = openHealth({ supervisor, light, clock, log: logs("health") });
+  const page = await keepPage().catch((error) => logs("page").warn(explain(error)));
   const panel = openPanel({ config, state: values.state, clock, health, logs });
   const signal = stopSignal();
   signal.addEventListener("abort", () => supervisor.tell("stopping"), { once: true });
@@ -134,6 +135,7 @@ export async function runService(args: string[]): Promise<number> {
     if (error !== signal.reason) throw error;
   } finally {
     await panel.close();
+    await page?.close();
     await health.close();
   }
   return 0;

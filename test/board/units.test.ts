@@ -53,7 +53,7 @@ suite("board/units", (test) => {
       await mkdir(drops);
       await copyFile(join(board, "label.conf"), join(drops, "label.conf"));
       for (const name of await readdir(board)) {
-        if (!/\.(service|timer|path)$/.test(name)) continue;
+        if (!/\.(service|socket|timer|path)$/.test(name)) continue;
         const text = await readFile(join(board, name), "utf8");
         // Verified as they will be, with the programs where they are now.
         await writeFile(
@@ -61,7 +61,12 @@ suite("board/units", (test) => {
           text.replaceAll(/\/opt\/obscura\/current\/(?=bin|board)/g, `${current}/`),
         );
       }
-      const names = [...Object.keys(limits), "obscura-again@.timer", "obscura-label.path"];
+      const names = [
+        ...Object.keys(limits),
+        "obscura-again@.timer",
+        "obscura-label.path",
+        "obscura-page.socket",
+      ];
       const args = ["verify", "--man=no", ...names.map((name) => join(units, name))];
       const { stdout, stderr } = await run("systemd-analyze", args);
       const ours = `${stdout}${stderr}`.split("\n").filter((line) => line.includes("obscura"));

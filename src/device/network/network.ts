@@ -9,6 +9,7 @@ import type { Result } from "./result.ts";
 import { nameOf } from "./seen.ts";
 import { openNetwork } from "./wireless.ts";
 
+export { keepPage } from "./page.ts";
 export type { Security, Seen } from "./seen.ts";
 export { type Spot, spotAddress } from "./spot.ts";
 /**

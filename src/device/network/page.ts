@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import type { ListenOptions } from "node:net";
 import { Failure } from "../../base/pure/failure.ts";
 import { spotAddress } from "./spot.ts";
 
@@ -23,8 +24,34 @@ const text = `<!doctype html>
 
 export type Page = { close(): Promise<void> };
 
-/** Throws Failure "denied" where the port is not for this user, "busy" when it is taken. */
+/**
+ * The page in the board's own network. Throws Failure "denied" where the port is not for this user, "busy"
+ * when it is taken: on an installed board, by systemd for `keepPage`.
+ */
 export async function openPage(): Promise<Page> {
+  return await serve({ port: 80, host: spotAddress }).catch((cause) => {
+    const kind = cause.code === "EACCES" ? "denied" : "busy";
+    throw new Failure(kind, `the page cannot be shown on port 80 (${cause.code})`, { cause });
+  });
+}
+
+/**
+ * The same for a service, which has no right to that port: systemd listens there and hands the socket over
+ * (sd_listen_fds(3), board/obscura-page.socket). It can be reached only while the board has that
+ * address, so it stays. Undefined when nothing was handed over; done once, for children have no part in it.
+ */
+export async function keepPage(
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<Page | undefined> {
+  const { LISTEN_PID, LISTEN_FDS } = environment;
+  for (const name of ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]) delete environment[name];
+  const isOurs = LISTEN_PID === String(process.pid) && LISTEN_FDS === "1";
+  return isOurs ? await serve({ fd: firstHanded }) : undefined;
+}
+
+const firstHanded = 3;
+
+async function serve(where: ListenOptions & { fd?: number }): Promise<Page> {
   const server = createServer({ requestTimeout: 5_000 }, (request, response) => {
     const headers = { "content-type": "text/html; charset=utf-8", "cache-control": "no-store" };
     // Whatever a phone asks for to find out whether it is in the internet leads here.
@@ -34,10 +61,7 @@ export async function openPage(): Promise<Page> {
   server.maxConnections = 32;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port: 80, host: spotAddress }, resolve);
-  }).catch((cause) => {
-    const kind = cause.code === "EACCES" ? "denied" : "busy";
-    throw new Failure(kind, `the page cannot be shown on port 80 (${cause.code})`, { cause });
+    server.listen(where, resolve);
   });
   return {
     async close() {

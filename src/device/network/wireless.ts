@@ -4,7 +4,7 @@ import { openDurable } from "../../base/node/durable.ts";
 import type { Log } from "../../base/node/log.ts";
 import { equal } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
-import { explain } from "../../base/pure/failure.ts";
+import { explain, isFailure } from "../../base/pure/failure.ts";
 import type { AccessPoint } from "../../protocol/sealed/invite.ts";
 import { type JoinOptions, join, listen, settle } from "./join.ts";
 import { openPage } from "./page.ts";
@@ -69,7 +69,9 @@ export async function openNetwork(options: {
       async openSpot(point) {
         const spot = await openSpot(point, { radio, clock });
         const page = await openPage().catch((error) => {
-          log.warn(`the access point has no page: ${explain(error)}`);
+          // Where it is taken it is the service's, which shows the same.
+          const text = `no page of its own: ${explain(error)}`;
+          log[isFailure(error, "busy") ? "info" : "warn"](text);
           return undefined;
         });
         return {

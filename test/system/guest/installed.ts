@@ -10,7 +10,11 @@ import { parseInvite } from "../../../src/protocol/sealed/invite.ts";
 import { ready } from "../../../src/protocol/sealed/sodium.ts";
 import {
   again,
+  boot,
   camera,
+  giveAddress,
+  linkOnCard,
+  pairBy,
   patienceMs,
   relay,
   results,
@@ -74,8 +78,6 @@ async function confined(pid: string): Promise<void> {
   assert.is(files, "", "keys are for their owner alone");
 }
 
-const boot = "/boot/firmware";
-
 /** What of the label lies where a card reader, or who has the camera's state, would find it. */
 async function copiesOf(secret: Uint8Array): Promise<string[]> {
   // What was read of the medium before is not read again from memory.
@@ -96,8 +98,7 @@ async function copiesOf(secret: Uint8Array): Promise<string[]> {
 
 /** As somebody does who has nothing but the card and a phone. */
 async function pairByLabel(phone: string): Promise<Uint8Array> {
-  const words = await readFile(`${boot}/pairing.txt`, "utf8");
-  const link = /^obscura:\S+$/m.exec(words)?.[0] ?? "";
+  const link = await linkOnCard();
   const { secret } = parseInvite(link);
   const files = [`${boot}/pairing.txt`, `${state}/label/label`, `${state}/label/pairing.txt`];
   const copies = await copiesOf(secret);
@@ -107,14 +108,7 @@ async function pairByLabel(phone: string): Promise<Uint8Array> {
     [...(await readFile(`${state}/label/pairing.png`))],
   );
   tell("its label is on the boot partition");
-  const pair = () => sh(`${phone} pair ${link} --keys 50`).catch((error) => String(error.stderr));
-  let said = await pair();
-  // The window opens when the board has waited for a network.
-  for (const endMs = Date.now() + patienceMs; /no camera answers/.test(said); said = await pair()) {
-    assert.ok(Date.now() < endMs, said);
-    await wait(2000);
-  }
-  assert.match(said, /paired with/);
+  await pairBy(link, phone, "--keys 50");
   tell("paired by the link that stood there");
   return secret;
 }
@@ -138,9 +132,9 @@ async function firstLife(light: number): Promise<void> {
   const quick = "[Service]\nWatchdogSec=15\nRestartSec=1\n";
   await writeFile("/etc/systemd/system/obscura-camera.service.d/quick.conf", quick);
   await writeFile("/etc/obscura/camera.yaml", settings);
-  // What a Raspberry Pi's card reader shows; and the address that its own network would have.
+  // What a Raspberry Pi's card reader shows.
   await sh(`mkdir -p ${boot}; mount /dev/ubdb ${boot}`);
-  await sh("ip addr add 10.71.83.1/24 dev lo || busybox ip addr add 10.71.83.1/24 dev lo");
+  await giveAddress();
 
   const said = await run("scripts/install-board", ["--relay"]);
   await writeFile(join(results, "install"), said.stdout + said.stderr);
@@ -158,6 +152,9 @@ async function firstLife(light: number): Promise<void> {
   const secret = await pairByLabel(phone);
   const second = await until(camera, "watching, with nobody's help", watches);
   await labelIsGone(secret);
+  const page = await sh("busybox wget -q -O - http://10.71.83.1/generate_204");
+  assert.match(page, "the camera's own network");
+  tell("the page of its own network is shown");
   await sh("obscura-camera identity -o /tmp/camera.json");
   await sh(`${phone} adopt /tmp/camera.json -o /tmp/owner.json; chmod 644 /tmp/owner.json`);
   assert.match(await sh("obscura-camera adopt /tmp/owner.json"), "adopted by");
