@@ -1,23 +1,13 @@
 import { existsSync } from "node:fs";
-import * as assert from "uvu/assert";
 import { runOnBoard } from "../lib/board.ts";
-import { countedFootage } from "../lib/counted.ts";
 import { findMachine } from "../lib/machine.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
-import type { BluetoothOrder } from "./guest/bluetooth.ts";
 import { loopback } from "./observe.ts";
 import { bluetoothModules, bluetoothPrograms } from "./radios.ts";
-import { readClip } from "./service.ts";
+import { assertVisit, visitFootage, visitSettings } from "./visit.ts";
 
 const machine = await findMachine();
-const fps = 10;
-const size = { width: 640, height: 360 };
-const settings = `version: 1
-camera: { width: ${size.width}, height: ${size.height}, fps: ${fps}, format: YUYV, slabMiB: 12 }
-detect: { input: 256x160, precision: int8, crops: false, threads: 1 }
-record: { fps: ${fps}, preRollMiB: 8, preRollS: 2, postRollS: 2 }
-`;
 
 suite("bluetooth", (test) => {
   const title =
@@ -35,22 +25,15 @@ suite("bluetooth", (test) => {
     title,
     async () => {
       await using folder = await temporaryFolder();
-      const { pictures, playlist } = await countedFootage({
-        ...{ folder: folder.path, format: "YUYV", ...size, rates: [[0, fps]] },
-        scenes: { before: 30, people: 40, after: 50 },
-        part: { x: 128, y: 150, width: 512, height: 288 },
-      });
-      const order: BluetoothOrder = { pictures, playlist };
+      const order = await visitFootage(folder.path);
       await using run = await runOnBoard(machine, {
         command: ["node", "dist/test/system/guest/bluetooth.js"],
         modules: [...bluetoothModules, "hci_vhci", loopback],
-        files: { "order.json": JSON.stringify(order), "camera.yaml": settings },
+        files: { "order.json": JSON.stringify(order), "camera.yaml": visitSettings },
         ...{ memoryMiB: 768, timeoutMs: 300_000 },
       });
       console.log(run.stdout);
-      const film = await readClip(await run.read("first.mp4"));
-      const counters = film.pictures.map(({ counter }) => counter);
-      assert.ok(counters.length > 3 * fps && !counters.includes(undefined), String(counters));
+      await assertVisit(await run.read("first.mp4"));
     },
     { deadlineMs: 700_000 },
   );

@@ -9,14 +9,14 @@ import { writeId } from "../../../src/protocol/sealed/gatt.ts";
 import { parseInvite, printInvite } from "../../../src/protocol/sealed/invite.ts";
 import { ready } from "../../../src/protocol/sealed/sodium.ts";
 import type { Running } from "../../lib/trio.ts";
+import type { VisitOrder } from "../visit.ts";
 import { bluez, openRadios, until } from "./radio.ts";
 import { ends, phone, relay, start, startBy, tell } from "./story.ts";
 
-/** A board without a network, the phones of Ada and Eve, and what may happen between them. */
-export type BluetoothOrder = { pictures: string; playlist: string };
+// A board without a network, the phones of Ada and Eve, and what may happen between them.
 
 const results = process.env.BOARD_RESULTS ?? "/results";
-const order = JSON.parse(readFileSync(`${results}/order.json`, "utf8")) as BluetoothOrder;
+const order = JSON.parse(readFileSync(`${results}/order.json`, "utf8")) as VisitOrder;
 const pair = (name: string, link: string) => {
   const by = ["--bluetooth", "--adapter", near, "--phone", name, "--keys", "200"];
   return phone(name, "pair", link, ...by, "--relay", relay);

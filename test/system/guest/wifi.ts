@@ -1,3 +1,4 @@
+import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import * as assert from "uvu/assert";
 import { openLog } from "../../../src/base/node/log.ts";
 import { forgetNetworks } from "../../../src/device/network/network.ts";
@@ -104,6 +105,17 @@ const stories: Record<string, () => Promise<void>> = {
     assert.equal(await profiles(), ["Hidden", "Home"]);
     await isNowhereElse();
 
+    const killed = start([camera, "wifi", ...state, "join", "Mute"]);
+    await until("it is being tried", async () => (await profiles()).includes("Mute"));
+    killed.kill();
+    await killed.ended;
+    // Whoever asks next settles what was left.
+    const settled = await status();
+    tell(`killed in the middle: ${JSON.stringify(settled)}`);
+    assert.equal([settled.last.verdict, settled.last.attempt], ["interrupted", 8]);
+    await until("it is where it was", async () => (await status()).network === "Hidden");
+    assert.equal(await profiles(), ["Hidden", "Home"]);
+
     await forgetNetworks("/var/lib/board", openLog("erase", "debug", tell));
     assert.equal(await profiles(), []);
     await until("it is in none", async () => (await status()).network === null);
@@ -111,6 +123,11 @@ const stories: Record<string, () => Promise<void>> = {
 
   async own() {
     await buildHouse("phy0", [{ ssid: "Home", protection: wpa2(password), gives: "192.168.50" }]);
+    const relay = "http://192.168.50.1:8470";
+    await writeFile("/run/relay.yaml", "version: 1\nlisten: { host: 192.168.50.1 }\n");
+    const kept = ["--config", "/run/relay.yaml", "--folder", "/run/relay"];
+    const mailboxes = start(["dist/src/relay/main.js", ...kept], "", within("house", ""));
+    await until("the house's relay runs", () => /listening/.test(mailboxes.noted));
     const device = await takeAway("phy2", "phone");
     const named = "/etc/NetworkManager/dnsmasq-shared.d/obscura.conf";
     await sh(`install -D board/obscura-camera.dnsmasq ${named}`);
@@ -121,17 +138,23 @@ const stories: Record<string, () => Promise<void>> = {
     const link = /^obscura:\S+$/m.exec(pair.said)?.[0] ?? "";
     const [, ssid, secret] = /^WIFI:T:WPA;S:(.*);P:(.*);;$/m.exec(pair.said) ?? [];
     tell(`the camera's own network: ${ssid}`);
-    await sh(`wpa_passphrase '${ssid}' ${secret} >/run/phone.conf`);
-    await sh(within("phone", `wpa_supplicant -B -i ${device} -c /run/phone.conf`));
     const isThere = async () =>
       (await sh(within("phone", `iw dev ${device} link`))).includes("Connected");
-    await until("the phone is in it", isThere);
-    const lease = await sh(
-      within("phone", `busybox udhcpc -f -n -q -t 20 -i ${device} -s /bin/true 2>&1`),
-    );
-    const address = /lease of (10\.71\.83\.\d+) obtained/.exec(lease)?.[1];
-    assert.ok(address, lease);
-    await sh(within("phone", `ip addr add ${address}/24 dev ${device}`));
+    const enter = async (name: string | undefined, passphrase: string | undefined) => {
+      await sh(`wpa_passphrase '${name}' ${passphrase} >/run/phone.conf`);
+      await sh(
+        within("phone", `wpa_supplicant -B -P /run/phone.pid -i ${device} -c /run/phone.conf`),
+      );
+      await until(`the phone is in ${name}`, isThere);
+      const ask = `busybox udhcpc -f -n -q -t 20 -i ${device} -s /bin/true 2>&1`;
+      const lease = await sh(within("phone", ask));
+      const given = /lease of ([\d.]+) obtained/.exec(lease)?.[1];
+      assert.ok(given, lease);
+      await sh(within("phone", `ip addr replace ${given}/24 dev ${device}`));
+      return given;
+    };
+    const address = await enter(ssid, secret);
+    assert.match(address, /^10\.71\.83\./);
     const page = await sh(within("phone", "busybox wget -q -O - http://10.71.83.1/generate_204"));
     assert.match(page, "the camera's own network");
     const anywhere = await sh(within("phone", "busybox nslookup -type=a example.org 10.71.83.1"));
@@ -142,8 +165,8 @@ const stories: Record<string, () => Promise<void>> = {
     );
     tell(`the phone is there as ${address} and has read the page`);
 
-    const phone = ["dist/src/phone/cli.js", "--home", "/root/phone", "pair", link, "--json"];
-    const wanted = [...phone, "--keys", "20", "--wifi"];
+    const phone = ["dist/src/phone/cli.js", "--home", "/root/phone", "--json"];
+    const wanted = [...phone, "pair", link, "--keys", "20", "--relay", relay, "--wifi"];
     const lost = start([...wanted, "Elsewhere"], password, within("phone", ""));
     await until("the camera has left its own network", async () => {
       return !(await sh("nmcli -t -f NAME connection show --active")).includes(ssid ?? "");
@@ -173,6 +196,32 @@ const stories: Record<string, () => Promise<void>> = {
     await right.ended;
     tell(`the phone has ended: ${right.code} ${right.said}${right.noted}`);
     assert.is(right.code, 0);
+
+    // At home: the phone in its network again, the camera at its work.
+    await sh("kill $(cat /run/phone.pid)");
+    await until("the phone has left", async () => !(await isThere()));
+    await sh(within("phone", `ip addr flush dev ${device}`));
+    tell(`the phone is in Home as ${await enter("Home", password)}`);
+    const { pictures, playlist } = JSON.parse(await readFile("/results/order.json", "utf8"));
+    const footage = ["--pictures", pictures, "--playlist", playlist];
+    const player = start(["dist/test/system/guest/play.js", ...footage, "--rounds", "100"]);
+    await sh("chgrp obscura-camera /dev/video10; chmod 660 /dev/video10");
+    const seen = ["--source", "/dev/video10", "--config", "/results/camera.yaml", "--json"];
+    const service = start([camera, "run", ...state, ...seen], "", user);
+    await until("the first clip was recorded", () => service.said.includes('"event":"clip"'));
+    let list = "";
+    await until("a whole clip is on the phone", async () => {
+      const clips = start([...phone, "clips"], "", within("phone", ""));
+      await clips.ended;
+      list = clips.said;
+      return list.includes('"whole"');
+    });
+    const films = start([...phone, "export", "--all", "-o", "/run/clips"], "", within("phone", ""));
+    await films.ended;
+    const [film = ""] = (await readdir("/run/clips")).filter((name) => name.endsWith(".mp4"));
+    await copyFile(`/run/clips/${film}`, "/results/first.mp4");
+    tell(`the first clip is on the phone, over the house's network: ${list.trim().slice(0, 300)}`);
+    for (const each of [service, player, mailboxes]) each.kill();
   },
 };
 
