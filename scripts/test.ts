@@ -5,11 +5,12 @@ import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 
-const help = `usage: node dist/scripts/test.js [--root DIR] [--jobs N] [PATTERN...]
+const help = `usage: scripts/test [--root DIR] [--jobs N] [PATTERN...]
 
-Runs every compiled test file (dist/test/**/*.test.js) in a process of its own and counts what the
-files themselves report. PATTERN keeps the files whose path contains it. Exit code 0 only when at
-least one file ran, each ran at least one test, none failed and none ended otherwise.
+Sets up this machine, checks the house, then runs every compiled test file (dist/test/**/*.test.js) in
+a process of its own and counts what the files themselves report. PATTERN keeps the files whose path
+contains it. Exit code 0 only when at least one file ran, each ran at least one test, none failed and
+none ended otherwise.
 
   --root DIR   where the compiled tests lie (default dist/test)
   --jobs N     files at a time (default: as many as processors)

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { composeFootage } from "../../scripts/footage.ts";
@@ -61,9 +61,18 @@ const film = why ? "" : await prepare();
 const deadlineMs = 400_000;
 
 suite("scripts/run", (test) => {
-  test("--help says everything, a wrong option is misuse", async () => {
+  test("--help says everything and sets nothing up, a wrong option is misuse", async () => {
     const help = await run("run", ["--help"]);
     assert.is(help.code, 0);
+    // A path that has neither Node nor npm nor apt-get: nothing could be set up.
+    await using folder = await temporaryFolder();
+    for (const tool of ["bash", "dirname", "readlink", "sed"]) {
+      await symlink(`/usr/bin/${tool}`, join(folder.path, tool));
+    }
+    const bare = (script: string) =>
+      runProgram("/usr/bin/env", ["-i", `PATH=${folder.path}`, join(root, script), "--once", "-h"]);
+    assert.is((await bare("scripts/run")).toString(), help.out);
+    assert.match((await bare("scripts/test")).toString(), /^usage: scripts\/test .*PATTERN/);
     for (const option of ["--once", "--source", "--state", "--mqtt", "--json"]) {
       assert.match(help.out, option);
     }
