@@ -111,7 +111,8 @@ export async function makeUser(state: string): Promise<string> {
   await sh("id polkitd || useradd -r polkitd; chown -R polkitd /etc/polkit-1/rules.d");
   run("/usr/lib/polkit-1/polkitd", "polkit.log");
   const rights = "--inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service";
-  return `setpriv --reuid ${name} --regid ${name} --init-groups ${rights}`;
+  const limits = "prlimit --memlock=570425344 --core=1:1";
+  return `${limits} setpriv --reuid ${name} --regid ${name} --init-groups ${rights}`;
 }
 
 /** A program of the checkout: its exit code and what it says, also while it runs. */

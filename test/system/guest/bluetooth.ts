@@ -13,7 +13,7 @@ import type { VisitOrder } from "../visit.ts";
 import { bluez, openRadios, until } from "./radio.ts";
 import { ends, phone, relay, start, startBy, tell } from "./story.ts";
 
-// A board without a network, the phones of Ada and Eve, and what may happen between them.
+// A board with a radio, the phones of Ada, Bea and Eve, and what may happen between them.
 
 const results = process.env.BOARD_RESULTS ?? "/results";
 const order = JSON.parse(readFileSync(`${results}/order.json`, "utf8")) as VisitOrder;
@@ -91,10 +91,15 @@ assert.is(await radios.advertised(board), 1);
 tell("bluetoothd was killed: the phone says so, the new one was told again");
 
 await radios.hears(near, board);
-const first = await proves(pair("ada", link));
-await ends(first, 0, /paired with porch/);
-await ends(camera, 0, /adopted by ada/);
-const words = [first, camera].map((each) => /check word ([^:,\s]+): /.exec(each.lines.join("\n")));
+const slow = await proves(pair("ada", link));
+slow.child.kill("SIGSTOP");
+const quick = phone("bea", "pair", link, "--phone", "bea", "--keys", "200", "--relay", relay);
+await ends(quick, 0, /paired with porch/);
+await ends(camera, 0, /adopted by bea/);
+slow.child.kill("SIGCONT");
+await ends(slow, 1, /took its place|the camera went away/);
+tell("two phones at once with one link, one by radio: the later one has it, the other is told");
+const words = [quick, camera].map((each) => /check word ([^:,\s]+): /.exec(each.lines.join("\n")));
 tell(`paired, both show ${words[0]?.[1]}`);
 assert.ok(words[0]?.[1] !== undefined && words[0][1] === words[1]?.[1]);
 assert.equal([await radios.isOn(board), await radios.advertised(board)], [false, 0]);
@@ -116,10 +121,10 @@ const service = start(
 await service.until(/"event":"clip"/);
 tell("the first clip was recorded");
 await until("a whole clip at the phone", async () => {
-  const { code, out } = await phone("ada", "clips", "--json").ended;
+  const { code, out } = await phone("bea", "clips", "--json").ended;
   return code === 0 && out.includes('"whole"');
 });
-await ends(phone("ada", "export", "--all", "-o", "/tmp/clips"), 0, /mp4/);
+await ends(phone("bea", "export", "--all", "-o", "/tmp/clips"), 0, /mp4/);
 const [film = ""] = readdirSync("/tmp/clips").filter((name) => name.endsWith(".mp4"));
 copyFileSync(`/tmp/clips/${film}`, `${results}/first.mp4`);
 tell("the first clip is on the phone, as a film");
