@@ -17,6 +17,7 @@ import { parseRelay } from "../protocol/wire/client.ts";
 import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
+import { allowedOrders } from "./order.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
@@ -224,6 +225,7 @@ export const schema = {
     key: file("PEM file of its key, that only its owner may read"),
     prefix: word("what topics begin with", "obscura", 4),
     id: word("what follows it; empty for twelve digits of this camera's own", "", 1),
+    commands: allowedOrders,
     discovery: choice({
       default: "device",
       of: ["device", "component", "off"],

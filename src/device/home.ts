@@ -13,6 +13,7 @@ import { readHeat } from "./doctor.ts";
 import type { Health } from "./health.ts";
 import type { Keyring } from "./keyring.ts";
 import { openMqtt, type Reading } from "./mqtt/mqtt.ts";
+import type { Order } from "./order.ts";
 import type { Outbox } from "./outbox/outbox.ts";
 import type { ServiceEvent } from "./report.ts";
 import type { Uplink } from "./uplink/uplink.ts";
@@ -40,6 +41,10 @@ export type HomeOptions = {
   health: Pick<Health, "now" | "fault">;
   uplink: Pick<Uplink, "status" | "holds">;
   clockTrusted(): boolean;
+  /** What of the camera the house may change, as it is now. */
+  mode(): Pick<Reading, "privacy" | "detection" | "threshold" | "profile">;
+  /** Carries out what the house asks for; throws the Failure that says why not. */
+  onOrder(order: Order): Promise<void>;
   /** Adds to the camera's sealed log. */
   note(statement: Statement): Promise<void>;
   onProblem(error: unknown): void;
@@ -93,14 +98,14 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     return { isConnected: all.some(({ failure }) => failure === undefined), clips, waitingS };
   };
   const read = (): Reading => ({
-    ...{ ...health.now(), pairing, relay: relay() },
+    ...{ ...health.now(), ...options.mode(), pairing, relay: relay() },
     ...{ ...measured, clockTrusted: options.clockTrusted() },
   });
   const mqtt = openMqtt({
     ...{ settings: config.mqtt, id: config.mqtt.id || nameOf(options.keyring) },
     clientId: `obscura_${nameOf(options.keyring)}`,
     ...{ name: config.name, version: options.version, zones: config.detect.zones },
-    ...{ read, clock, log },
+    ...{ profiles: [], read, onCommand: options.onOrder, clock, log },
     isDelivered: uplink.status().length > 0 ? uplink.holds : undefined,
     onFault: (text) => health.fault("mqtt", text),
     onBroker: (state) => emit({ event: "broker", ...state }),

@@ -241,6 +241,12 @@ async function runStages(
   home = await openHome({
     ...{ config, state, keyring, version, outbox, limitBytes, health, uplink },
     ...{ clockTrusted: trust.trusted, emit: options.emit, note, onProblem: fail, clock, logs },
+    mode: () => ({
+      ...{ privacy: false, detection: true, threshold: config.detect.threshold, profile: "none" },
+    }),
+    onOrder: async () => {
+      throw new Failure("refused", "this camera does not do that yet");
+    },
   });
   stages.push(home);
   const { window: onWindow } = home;

@@ -32,6 +32,8 @@ async function world() {
         },
         uplink: { status: () => [], holds: () => false },
         clockTrusted: () => true,
+        mode: () => ({ privacy: false, detection: true, threshold: 0.4, profile: "none" }),
+        onOrder: async () => {},
         note: async (statement) => {
           if (statement.kind === "problem") said.notes.push(statement.text);
         },

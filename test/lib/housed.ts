@@ -2,11 +2,13 @@ import { openLog } from "../../src/base/node/log.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import type { Incident } from "../../src/device/detect/detect.ts";
 import { type Mqtt, type MqttOptions, openMqtt, type Reading } from "../../src/device/mqtt/mqtt.ts";
+import type { Order } from "../../src/device/order.ts";
 import { until } from "./mosquitto.ts";
 
 /** What a camera that is well reads of itself. */
 export const well: Reading = {
   ...{ recording: false, watched: false, pairing: false, problem: undefined },
+  ...{ privacy: false, detection: true, threshold: 0.4, profile: "none" },
   relay: { isConnected: true, clips: 0, waitingS: 0 },
   storage: { usedMiB: 1, freeMiB: 100 },
   ...{ temperature: 44, throttled: false, clockTrusted: true },
@@ -17,6 +19,8 @@ export type Housed = Mqtt & {
   reading: Reading;
   readonly faults: (string | undefined)[];
   readonly brokers: { isConnected: boolean; why?: string }[];
+  /** What it was asked for and may be asked for. */
+  readonly orders: Order[];
   log(): string;
   /** Waits for the n-th connection. */
   up(count?: number): Promise<void>;
@@ -35,15 +39,19 @@ export function openHoused(
   const state = { reading: well };
   const faults: (string | undefined)[] = [];
   const brokers: { isConnected: boolean; why?: string }[] = [];
+  const orders: Order[] = [];
   let said = "";
   const mqtt = openMqtt({
     settings: {
       ...{ url, credentials: "", ca: "", certificate: "", key: "" },
       ...{ prefix: "obscura", discovery: "device", discoveryPrefix: "homeassistant" },
+      commands: [],
       ...settings,
     },
     ...{ id: "abc", clientId: "obscura_abc", name: "Porch", version: "0.1.0", zones: [] },
+    profiles: ["day", "night"],
     read: () => state.reading,
+    onCommand: async (order) => void orders.push(order),
     isDelivered: () => true,
     onFault: (text) => faults.push(text),
     onBroker: (broker) => brokers.push(broker),
@@ -58,7 +66,7 @@ export function openHoused(
   const ups = () => brokers.filter(({ isConnected }) => isConnected).length;
   return Object.assign(state, {
     ...mqtt,
-    ...{ faults, brokers, log: () => said },
+    ...{ faults, brokers, orders, log: () => said },
     up: (count = 1) =>
       until(`connected ${count} times`, () => ups() >= count, { told: () => said }),
     [Symbol.asyncDispose]: () => mqtt.close(),

@@ -1,3 +1,9 @@
+import {
+  type Command,
+  commandNames,
+  commands,
+  commandTopic,
+} from "../../src/device/mqtt/commands.ts";
 import type { Form } from "../../src/device/mqtt/discovery.ts";
 import {
   event,
@@ -17,10 +23,28 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   [row(head), row(head.map(() => "---")), ...rows.map(row)].join("\n");
 
 /** The tables of topics.md and HOME.md, as they have to stand there. */
-export function printTables(): { states: string; event: string; shown: string } {
+export function printTables(): Record<
+  "states" | "event" | "shown" | "commands" | "offered",
+  string
+> {
   const about = ({ about, only }: Topic<unknown>) =>
     only ? `${about} (${onlyWhen[only]})` : about;
+  const all = commandNames.map((name) => [name, commands[name] as Command<unknown>] as const);
   return {
+    commands: table(
+      ["topic", "payload", "what it does", "what came of it"],
+      all.map(([name, { payload, about, state }]) => [
+        ...[`\`${commandTopic(name)}\``, payload, about],
+        state ? `\`${state}\`` : "",
+      ]),
+    ),
+    offered: table(
+      ["in Home Assistant", "is", "with", "does"],
+      all.map(([name, { offered, about }]) => [
+        ...[offered.name, offered.config ? `${offered.platform}, config` : offered.platform],
+        ...[`\`${name}\``, about],
+      ]),
+    ),
     states: table(
       ["topic", "payload", "what it says"],
       entries().map(([name, topic]) => [`\`${name}\``, topic.payload, about(topic)]),

@@ -6,8 +6,11 @@ export type Session = {
   readonly most: number;
   /** False when the broker does not take it. QoS 1, as far as the broker has it. */
   publish(topic: string, payload: string, options: { retain: boolean }): Promise<boolean>;
-  /** QoS 0. False when the broker refuses one of them. */
-  subscribe(filters: readonly string[]): Promise<boolean>;
+  /**
+   * QoS 0. False when the broker refuses one of them. `isKeptShown`: also of a message that comes now it
+   * is told whether who sent it had it kept; only MQTT 5 can.
+   */
+  subscribe(filters: readonly string[], options?: { isKeptShown: boolean }): Promise<boolean>;
   unsubscribe(filters: readonly string[]): Promise<void>;
 };
 

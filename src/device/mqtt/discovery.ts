@@ -1,3 +1,5 @@
+import type { OrderName } from "../order.ts";
+import { type Command, commands, commandTopic } from "./commands.ts";
 import {
   type Condition,
   event,
@@ -26,6 +28,9 @@ export type Device = {
   version: string;
   zones: readonly string[];
   conditions: readonly Condition[];
+  /** What the house may ask for. */
+  allowed: readonly OrderName[];
+  profiles: readonly string[];
 };
 
 /** Visits can start automations also where `event` entities are not known, as in openHAB. */
@@ -33,11 +38,14 @@ const triggers = ["new", "end"] as const;
 const origin = "obscura-camera";
 
 /** All that this camera has to show. */
-export function componentsOf({ id, base, zones, conditions }: Device): Components {
+export function componentsOf(device: Device): Components {
+  const { id, base, zones, conditions, allowed } = device;
   const unique = (name: string) => `obscura_${id}_${name}`;
   const components: Components = {};
+  const offered: readonly Command<unknown>[] = allowed.map((name) => commands[name]);
   for (const [state, { only, shown }] of entries()) {
     if (!shown || (only && !conditions.includes(only))) continue;
+    if (offered.some((command) => command.state === state)) continue;
     const topic = (zone: string) => `${base}/${state.replace("+", zone)}`;
     if (!state.includes("+")) {
       components[state] = show(shown, "", unique(state), topic(""));
@@ -49,6 +57,20 @@ export function componentsOf({ id, base, zones, conditions }: Device): Component
       components[name] = show(shown, zone, unique(name), topic(zone));
     }
   }
+  for (const name of allowed) {
+    // Another name than the state's: what is shown in its place may have been of another platform.
+    components[`set_${name}`] = offer(commands[name], device, {
+      unique: unique(`set_${name}`),
+      topic: `${base}/${commandTopic(name)}`,
+    });
+  }
+  const version = `${base}/version`;
+  components.update = {
+    ...{ platform: "update", unique_id: unique("update"), name: "Update", qos: 1 },
+    ...{ device_class: "firmware", entity_category: "diagnostic", state_topic: version },
+    // No cloud is asked what is newest: of what the camera knows, that is what it runs.
+    value_template: "{{ {'installed_version': value, 'latest_version': value} | tojson }}",
+  };
   const stream = `${base}/${event.topic}`;
   components.event = {
     ...{ platform: "event", unique_id: unique("event"), name: "Visit", device_class: "motion" },
@@ -77,6 +99,20 @@ function show(shown: Shown, zone: string, unique: string, topic: string): Compon
     ...(unit ? { unit_of_measurement: unit } : {}),
     ...(stateClass ? { state_class: stateClass } : {}),
     ...(template ? { value_template: template } : {}),
+  };
+}
+
+function offer(
+  { offered, state }: Command<unknown>,
+  device: Device,
+  { unique, topic }: { unique: string; topic: string },
+): Component {
+  const { name, platform, config, more } = offered;
+  return {
+    ...{ platform, unique_id: unique, name, command_topic: topic, qos: 1 },
+    ...(state ? { state_topic: `${device.base}/${state}` } : {}),
+    ...(config ? { entity_category: "config" } : {}),
+    ...more?.(device),
   };
 }
 
@@ -143,5 +179,8 @@ export function partsOf(payload: Uint8Array): Record<string, string> {
   }
 }
 
-const isPlatform = (value: unknown) =>
-  ["binary_sensor", "sensor", "event", "device_automation"].includes(value as string);
+const platforms: readonly unknown[] = [
+  ...["binary_sensor", "sensor", "event", "device_automation", "update"],
+  ...["switch", "number", "select", "button", "alarm_control_panel"],
+];
+const isPlatform = (value: unknown) => platforms.includes(value);

@@ -60,7 +60,8 @@ export class Herald {
     const { clock, prefix, device, signal, log } = this.#options;
     this.#session = session;
     const { id, base } = device();
-    const own = [`${base}/#`, ...announcedAt(prefix, id)];
+    // Where states lie or lay, and not where commands come: those would come twice.
+    const own = [`${base}/+`, `${base}/zone/+/+`, ...announcedAt(prefix, id)];
     this.#found.clear();
     this.#before = {};
     this.#isListening = true;

@@ -200,10 +200,10 @@ function sessionOf(
     most,
     publish: async (topic, payload, { retain }) =>
       isTaken(await ask((done) => client.publish(topic, payload, { qos, retain }, done))),
-    subscribe: async (filters) => {
-      const alone = version === 5 ? { nl: true } : {};
+    subscribe: async (filters, { isKeptShown } = { isKeptShown: false }) => {
+      const more = version === 5 ? { nl: true, rap: isKeptShown } : {};
       const wanted = [...filters];
-      return isTaken(await ask((done) => client.subscribe(wanted, { qos: 0, ...alone }, done)));
+      return isTaken(await ask((done) => client.subscribe(wanted, { qos: 0, ...more }, done)));
     },
     unsubscribe: async (filters) => {
       await ask((done) => client.unsubscribe([...filters], done));

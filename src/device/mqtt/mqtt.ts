@@ -10,8 +10,10 @@ import type { Clock } from "../../base/pure/clock.ts";
 import { explain, type Failure, isFailure } from "../../base/pure/failure.ts";
 import { type BrokerSettings, readBroker } from "../broker.ts";
 import type { Incident } from "../detect/detect.ts";
+import type { Order, OrderName } from "../order.ts";
 import { Desk, type Session } from "./desk.ts";
 import type { Form } from "./discovery.ts";
+import { createEar } from "./ear.ts";
 import { Herald } from "./herald.ts";
 import { openLink } from "./link.ts";
 import { type Condition, event, type StateName, states, zoneTopic } from "./topics.ts";
@@ -21,6 +23,12 @@ import { createVisits, type VisitEvent } from "./visits.ts";
 export type Reading = {
   recording: boolean;
   watched: boolean;
+  privacy: boolean;
+  detection: boolean;
+  /** Least score of a person. */
+  threshold: number;
+  /** The profile that the house chose, or `none`. */
+  profile: string;
   pairing: boolean;
   /** What is wrong, for people. */
   problem: string | undefined;
@@ -32,7 +40,13 @@ export type Reading = {
 };
 
 export type MqttOptions = {
-  settings: BrokerSettings & { prefix: string; discovery: Form; discoveryPrefix: string };
+  settings: BrokerSettings & {
+    prefix: string;
+    discovery: Form;
+    discoveryPrefix: string;
+    /** What the house may ask for. */
+    commands: readonly OrderName[];
+  };
   /** What follows the prefix in this camera's topics. */
   id: string;
   /** Of no other client at the broker. */
@@ -40,7 +54,11 @@ export type MqttOptions = {
   name: string;
   version: string;
   zones: readonly { name: string }[];
+  /** Their names. */
+  profiles: readonly string[];
   read(): Reading;
+  /** Carries out what the house asks for and may ask for; throws the Failure that says why not. */
+  onCommand(order: Order): Promise<void>;
   /** Whether a relay has the whole of a clip; undefined without relays. */
   isDelivered: ((clip: string) => boolean) | undefined;
   /** Something that only the owner can mend; undefined when it is mended. */
@@ -120,7 +138,10 @@ export function openMqtt(options: MqttOptions): Mqtt {
   const herald = new Herald({
     ...{ desk, clock, log, random, signal: end.signal },
     ...{ form: settings.discovery, prefix: settings.discoveryPrefix },
-    device: () => ({ id, base, name, version: options.version, zones, conditions }),
+    device: () => ({
+      ...{ id, base, name, version: options.version, zones, conditions },
+      ...{ allowed: settings.commands, profiles: options.profiles },
+    }),
   });
   const announce = () => {
     herald.changed().catch((error) => logOnce("error", explain(error)));
@@ -132,6 +153,10 @@ export function openMqtt(options: MqttOptions): Mqtt {
     say("motion", isMoving);
     say("recording", now.recording);
     say("being_watched", now.watched);
+    say("privacy", now.privacy);
+    say("detection", now.detection);
+    say("threshold", now.threshold);
+    say("profile", now.profile);
     say("pairing_window", now.pairing);
     if (now.relay) {
       say("relay", now.relay.isConnected);
@@ -166,19 +191,30 @@ export function openMqtt(options: MqttOptions): Mqtt {
   setZones(options.zones.map((zone) => zone.name));
   say("availability", "online");
 
+  const safely = (act: () => void) => {
+    try {
+      act();
+    } catch (error) {
+      // A mistake of ours in one reading is not the end of all.
+      logOnce("error", explain(error));
+    }
+  };
   const watch = async () => {
     while (!end.signal.aborted) {
       await clock.sleep(readEveryMs, end.signal).catch(() => {});
-      try {
+      safely(() => {
         look();
         tell(visits.tick());
-      } catch (error) {
-        // A mistake of ours in one reading is not the end of all.
-        logOnce("error", explain(error));
-      }
+      });
     }
   };
   const watching = watch();
+
+  const ear = createEar({
+    ...{ base, clock, log, allowed: settings.commands },
+    take: options.onCommand,
+    onTaken: () => safely(look),
+  });
 
   let lately: string | undefined;
   const onDown = (failure: Failure, isProven: boolean) => {
@@ -198,6 +234,8 @@ export function openMqtt(options: MqttOptions): Mqtt {
     const by = version === 5 ? "5" : "3.1.1";
     logOnce("info", `connected to the broker, by MQTT ${by}; topics are below ${base}`);
     onBroker?.({ isConnected: true });
+    // First: who reads `online` may ask.
+    void ear.up(session);
     desk.attach(session);
     void herald.up(session);
   };
@@ -207,7 +245,10 @@ export function openMqtt(options: MqttOptions): Mqtt {
     will: { topic: `${base}/availability`, payload: "offline" },
     onUp,
     onDown,
-    onMessage: ({ topic, payload, isRetained }) => herald.message(topic, payload, isRetained),
+    onMessage: (message) => {
+      if (ear.message(message)) return;
+      herald.message(message.topic, message.payload, message.isRetained);
+    },
     ...{ clock, random },
   });
 
@@ -241,6 +282,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
     async close() {
       end.abort();
       await watching;
+      await ear.idle();
       say("availability", "offline");
       const enough = new AbortController();
       const late = clock.sleep(lastWordMs, enough.signal).catch(() => {});

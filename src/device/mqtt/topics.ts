@@ -14,6 +14,10 @@ type Values = {
   last_event: VisitEvent | undefined;
   recording: boolean;
   being_watched: boolean;
+  privacy: boolean;
+  detection: boolean;
+  threshold: number;
+  profile: string;
   pairing_window: boolean;
   relay: boolean;
   outbox_depth: number;
@@ -62,6 +66,11 @@ const flag = {
   payload: "`ON` or `OFF`",
   write: (value: boolean) => (value ? "ON" : "OFF"),
   isRight: (payload: string) => payload === "ON" || payload === "OFF",
+};
+const share = {
+  payload: "0 to 1",
+  write: (value: number) => String(Number(Math.min(1, Math.max(0, value)).toFixed(3))),
+  isRight: (payload: string) => /^(0|1|0\.\d{1,3})$/.test(payload),
 };
 const whole = {
   payload: "a whole number",
@@ -130,6 +139,27 @@ export const states: { readonly [K in StateName]: Topic<Values[K]> } = {
     ...flag,
     about: "somebody was handed a picture in the last ten seconds",
     shown: binary("Being watched"),
+  },
+  privacy: {
+    ...flag,
+    about: "the lens is shut: nothing is seen, recorded or shown",
+    shown: binary("Privacy"),
+  },
+  detection: {
+    ...flag,
+    about: "persons are looked for, when there is no privacy",
+    shown: { ...binary("Detection"), ...diagnostic },
+  },
+  threshold: {
+    ...share,
+    about: "least score of a person",
+    shown: sensor("Threshold", hidden),
+  },
+  profile: {
+    ...line,
+    payload: "a profile's name",
+    about: "the set of settings that the house chose; `none`",
+    shown: sensor("Profile", hidden),
   },
   pairing_window: {
     ...flag,

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import * as assert from "uvu/assert";
+import { commandOf, commands } from "../../../src/device/mqtt/commands.ts";
 import {
   announce,
   announcedAt,
@@ -8,6 +9,7 @@ import {
   partsOf,
 } from "../../../src/device/mqtt/discovery.ts";
 import { stateOf } from "../../../src/device/mqtt/topics.ts";
+import { orderNames } from "../../../src/device/order.ts";
 import { suite } from "../../lib/suite.ts";
 import { printTables } from "../../lib/topics.ts";
 
@@ -63,6 +65,44 @@ const platforms: Record<string, { keys: string[]; required: string[] }> = {
     keys: [...entity, "device_class", "event_types", "state_topic", "value_template"],
     required: ["state_topic", "event_types", "unique_id"],
   },
+  switch: {
+    keys: [
+      ...[...entity, "command_template", "command_topic", "device_class", "optimistic"],
+      ...["payload_off", "payload_on", "retain", "state_off", "state_on", "state_topic"],
+      "value_template",
+    ],
+    required: ["command_topic", "state_topic", "unique_id"],
+  },
+  number: {
+    keys: [
+      ...[...entity, "command_template", "command_topic", "device_class", "max", "min", "mode"],
+      ...["optimistic", "payload_reset", "retain", "state_topic", "step", "unit_of_measurement"],
+      "value_template",
+    ],
+    required: ["command_topic", "state_topic", "min", "max", "step", "unique_id"],
+  },
+  select: {
+    keys: [
+      ...[...entity, "command_template", "command_topic", "optimistic", "options", "retain"],
+      ...["state_topic", "value_template"],
+    ],
+    required: ["command_topic", "state_topic", "options", "unique_id"],
+  },
+  button: {
+    keys: [
+      ...[...entity, "command_template", "command_topic", "device_class", "payload_press"],
+      "retain",
+    ],
+    required: ["command_topic", "unique_id"],
+  },
+  update: {
+    keys: [
+      ...[...entity, "command_topic", "device_class", "display_precision", "payload_install"],
+      ...["latest_version_template", "latest_version_topic", "release_summary", "release_url"],
+      ...["retain", "state_topic", "title", "value_template"],
+    ],
+    required: ["state_topic", "unique_id"],
+  },
   device_automation: {
     keys: [
       ...["platform", "automation_type", "device", "encoding", "origin", "payload", "qos"],
@@ -82,11 +122,13 @@ const classes: Record<string, Record<string, string[]>> = {
     temperature: ["°C", "°F", "K"],
   },
   event: { doorbell: [], button: [], motion: [] },
+  update: { firmware: [] },
 };
 
 const camera: Device = {
   ...{ id: "abc", base: "obscura/abc", name: "Porch", version: "0.1.0" },
   ...{ zones: ["door", "path"], conditions: ["relay", "temperature", "throttled"] },
+  ...{ allowed: [], profiles: ["day", "night"] },
 };
 const all = { form: "device", prefix: "homeassistant" } as const;
 
@@ -111,8 +153,9 @@ function checkComponent(name: string, component: Component): void {
   if (deviceClass !== undefined) assert.ok(units, `${name}: no class ${deviceClass}`);
   if (units && units.length > 0) assert.ok(units.includes(unit as string), `${name}: ${unit}`);
   if (units?.length === 0) assert.is(unit, undefined, `${name}: a class without units has one`);
-  // `config` would keep an entity that only reads from being added.
-  assert.ok([undefined, "diagnostic"].includes(component.entity_category as string), name);
+  // `config` would keep an entity that only reads from being added, `diagnostic` one that writes.
+  const category = component.command_topic === undefined ? "diagnostic" : "config";
+  assert.ok([undefined, category].includes(component.entity_category as string), name);
   if (component.platform === "event") assert.is(component.entity_category, undefined);
   assert.is(component.qos, 1, `${name}: qos is not inherited`);
   // The device's name stands before each of these.
@@ -176,6 +219,31 @@ suite("device/mqtt/discovery", (test) => {
     }
   });
 
+  test("what may be asked for takes the place of what shows it, in both forms; the rest is not offered", () => {
+    const asked: Device = { ...camera, allowed: orderNames };
+    const parts = componentsOf(asked);
+    for (const name of orderNames) {
+      const component = parts[`set_${name}`] as Component;
+      checkComponent(name, component);
+      const topic = String(component.command_topic);
+      assert.is(commandOf(topic.slice("obscura/abc/".length)), name);
+      assert.not(`set_${name}` in componentsOf(camera), name);
+      const { state } = commands[name];
+      assert.is(component.state_topic, state && `obscura/abc/${state}`);
+      if (!state) continue;
+      assert.not(state in parts, `${state} is shown twice`);
+      assert.ok(state in componentsOf(camera));
+      assert.is.not(parts[`set_${name}`]?.unique_id, componentsOf(camera)[state]?.unique_id);
+    }
+    assert.equal(parts.set_profile?.options, ["none", "day", "night"]);
+    const single = announce(asked, { ...all, form: "component" });
+    const topic = "homeassistant/switch/obscura_abc/set_privacy/config";
+    assert.is(parse(single.get(topic)).command_topic, "obscura/abc/privacy/set");
+    // Each that was announced is known when it goes.
+    const [text = ""] = announce(asked, all).values();
+    assert.is(Object.keys(partsOf(Buffer.from(text))).length, Object.keys(parts).length);
+  });
+
   test("what went is taken leave of by its platform alone; nothing is announced when that is off", () => {
     const gone = { zone_shed_person: "binary_sensor", person: "sensor" };
     const [text] = announce(camera, { ...all, gone }).values();
@@ -216,7 +284,7 @@ suite("device/mqtt/discovery", (test) => {
   test("HOME.md says what appears", async () => {
     const path = new URL("../../../../HOME.md", import.meta.url).pathname;
     const home = await readFile(path, "utf8");
-    const { shown } = printTables();
-    assert.ok(home.includes(`\n\n${shown}\n\n`), shown);
+    const { shown, offered } = printTables();
+    for (const table of [shown, offered]) assert.ok(home.includes(`\n\n${table}\n\n`), table);
   });
 });

@@ -1,0 +1,99 @@
+import type { OrderName, Orders } from "../order.ts";
+import type { StateName } from "./topics.ts";
+
+// What the house may ask for by MQTT: every command there is, in one map, as topics.ts has what is said.
+// topics.md is for people; a test holds both equal.
+
+/** How Home Assistant offers a command (discovery.ts). */
+export type Offered = {
+  name: string;
+  platform: "switch" | "number" | "select" | "button" | "alarm_control_panel";
+  /** Among what sets the device up, not among what it is used by. */
+  config?: true;
+  /** More keys of the platform. */
+  more?(device: { profiles: readonly string[] }): Record<string, unknown>;
+};
+
+export type Command<T> = {
+  /** For people. */
+  payload: string;
+  about: string;
+  /** The topic that says what came of it. It is shown by what is offered here, where that is allowed. */
+  state?: StateName;
+  offered: Offered;
+  /** Bytes of a payload. */
+  most: number;
+  /** Undefined when a payload is none of this command. It is somebody's text: it goes to no log. */
+  read(payload: string): T | undefined;
+};
+
+const flag = {
+  payload: "`ON` or `OFF`",
+  most: 3,
+  read: (payload: string) => (payload === "ON" ? true : payload === "OFF" ? false : undefined),
+};
+/** A number as JSON has it, in so few digits that it is one. */
+const decimal = (payload: string) =>
+  /^(0|[1-9]\d{0,4})(\.\d{1,6})?$/.test(payload) ? Number(payload) : undefined;
+const within = (value: number | undefined, least: number, most: number) =>
+  value !== undefined && value >= least && value <= most ? value : undefined;
+
+const thresholds = { min: 0.01, max: 0.99 };
+export const recordS = { preset: 15, least: 1, most: 300 };
+
+/** Below `PREFIX/ID/`, each as `NAME/set`. */
+export const commands: { readonly [K in OrderName]: Command<Orders[K]> } = {
+  privacy: {
+    ...flag,
+    about: "shuts the lens, or opens it: nothing is seen, recorded or shown meanwhile",
+    state: "privacy",
+    offered: { name: "Privacy", platform: "switch" },
+  },
+  detection: {
+    ...flag,
+    about: "looks for persons, or does not",
+    state: "detection",
+    offered: { name: "Detection", platform: "switch", config: true },
+  },
+  threshold: {
+    payload: `a number, ${thresholds.min} to ${thresholds.max}`,
+    about: "least score of a person, until the next `profile`",
+    state: "threshold",
+    offered: {
+      ...{ name: "Threshold", platform: "number", config: true },
+      more: () => ({ ...thresholds, step: 0.01, mode: "slider" }),
+    },
+    most: 16,
+    read: (payload) => within(decimal(payload), thresholds.min, thresholds.max),
+  },
+  profile: {
+    payload: "the name of one of `profiles`, or `none`",
+    about: "takes this set of settings in the place of the camera's",
+    state: "profile",
+    offered: {
+      ...{ name: "Profile", platform: "select", config: true },
+      more: ({ profiles }) => ({ options: ["none", ...profiles] }),
+    },
+    most: 32,
+    read: (payload) => (/^[A-Za-z0-9_-]{1,32}$/.test(payload) ? payload : undefined),
+  },
+  record: {
+    payload: `\`PRESS\`, or whole seconds, ${recordS.least} to ${recordS.most}`,
+    about: `records for ${recordS.preset} s, or as long as that says, whoever is there`,
+    offered: { name: "Record now", platform: "button" },
+    most: 5,
+    read: (payload) => {
+      if (payload === "PRESS") return recordS.preset;
+      const seconds = within(decimal(payload), recordS.least, recordS.most);
+      return Number.isInteger(seconds) ? seconds : undefined;
+    },
+  },
+};
+
+export const commandNames = Object.keys(commands) as readonly OrderName[];
+export const commandTopic = (name: OrderName): string => `${name}/set`;
+
+/** The command whose topic this is. */
+export function commandOf(topic: string): OrderName | undefined {
+  return commandNames.find((name) => commandTopic(name) === topic);
+}
