@@ -134,6 +134,7 @@ const statements: readonly Statement[] = [
   { kind: "tombstone-confirmed", confirmation: bytesOf(6, 190) },
   { kind: "checkpointed", checkpoint: bytesOf(7, 216) },
   { kind: "window", phone: hash, number: 8, addresses: [{ ip: bytesOf(8, 4), port: 41_234 }] },
+  { kind: "asked", what: "privacy", value: "ON", by: "mqtt" },
 ];
 const bodyOf = (statement: Statement) => ({
   ...{ wallMs: 1_700_000_000_000, clockTrusted: true, statement },

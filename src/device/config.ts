@@ -18,6 +18,7 @@ import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
 import { allowedOrders } from "./order.ts";
+import { profilesOf } from "./profile.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
@@ -119,6 +120,17 @@ const word = (about: string, preset: string, steps: number): Setting<string> => 
 });
 const file = (about: string) => text({ default: "", limit: 4096, about });
 
+const threshold = number({
+  ...{ default: 0.4, min: 0.01, max: 0.99, about: "least score of a person" },
+});
+const preRollS = number({ default: 5, min: 0, max: 30, about: "seconds kept from before" });
+const postRollS = number({ default: 5, min: 0, max: 60, about: "seconds kept after" });
+/** None of these needs a new start. */
+const profiles = profilesOf({
+  ...{ "detect.threshold": threshold, "detect.zones": zones },
+  ...{ "record.preRollS": preRollS, "record.postRollS": postRollS },
+});
+
 export const schema = {
   name: text({ default: "camera", limit: 64, about: "what the phone calls this camera" }),
   camera: {
@@ -149,7 +161,7 @@ export const schema = {
     }),
   },
   detect: {
-    threshold: number({ default: 0.4, min: 0.01, max: 0.99, about: "least score of a person" }),
+    threshold,
     input: choice({
       default: "auto",
       of: ["auto", "256x160", "320x192", "416x256", "416x320", "640x384"],
@@ -176,8 +188,7 @@ export const schema = {
   },
   record: {
     fps: number({ default: 15, min: 1, max: 60, about: "pictures a second kept in a clip" }),
-    preRollS: number({ default: 5, min: 0, max: 30, about: "seconds kept from before" }),
-    postRollS: number({ default: 5, min: 0, max: 60, about: "seconds kept after" }),
+    ...{ preRollS, postRollS },
     longestS: number({
       default: 180,
       min: 10,
@@ -234,6 +245,7 @@ export const schema = {
     }),
     discoveryPrefix: word("what Home Assistant's topics begin with", "homeassistant", 4),
   },
+  profiles,
   light: text({
     default: "",
     limit: 64,

@@ -53,7 +53,7 @@ export function judge(signs: Signs): Verdict {
 
 export type Health = {
   /** Nothing is expected of the camera until `watch`. */
-  wait(state: "starting" | "unpaired" | "problem", text: string): void;
+  wait(state: "starting" | "unpaired" | "private" | "problem", text: string): void;
   /** From now on `looks`, how many pictures were looked at so far, has to rise. */
   watch(looks: () => number): void;
   /** Something is wrong that pictures do not show; without a text it is right again. */
@@ -138,7 +138,11 @@ export function openHealth(options: {
       watchedUs = clock.monotonicUs();
     },
     now() {
-      const alone = judge({ ...signs(), recordings: 0, watchedUs: undefined });
+      const all = signs();
+      // In privacy no picture is expected, and what else is wrong is wrong then too.
+      const isPrivate = waiting?.state === "private";
+      const told = isPrivate ? { waiting: undefined, lookedUs: all.nowUs } : {};
+      const alone = judge({ ...all, ...told, recordings: 0, watchedUs: undefined });
       return {
         recording: recordings > 0,
         watched: judge({ ...signs(), waiting: undefined }).state === "watched",

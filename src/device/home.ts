@@ -105,7 +105,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     ...{ settings: config.mqtt, id: config.mqtt.id || nameOf(options.keyring) },
     clientId: `obscura_${nameOf(options.keyring)}`,
     ...{ name: config.name, version: options.version, zones: config.detect.zones },
-    ...{ profiles: [], read, onCommand: options.onOrder, clock, log },
+    ...{ profiles: Object.keys(config.profiles), read, onCommand: options.onOrder, clock, log },
     isDelivered: uplink.status().length > 0 ? uplink.holds : undefined,
     onFault: (text) => health.fault("mqtt", text),
     onBroker: (state) => emit({ event: "broker", ...state }),

@@ -11,6 +11,7 @@ export type State =
   | "watching"
   | "recording"
   | "watched"
+  | "private"
   | "problem"
   | "window"
   | "held"
@@ -23,6 +24,7 @@ const patterns: Record<State, readonly [number, ...number[]]> = {
   watching: [50, 4950],
   recording: [60_000],
   watched: [150, 150],
+  private: [50, 250, 50, 4650],
   problem: [200, 200, 200, 200, 200, 1000],
   window: [100, 200, 100, 600],
   held: [50, 50],

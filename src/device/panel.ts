@@ -58,6 +58,8 @@ type How = Pick<
 export function openPanel(options: {
   config: Config;
   state: string;
+  /** There is privacy: what is shown to the camera is not looked at. */
+  isShut?(): boolean;
   clock: Clock;
   health: Pick<Health, "hand">;
   logs(stage: string): Log;
@@ -79,6 +81,7 @@ export function openPanel(options: {
     for (let told = ""; ; ) {
       if (lent) return lent.look(signal);
       try {
+        if (options.isShut?.()) throw new Failure("busy", "privacy: the camera is shut");
         return await openCamera({ ...cameraOptions(config), clock, signal: either });
       } catch (error) {
         const comes = isFailure(error, "absent", "busy", "gone", "stalled");

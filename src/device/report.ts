@@ -7,6 +7,8 @@ import type { Health } from "./health.ts";
 /** What `run --json` prints, a line each: states and counts, never a picture. */
 export type ServiceEvent =
   | { event: "camera"; source: string; width: number; height: number; format: string }
+  /** All that sees is shut, or is about to be opened again. */
+  | { event: "privacy"; isOn: boolean }
   /** The first picture that was looked at; `index` is the footage's own, of replayed footage. */
   | { event: "pictures"; capturedUs: number; index?: number }
   | {

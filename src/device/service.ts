@@ -10,11 +10,11 @@ import {
 } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
-import { awaitCamera, awaitOwner } from "./arrival.ts";
+import { awaitOwner } from "./arrival.ts";
 import { checkBroker } from "./broker.ts";
-import { openCamera, trimMemory } from "./camera/camera.ts";
+import { trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, cameraOptions, readConfig, setBroker } from "./config.ts";
+import { type Config, readConfig, setBroker } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -26,23 +26,24 @@ import {
   startCommands,
   startUplink,
 } from "./delivery.ts";
-import { installedModels, openDetect, openModel } from "./detect/detect.ts";
 import { openGlance } from "./glance.ts";
 import { type Health, openHealth } from "./health.ts";
 import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
 import { openLight } from "./light.ts";
+import { type Modes, openModes } from "./mode.ts";
 import { forgetNetworks, keepPage } from "./network/network.ts";
+import { carryOut, noteStart } from "./orders.ts";
 import { countStorageFailure, isStorageFailure, storageFailuresFile } from "./outbox/outbox.ts";
 import { watchAttempts } from "./pairing/pairing.ts";
 import { openPanel, type Panel } from "./panel.ts";
-import { openRecord, probeEncoder } from "./record/record.ts";
-import { type ServiceEvent, tellCamera, tellIncident, tellModel } from "./report.ts";
+import type { ServiceEvent } from "./report.ts";
 import { openSealer, type Sealer } from "./seal/seal.ts";
+import { closeAll, openSight, type Sight, type Stage } from "./sight.ts";
 import { openSnapshots } from "./snapshot.ts";
 import { openStorage } from "./storage.ts";
 import { watchClock } from "./trust.ts";
-import { recordSettings, tune } from "./tuning.ts";
+import { openTuning } from "./tuning.ts";
 
 export type { ServiceEvent } from "./report.ts";
 
@@ -98,7 +99,12 @@ export async function runService(args: string[]): Promise<number> {
   const light = await openLight(config.light, { clock, log: logs("light") });
   const health = openHealth({ supervisor, light, clock, log: logs("health") });
   const page = await keepPage().catch((error) => logs("page").warn(explain(error)));
-  const panel = openPanel({ config, state: values.state, clock, health, logs });
+  const { commands: allowed } = config.mqtt;
+  const profiles = Object.keys(config.profiles);
+  // Before anything could open the camera.
+  const modes = await openModes(values.state, { allowed, profiles });
+  const isShut = () => modes.now().privacy;
+  const panel = openPanel({ config, state: values.state, isShut, clock, health, logs });
   const signal = stopSignal();
   signal.addEventListener("abort", () => supervisor.tell("stopping"), { once: true });
   try {
@@ -122,7 +128,8 @@ export async function runService(args: string[]): Promise<number> {
         break;
       }
       const all = await configOf(config, state, logs("config"));
-      ending = await serve({ config: all, state, signal, logs, emit, supervisor, health, panel });
+      const stage = { supervisor, health, panel, modes };
+      ending = await serve({ config: all, state, signal, logs, emit, ...stage });
     }
     if (ending === "erase") {
       await finishErase(state, forget);
@@ -150,6 +157,7 @@ type ServeOptions = {
   supervisor: Supervisor;
   health: Health;
   panel: Panel;
+  modes: Modes;
 };
 
 /**
@@ -167,18 +175,16 @@ export async function serve(options: ServeOptions): Promise<Ending | undefined> 
   }
 }
 
-type Stage = { close(): Promise<void> };
-
 /** Fills `stages` in the order in which they opened, so that they are closed also from half-way. */
 async function runStages(
-  { config, state, signal, logs, supervisor, health, panel, ...options }: ServeOptions,
+  { config, state, signal, logs, supervisor, health, panel, modes, ...options }: ServeOptions,
   end: AbortSignal,
   stages: Stage[],
 ): Promise<Ending | undefined> {
   trimMemory();
   const clock = systemClock;
-  const log = logs("camera");
   let home: Home | undefined;
+  let seen: Sight | undefined;
   const emit = (event: ServiceEvent) => {
     options.emit(event);
     home?.event(event);
@@ -206,10 +212,9 @@ async function runStages(
   });
   const { relays, ...connections } = relaysOf(config, keyring, clock);
   stages.push({ close: async () => connections.close() });
-  let split = () => {};
   sealer = await openSealer({
     newestElsewhere: askRelays(relays, { keyring, outbox, clock, signal: end }),
-    onCut: () => split(),
+    onCut: () => seen?.seeing?.record.split(),
     keyring,
     outbox,
     folder: join(state, "journal"),
@@ -238,14 +243,22 @@ async function runStages(
   };
   const uplink = startUplink(delivery);
   stages.push(uplink);
+  const { cap } = connections;
+  const tuning = openTuning({ config, modes, cap, onChange: () => home?.set(config) });
+  await noteStart(modes.found, { modes, note }).catch(fail);
   home = await openHome({
     ...{ config, state, keyring, version, outbox, limitBytes, health, uplink },
     ...{ clockTrusted: trust.trusted, emit: options.emit, note, onProblem: fail, clock, logs },
-    mode: () => ({
-      ...{ privacy: false, detection: true, threshold: config.detect.threshold, profile: "none" },
-    }),
-    onOrder: async () => {
-      throw new Failure("refused", "this camera does not do that yet");
+    mode: () => {
+      const { privacy, detection, profile } = modes.now();
+      const { threshold } = config.detect;
+      return { privacy: privacy && seen?.isShut !== false, detection, threshold, profile };
+    },
+    onOrder: async (order) => {
+      if (!seen) throw new Failure("busy", "the camera is starting");
+      await carryOut(order, {
+        ...{ modes, tuning, sight: seen, health, note, onProblem: fail, by: "mqtt" },
+      });
     },
   });
   stages.push(home);
@@ -254,145 +267,38 @@ async function runStages(
   const onReset = () => void resetBy("the button was held for ten seconds", delivery);
   panel.reset.addEventListener("abort", onReset, { signal: end });
   if (panel.reset.aborted) onReset();
-  const tasks: Promise<void>[] = [];
-  // Between the sealer and what it is fed by: what was recorded is sealed before the log ends.
-  stages.push({ close: async () => void (await Promise.allSettled(tasks)) });
-
   const glance = openGlance();
   panel.lend(glance);
   stages.push({ close: () => panel.takeBack() });
   const over = AbortSignal.any([signal, storage.signal, ended.signal]);
-  const open = () =>
-    openCamera({
-      ...{ ...cameraOptions(config), clock, signal: over },
-      onEvent: (event) => tellCamera(event, { log, health }),
-    });
-  const onWait = () => supervisor.tell("ready");
-  const camera = supervisor.listens
-    ? await awaitCamera(open, { health, clock, log, signal: over, onWait })
-    : await open();
-  stages.push(camera);
-  const { source, width, height, format } = camera;
-  log.info("watching", { source, width, height, format, fps: camera.fps });
-  emit({ event: "camera", source, width, height, format });
-
-  const model = await openModel({
-    folder: installedModels,
-    precision: config.detect.precision,
-    threads: config.detect.threads,
-    aspect: width / height,
-    ...modelSize(config),
-    choiceFile: join(state, "precision.json"),
+  const sight = openSight({
+    ...{ state, modes, tuning, sealer, home, health, supervisor, lookers: [snapshots, glance] },
+    ...{ clockTrusted: trust.trusted, emit, onProblem: fail, clock, signal: over, logs },
   });
-  stages.push(model);
-  // What it took to begin, the model's file and its plain graph above all, is not needed again.
-  trimMemory();
-  logs("detect").info("model ready", { model: model.id, precision: model.precision });
-  const detect = openDetect({
-    model,
-    zones: config.detect.zones,
-    threshold: config.detect.threshold,
-    crops: config.detect.crops,
-    separateVisitMs: config.detect.separateVisitS * 1000,
-    clock,
-    signal: end,
-    onMotion: home.motion,
-    onEvent: (event) => tellModel(event, { log: logs("detect"), health }),
-  });
-  stages.push(detect);
-  const slabBytes = config.camera.slabMiB * 2 ** 20;
-  const record = openRecord({
-    encoder: await probeEncoder({ width, height, fps: config.record.fps }),
-    fps: config.record.fps,
-    ...recordSettings(config),
-    longestMs: config.record.longestS * 1000,
-    // A quarter of the slab is left to pictures under way.
-    preRollBytes: Math.min(config.record.preRollMiB * 2 ** 20, slabBytes / 2),
-    queueBytes: slabBytes / 4,
-    model: { id: model.id, precision: model.precision },
-    clockTrusted: trust.trusted,
-    clock,
-    signal: end,
-  });
-  stages.push(record);
-  split = () => record.split();
+  seen = sight;
   const takePicture = async () => {
+    const { seeing } = sight;
+    const refuse = () => {
+      if (!modes.now().privacy) return;
+      throw new Failure("refused", "in privacy the camera shows nothing");
+    };
+    refuse();
+    if (!seeing) throw new Failure("gone", "the camera gives no picture");
     health.watched();
-    return pictureOf(await snapshots.take(), {
+    const picture = await snapshots.take();
+    refuse();
+    return pictureOf(picture, {
       ...{ wallMs: clock.wallMs(), clockTrusted: trust.trusted(), fps: config.record.fps },
-      ...{ model: { id: model.id, precision: model.precision }, camera: config.name },
+      ...{ model: seeing.model, camera: config.name },
     });
   };
-  const tuned = { config, detect, record, cap: connections.cap };
-  const takeSetting = (name: string, value: string) => {
-    const isTaken = tune(tuned, name, value);
-    home.set(config);
-    return isTaken;
-  };
-  stages.push(await startCommands({ ...delivery, uplink, takeSetting }));
-  health.watch(() => detect.counts.analysed);
-  supervisor.tell("ready");
-
-  const grab = async () => {
-    let isFirst = true;
-    for await (const frame of camera.frames) {
-      if (isFirst) {
-        isFirst = false;
-        const { capturedUs, index } = frame;
-        emit({ event: "pictures", capturedUs, ...(index === undefined ? {} : { index }) });
-      }
-      record.offer(frame);
-      snapshots.offer(frame);
-      glance.offer(frame);
-      detect.offer(frame);
-      frame.release();
-    }
-    health.wait("starting", "stopping");
-    await detect.close();
-  };
-  const watch = async () => {
-    for await (const incident of detect.incidents) {
-      record.incident(incident);
-      home.incident(incident);
-      const inferenceMs = Math.round(model.inferenceMs());
-      tellIncident(incident, {
-        log: logs("detect"),
-        emit,
-        nowUs: clock.monotonicUs(),
-        inferenceMs,
-      });
-    }
-    await record.close();
-  };
-  const seal = async () => {
-    const running = new Set<Promise<void>>();
-    for await (const recording of record.recordings) {
-      const clip = sealer.clip(recording).then((sealed) => {
-        logs("seal").info("clip sealed", { clip: sealed.clip.slice(0, 12), reason: sealed.reason });
-        emit({ event: "clip", ...sealed, atUs: clock.monotonicUs() });
-      });
-      const task = clip.catch(fail).finally(() => {
-        running.delete(task);
-        health.recording(running.size);
-      });
-      running.add(task);
-      health.recording(running.size);
-    }
-    await Promise.all(running);
-  };
-  tasks.push(grab(), watch(), seal());
-  await Promise.all(tasks);
+  stages.push(await startCommands({ ...delivery, uplink, takeSetting: tuning.set }));
+  try {
+    await sight.run();
+  } catch (error) {
+    // An owner ended this while a camera was being opened.
+    if (!ended.signal.aborted) throw error;
+  }
   if (storage.signal.aborted) throw storage.signal.reason;
   return ending;
-}
-
-/** Stops in reverse; what fails to stop does not keep the others from it. */
-async function closeAll(stages: readonly Stage[], log: Log): Promise<void> {
-  for (const stage of stages.toReversed())
-    await stage.close().catch((error) => log.error(explain(error)));
-}
-
-function modelSize({ detect }: Config): { size?: { width: number; height: number } } {
-  const [width = 0, height = 0] = detect.input.split("x").map(Number);
-  return detect.input === "auto" ? {} : { size: { width, height } };
 }

@@ -34,7 +34,7 @@ export type Hands = {
   /** Checks a setting's YAML and returns it as JSON; throws Failure "misuse". */
   checkSetting(name: string, value: string): Promise<string>;
   /** Takes a setting that is kept; false when it is in force from the next start on. */
-  takeSetting(name: string, value: string): boolean;
+  takeSetting(name: string, value: string): boolean | Promise<boolean>;
   /** Nonces that were given out, for `gate`. */
   giveNonce(phone: Uint8Array): Uint8Array;
   /** From here on the camera is to be erased: durable when it resolves. */
@@ -74,7 +74,7 @@ export async function act({ phone, number, action }: Asked, hands: Hands): Promi
       const { name } = action;
       await memory.set(name, kept);
       await sealer.note({ kind: "setting", name, ...kept });
-      return hands.takeSetting(name, value) ? "nothing" : "restart";
+      return (await hands.takeSetting(name, value)) ? "nothing" : "restart";
     }
     case "confirm": {
       const { confirmation } = action;

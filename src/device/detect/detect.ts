@@ -61,6 +61,8 @@ export type DetectStage = {
   offer(frame: Frame): void;
   /** What counts, from the next look on; a visit that is open goes on. */
   set(next: Pick<DetectOptions, "zones" | "threshold">): void;
+  /** Looks at nothing until it is told to go on; a visit that is open ends. */
+  pause(isPaused: boolean): void;
   /** One reader. Ends after `close`, with every incident ended. */
   readonly incidents: AsyncIterable<Incident>;
   readonly counts: Readonly<{
@@ -109,6 +111,8 @@ export function openDetect(options: DetectOptions): DetectStage {
   let analysing: Promise<void> | undefined;
   let looking: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
+  let isPaused = false;
+  const isIdle = () => isPaused || stop.signal.aborted;
   let plane: { width: number; height: number; scale: number; gate: MotionGate } | undefined;
   let frameMs = 0; // between frames, smoothed
   let offeredUs: number | undefined;
@@ -158,7 +162,7 @@ export function openDetect(options: DetectOptions): DetectStage {
   const analyse = async (frame: Frame) => {
     const { width, height, scale, gate } = planeFor(frame);
     const luma = await frame.luma({ width, height, ...sharedFor(frame) });
-    if (stop.signal.aborted) return;
+    if (isIdle()) return;
     counts.analysed++;
     const motion = gate.step(luma, frame.capturedUs);
     for (const { x, y, width, height } of motion.regions) {
@@ -208,7 +212,7 @@ export function openDetect(options: DetectOptions): DetectStage {
         ...{ places: presence.places(), mostCrops: most, turn: counts.looks },
         isUrgent: presence.open === undefined && telling < urgentLooks,
       });
-      if (stop.signal.aborted) return;
+      if (isIdle()) return;
       const tookMs = (clock.monotonicUs() - startedUs) / 1000;
       learnCrops(tookMs, crops.length);
       closer = crops.length > 0;
@@ -326,7 +330,7 @@ export function openDetect(options: DetectOptions): DetectStage {
 
   return {
     offer(frame) {
-      if (stop.signal.aborted) return;
+      if (isIdle()) return;
       counts.offered++;
       aliveUs = clock.monotonicUs();
       if (frame.corrupt) {
@@ -345,6 +349,17 @@ export function openDetect(options: DetectOptions): DetectStage {
     set(next) {
       ({ threshold } = next);
       presence.set(next);
+    },
+    pause(next) {
+      if (next === isPaused || stop.signal.aborted) return;
+      isPaused = next;
+      // What moved before, and what the scene looked like, is of another time when it goes on.
+      plane = undefined;
+      offeredUs = undefined;
+      if (!isPaused) return;
+      newest?.release();
+      newest = undefined;
+      for (const event of presence.close(clock.monotonicUs())) queue.push(event);
     },
     incidents: queue,
     counts,

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import type { OpeningDetails } from "../../protocol/sealed/details.ts";
@@ -15,6 +16,8 @@ export type RecordStage = {
   /** Takes its own reference of what it keeps; never blocks. */
   offer(frame: Frame): void;
   incident(event: Incident): void;
+  /** Records for so long from now on, whoever is there: a visit's own recording lasts as long at least. */
+  byHand(ms: number): void;
   /** Ends the clip that is being recorded; its incident goes on in another, without a gap. */
   split(): void;
   /** From here on, also for a clip that is being recorded; its name stays. */
@@ -110,6 +113,8 @@ class Stage implements RecordStage {
   #incident: Open | undefined;
   #clip: Clip | undefined;
   #newestUs = 0;
+  /** Asked for by hand: until then something is recorded. */
+  #untilUs = 0;
   #splits = false;
   #arrivedUs: number;
   #closing: Promise<void> | undefined;
@@ -205,13 +210,35 @@ class Stage implements RecordStage {
     this.#preRoll.keep(next.preRollMs + confirmationMs);
   }
 
+  byHand(ms: number): void {
+    if (this.#closing) return;
+    const nowUs = Math.max(this.#newestUs, this.#clock.monotonicUs());
+    this.#untilUs = Math.max(this.#untilUs, nowUs + ms * 1000);
+    if (this.#incident) {
+      const { endUs } = this.#incident;
+      if (endUs !== undefined) this.#incident.endUs = Math.max(endUs, this.#untilUs);
+      return;
+    }
+    const id = randomBytes(16).toString("hex");
+    const nobody = { atUs: nowUs, persons: [], count: 0 };
+    this.#start({
+      kind: "start",
+      id,
+      firstSeenUs: nowUs,
+      ...nobody,
+      frame: { width: 0, height: 0 },
+    });
+    if (this.#incident) (this.#incident as Open).endUs = this.#untilUs;
+  }
+
   split(): void {
     this.#splits = this.#clip !== undefined;
   }
 
   #end({ id, lastSeenUs }: Incident & { kind: "end" }): void {
     if (this.#incident?.id !== id) return;
-    this.#incident.endUs = lastSeenUs + this.#options.postRollMs * 1000;
+    const endUs = lastSeenUs + this.#options.postRollMs * 1000;
+    this.#incident.endUs = Math.max(endUs, this.#untilUs);
     if (this.#newestUs >= this.#incident.endUs) this.#finish("ended");
   }
 

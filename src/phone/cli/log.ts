@@ -88,6 +88,8 @@ function tell(statement: Statement, nameOf: (phone: Uint8Array) => string): stri
       return "a phone has destroyed what opened deleted clips";
     case "window":
       return `a window for pairing is open, as ${nameOf(statement.phone)} asked`;
+    case "asked":
+      return tellAsked(statement);
     case "checkpointed":
       return "an owner vouched for the log up to here";
     case "receiving-key":
@@ -95,4 +97,10 @@ function tell(statement: Statement, nameOf: (phone: Uint8Array) => string): stri
     case "nonce":
       return "";
   }
+}
+
+function tellAsked({ what, value, by }: Statement & { kind: "asked" }): string {
+  if (by === "start") return `${what} was ${value} when the camera started`;
+  if (by === "settings") return `${what} is ${value}: its settings do not let the house change it`;
+  return `the house asked by ${by}: ${what} ${value}`;
 }

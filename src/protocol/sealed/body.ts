@@ -101,6 +101,8 @@ const kinds = {
     number: integer(),
     addresses: list(object({ ip: bytes(4, 16), port: integer(1, 0xffff) }), mostAddresses),
   }),
+  /** The house asked for this, by a way that its owner opened, and it was done. */
+  asked: define(21, { what: text(32), value: text(64), by: text(32) }),
 } as const;
 
 function define<F extends Parameters<typeof object>[0]>(number: number, fields: F) {

@@ -57,6 +57,7 @@ const statements: Statement[] = [
     ...{ kind: "window", phone: key, number: 8 },
     addresses: [{ ip: pattern(4), port: 41_234 }],
   },
+  { kind: "asked", what: "privacy", value: "ON", by: "mqtt" },
 ];
 
 function body(statement: Statement): Body & { statement: Statement } {

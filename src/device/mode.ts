@@ -1,0 +1,112 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openDurable } from "../base/node/durable.ts";
+import { fromText, toText } from "../base/pure/bytes.ts";
+import type { OrderName } from "./order.ts";
+
+/** What the house has set, and what a start finds again. */
+export type Mode = {
+  privacy: boolean;
+  detection: boolean;
+  /** One of the settings' `profiles`, or `none`. */
+  profile: string;
+  /** Set after the profile, and in its place. */
+  threshold: number | undefined;
+};
+
+export type Modes = {
+  /** As it lay there, whatever the settings say. */
+  readonly found: Mode;
+  now(): Mode;
+  /** In force at once, durable when it resolves; rejects when it cannot be kept, and is in force then too. */
+  set(next: Partial<Mode>): Promise<void>;
+};
+
+export const noProfile = "none";
+export const plainMode: Mode = {
+  ...{ privacy: false, detection: true, profile: noProfile, threshold: undefined },
+};
+
+const folder = "mode";
+const file = "now";
+const mostBytes = 1024;
+
+/**
+ * What the house had set when this camera last ran. What cannot be read, and is there, may have said that
+ * the lens is to be shut: it is. What the settings do not allow any more is as they say.
+ */
+export async function openModes(
+  state: string,
+  { allowed, profiles }: { allowed: readonly OrderName[]; profiles: readonly string[] },
+): Promise<Modes> {
+  const found = await readMode(state);
+  let mode = within(found, allowed, profiles);
+  let last: Promise<void> = Promise.resolve();
+  return {
+    found,
+    now: () => mode,
+    set(next) {
+      mode = { ...mode, ...next };
+      // One after the other: each writes what is in force when it comes to it.
+      const turn = last.then(() => write(state, mode));
+      last = turn.catch(() => {});
+      return turn;
+    },
+  };
+}
+
+function within(
+  { privacy, detection, profile, threshold }: Mode,
+  allowed: readonly OrderName[],
+  profiles: readonly string[],
+): Mode {
+  const isKnown = allowed.includes("profile") && profiles.includes(profile);
+  return {
+    privacy: privacy && allowed.includes("privacy"),
+    detection: detection || !allowed.includes("detection"),
+    profile: isKnown ? profile : noProfile,
+    threshold: allowed.includes("threshold") ? threshold : undefined,
+  };
+}
+
+async function readMode(state: string): Promise<Mode> {
+  try {
+    const bytes = await readFile(join(state, folder, file));
+    return decode(bytes) ?? { ...plainMode, privacy: true };
+  } catch (error) {
+    const isAbsent = (error as NodeJS.ErrnoException).code === "ENOENT";
+    return { ...plainMode, privacy: !isAbsent };
+  }
+}
+
+function decode(bytes: Uint8Array): Mode | undefined {
+  try {
+    if (bytes.length > mostBytes) return undefined;
+    const {
+      version,
+      privacy,
+      detection,
+      profile,
+      threshold = undefined,
+    } = JSON.parse(toText(bytes));
+    const isRight =
+      version === 1 &&
+      typeof privacy === "boolean" &&
+      typeof detection === "boolean" &&
+      typeof profile === "string" &&
+      (threshold === undefined ||
+        (typeof threshold === "number" && threshold > 0 && threshold < 1));
+    return isRight ? { privacy, detection, profile, threshold } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function write(state: string, mode: Mode): Promise<void> {
+  const kept = await openDurable(join(state, folder));
+  try {
+    await kept.write(file, fromText(JSON.stringify({ version: 1, ...mode })));
+  } finally {
+    await kept.close();
+  }
+}
