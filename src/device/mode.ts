@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openDurable } from "../base/node/durable.ts";
 import { fromText, toText } from "../base/pure/bytes.ts";
@@ -37,18 +37,32 @@ const mostBytes = 1024;
  */
 export async function openModes(
   state: string,
-  { allowed, profiles }: { allowed: readonly OrderName[]; profiles: readonly string[] },
+  {
+    allowed,
+    profiles,
+    spare,
+  }: {
+    allowed: readonly OrderName[];
+    profiles: readonly string[];
+    /** In memory, for privacy that a failed card does not take: a start finds it, a board that was off does not. */
+    spare?: string | undefined;
+  },
 ): Promise<Modes> {
-  const found = await readMode(state);
+  const isMarked = spare !== undefined && (await isThere(spare));
+  const read = await readMode(state);
+  const found = isMarked ? { ...read, privacy: true } : read;
   let mode = within(found, allowed, profiles);
-  let last: Promise<void> = Promise.resolve();
+  // What is not allowed now does not come back when it is allowed again.
+  const isSame = JSON.stringify(mode) === JSON.stringify({ ...mode, ...found });
+  let last = isSame ? Promise.resolve() : keep(state, mode, spare).catch(() => {});
+  await last;
   return {
     found,
     now: () => mode,
     set(next) {
       mode = { ...mode, ...next };
       // One after the other: each writes what is in force when it comes to it.
-      const turn = last.then(() => write(state, mode));
+      const turn = last.then(() => keep(state, mode, spare));
       last = turn.catch(() => {});
       return turn;
     },
@@ -101,6 +115,23 @@ function decode(bytes: Uint8Array): Mode | undefined {
     return undefined;
   }
 }
+
+async function keep(state: string, mode: Mode, spare: string | undefined): Promise<void> {
+  const isKept = write(state, mode);
+  const isMarked = await isKept.then(
+    () => false,
+    () => mode.privacy,
+  );
+  if (spare !== undefined && isMarked) await writeFile(spare, "", { mode: 0o600 }).catch(() => {});
+  else if (spare !== undefined) await rm(spare, { force: true }).catch(() => {});
+  await isKept;
+}
+
+const isThere = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function write(state: string, mode: Mode): Promise<void> {
   const kept = await openDurable(join(state, folder));

@@ -102,7 +102,9 @@ export async function runService(args: string[]): Promise<number> {
   const { commands: allowed } = config.mqtt;
   const profiles = Object.keys(config.profiles);
   // Before anything could open the camera.
-  const modes = await openModes(values.state, { allowed, profiles });
+  const failures = storageFailuresFile(values.state);
+  const spare = failures && `${failures}-privacy`;
+  const modes = await openModes(values.state, { allowed, profiles, spare });
   const isShut = () => modes.now().privacy;
   const panel = openPanel({ config, state: values.state, isShut, clock, health, logs });
   const signal = stopSignal();

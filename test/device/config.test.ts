@@ -97,6 +97,19 @@ suite("device/config", (test) => {
     ["camera:\n  fps: 1e999\n", /:2: camera\.fps is Infinity; expected/],
     ["record:\n  preRolS: 4\n", /:2: .*Did you mean record\.preRollS\?/],
     ["camera:\n  controls: {x: 1.5}\n", /:2: camera\.controls/],
+    ["mqtt:\n  commands: [privacy, everything]\n", /:2: mqtt\.commands .*some of privacy, /],
+    ["mqtt:\n  commands: [record, record]\n", /:2: mqtt\.commands/],
+    ["mqtt:\n  commands: all\n", /:2: mqtt\.commands/],
+    ["name: x\nprofiles: {none: {}}\n", /:2: profiles/],
+    ["name: x\nprofiles: {a b: {}}\n", /:2: profiles/],
+    ["name: x\nprofiles: {a: {detect.threshold: 2}}\n", /:2: profiles .*detect\.threshold, /],
+    ["name: x\nprofiles: {a: {camera.flip: true}}\n", /:2: profiles/],
+    ["name: x\nprofiles: {a: {constructor: 1}}\n", /:2: profiles/],
+    ["name: x\nprofiles: [day]\n", /:2: profiles/],
+    [
+      `name: x\nprofiles: {${Array.from("abcdefghi", (name) => `${name}: {}`).join(", ")}}\n`,
+      /:2: profiles .* at most 8 names/,
+    ],
     [`# ${"x".repeat(70_000)}\n`, /at most 65536/],
   ];
   for (const [text, message] of wrong) {

@@ -110,6 +110,27 @@ suite("device/health", (test) => {
     assert.is(camera.shown.at(-1), "watching");
   });
 
+  test("in privacy no picture is missed, the light says so, and what else is wrong is told", async () => {
+    await using camera = world();
+    camera.watch();
+    await camera.pass(5, { looks: true });
+    camera.health.wait("private", "privacy");
+    await camera.pass(600, { looks: false });
+    assert.is(camera.shown.at(-1), "private");
+    assert.ok(camera.alive() >= 55);
+    assert.is(camera.health.now().problem, undefined);
+    camera.health.fault("storage", "the card failed");
+    await camera.pass(2, { looks: false });
+    assert.is(camera.shown.at(-1), "private");
+    assert.is(camera.health.now().problem, "the card failed");
+    camera.watch();
+    await camera.pass(40, { looks: false });
+    assert.ok(camera.alive() <= 4);
+    await camera.pass(60, { looks: false });
+    assert.is(camera.alive(), 0, "and afterwards pictures are missed again");
+    assert.is(camera.errors.length, 1);
+  });
+
   test("nothing is expected of a camera that waits, and a fault that ends is forgotten", async () => {
     await using camera = world();
     camera.health.wait("unpaired", "waiting for an owner");

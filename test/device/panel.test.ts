@@ -30,7 +30,7 @@ async function board() {
   return {
     state: home.path,
     lines,
-    start() {
+    start(more: { isShut?: () => boolean } = {}) {
       let press: (press: Press) => void = () => {};
       const button: typeof openButton = (_, { onPress }) => {
         press = onPress;
@@ -39,6 +39,7 @@ async function board() {
       const panel = openPanel({
         ...{ config, state: home.path, clock: systemClock, button },
         health: { hand: () => {} },
+        ...more,
         logs: (stage) => openLog(stage, "info", (line) => lines.push(line)),
       });
       return {
@@ -75,8 +76,26 @@ async function board() {
 const isOpen = (now: Awaited<ReturnType<typeof readWindow>>) => now?.secret !== undefined;
 const opened = /by this board's label/;
 const deadlineMs = 120_000;
+const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
 
 suite("panel", (test) => {
+  test(
+    "in privacy a window opens no camera, whatever is held before the lens",
+    async () => {
+      await using at = await board();
+      let isShut = true;
+      const camera = /no eye yet: there is no camera and no file/;
+      await using service = at.start({ isShut: () => isShut });
+      service.press();
+      while (!/no eye yet: privacy: the camera is shut/.test(at.lines.join("\n"))) await pause();
+      for (let i = 0; i < 60; i++) await pause();
+      assert.not.match(at.lines.join("\n"), camera);
+      isShut = false;
+      while (!camera.test(at.lines.join("\n"))) await pause();
+    },
+    { deadlineMs },
+  );
+
   test(
     "a label opens its window without a press, and goes when the phone has paired",
     async () => {

@@ -258,6 +258,26 @@ suite("detect", (test) => {
     equal(kinds(world.incidents), ["start", "end"]);
   });
 
+  test("paused: the visit ends at once, nothing is looked at, and it goes on as from a start", async () => {
+    await using world = openWorld();
+    const { stage } = world;
+    await world.show(50, nobody);
+    await world.show(40, (i) => [walker(i)]);
+    equal(kinds(world.incidents), ["start"]);
+    stage.pause(true);
+    stage.pause(true);
+    await world.show(1, nobody);
+    equal(kinds(world.incidents), ["start", "end"]);
+    const before = { ...stage.counts };
+    await world.show(60, (i) => [walker(i)]);
+    equal({ ...stage.counts }, before);
+    stage.pause(false);
+    await world.show(50, nobody);
+    equal(kinds(world.incidents), ["start", "end"]);
+    await world.show(40, (i) => [walker(i)]);
+    equal(kinds(world.incidents), ["start", "end", "start"]);
+  });
+
   test("close ends the open incident, releases what is held, and works twice", async () => {
     const world = openWorld();
     await world.show(30, nobody);

@@ -224,6 +224,60 @@ suite("device/record/record", (test) => {
     assert.is(closing(world.taken[0]).reason, "ended");
   });
 
+  test("by hand: a clip of nobody, with its pre-roll, as long as was asked, and longer when asked again", async () => {
+    await using world = openWorld();
+    const { stage } = world;
+    await world.play(90, 15);
+    stage.byHand(2_000);
+    await world.play(15, 15);
+    stage.byHand(3_000);
+    await world.play(90, 15);
+    stage.byHand(1_000);
+    await world.play(60, 15);
+    await world.settled();
+    assert.is(world.taken.length, 2);
+    const [first, second] = await Promise.all(world.taken.map(decode));
+    isRange(first?.numbers ?? [], 90 - 75, 105 + 45);
+    isRange(second?.numbers ?? [], 195 - 75, 195 + 15);
+    assert.equal(
+      [closing(world.taken[0]).reason, closing(world.taken[0]).mostPersons],
+      ["ended", 0],
+    );
+    const kinds = world.taken[0]?.pieces.map(({ kind }) => kind) ?? [];
+    assert.ok(kinds.includes("thumbnail"), "without a picture to show");
+  });
+
+  test("by hand while somebody is there: the visit's clip lasts as long as was asked", async () => {
+    await using world = openWorld({ postRollMs: 1_000 });
+    const { stage } = world;
+    await world.play(30, 15);
+    world.start(id(1));
+    await world.play(15, 15);
+    stage.byHand(4_000);
+    const untilUs = world.now() + 4_000_000;
+    await world.play(5, 15);
+    world.end(id(1));
+    await world.play(90, 15);
+    // Somebody comes while it is recorded by hand: a clip of their own, and what was asked is kept.
+    stage.byHand(4_000);
+    await world.play(5, 15);
+    world.start(id(2));
+    await world.play(5, 15);
+    world.end(id(2));
+    await world.play(90, 15);
+    await world.settled();
+    assert.is(world.taken.length, 3);
+    within(
+      (closing(world.taken[0]).endUs - untilUs) / 1e6,
+      0,
+      0.2,
+      "seconds beyond what was asked",
+    );
+    const third = closing(world.taken[2]);
+    assert.is(world.taken[2]?.recording.incident, id(2));
+    assert.ok(third.durationMs > 3_500, `${third.durationMs} ms`);
+  });
+
   test("better pictures of a person are sent later, not many", async () => {
     await using world = openWorld();
     await world.play(90, 15);
