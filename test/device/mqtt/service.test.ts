@@ -168,7 +168,10 @@ suite("device/mqtt service", (test) => {
           assert.is(house.at(`${base}/${topic}`), "OFF", `${topic} is stuck`);
         }
         assert.is(house.at(`${base}/count`), "0");
-        assert.is(events().at(-1)?.event_type, "end");
+        // On a busy machine its clip is told after it.
+        const last = events().at(-1)?.id;
+        const isOver = events().some((one) => one.id === last && one.event_type === "end");
+        assert.ok(isOver, "the end of the last visit was not said");
       } finally {
         for (const child of [first, second]) {
           if (child && child.exitCode === null && child.signalCode === null) {
