@@ -15,9 +15,9 @@ export type Mode = {
 };
 
 export type Modes = {
-  /** As it lay there, whatever the settings say. */
-  readonly found: Mode;
   now(): Mode;
+  /** What it was before: for the first who asks as it lay there, whatever the settings say; then as it is. */
+  before(): Mode;
   /** In force at once, durable when it resolves; rejects when it cannot be kept, and is in force then too. */
   set(next: Partial<Mode>): Promise<void>;
 };
@@ -56,9 +56,14 @@ export async function openModes(
   const isSame = JSON.stringify(mode) === JSON.stringify({ ...mode, ...found });
   let last = isSame ? Promise.resolve() : keep(state, mode, spare).catch(() => {});
   await last;
+  let lay: Mode | undefined = found;
   return {
-    found,
     now: () => mode,
+    before() {
+      const before = lay ?? mode;
+      lay = undefined;
+      return before;
+    },
     set(next) {
       mode = { ...mode, ...next };
       // One after the other: each writes what is in force when it comes to it.

@@ -42,8 +42,8 @@ export async function carryOut(order: Order, desk: OrderDesk): Promise<void> {
       if (order.value) await begin(desk);
       else {
         await note("privacy", "OFF", desk);
-        await keep({ privacy: false }, desk);
-        sight.open();
+        // What is not kept shuts the lens at the next start.
+        await keep({ privacy: false }, desk).finally(sight.open);
       }
       return;
     case "detection":
@@ -97,7 +97,8 @@ function note(what: string, value: string, { note: say, by }: OrderDesk): Promis
 }
 
 /** At a start: what owners could not know by what they read last. */
-export async function noteStart(before: Mode, { modes, note }: Pick<OrderDesk, "modes" | "note">) {
+export async function noteStart({ modes, note }: Pick<OrderDesk, "modes" | "note">): Promise<void> {
+  const before = modes.before();
   const { privacy, detection } = modes.now();
   const say = (what: string, isOn: boolean, by: string) =>
     note({ kind: "asked", what, value: isOn ? "ON" : "OFF", by });

@@ -247,7 +247,7 @@ async function runStages(
   stages.push(uplink);
   const { cap } = connections;
   const tuning = openTuning({ config, modes, cap, onChange: () => home?.set(config) });
-  await noteStart(modes.found, { modes, note }).catch(fail);
+  await noteStart({ modes, note }).catch(fail);
   home = await openHome({
     ...{ config, state, keyring, version, outbox, limitBytes, health, uplink },
     ...{ clockTrusted: trust.trusted, emit: options.emit, note, onProblem: fail, clock, logs },
@@ -258,8 +258,10 @@ async function runStages(
     },
     onOrder: async (order) => {
       if (!seen) throw new Failure("busy", "the camera is starting");
-      await carryOut(order, {
-        ...{ modes, tuning, sight: seen, health, note, onProblem: fail, by: "mqtt" },
+      const desk = { modes, tuning, sight: seen, health, note, onProblem: fail, by: "mqtt" };
+      await carryOut(order, desk).catch((error) => {
+        if (isStorageFailure(error)) fail(error);
+        throw error;
       });
     },
   });

@@ -6,6 +6,7 @@ import { commandNames, commandOf, commands } from "../../../src/device/mqtt/comm
 import { createEar } from "../../../src/device/mqtt/ear.ts";
 import { stateOf } from "../../../src/device/mqtt/topics.ts";
 import { type Order, type OrderName, orderNames } from "../../../src/device/order.ts";
+import { generator } from "../../lib/fuzz.ts";
 import { openHoused } from "../../lib/housed.ts";
 import { listen, startMosquitto, until, whyNoBroker } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
@@ -106,6 +107,35 @@ suite("device/mqtt/commands", (test) => {
         if (payload.length > 6) assert.not(at.said().includes(payload), at.said());
       }
     }
+  });
+
+  test("100,000 payloads, mutated and made up: what is read is one of its command, the rest is none", () => {
+    const below = generator(20_261_123);
+    const seeds = Object.values(right).flatMap((all) => all.map(([payload]) => payload));
+    const signs = "0123456789.+-eExON F\u0000\u0660\uff11PRES{}[]\"'";
+    let taken = 0;
+    for (let i = 0; i < 100_000; i++) {
+      const letters = [...(seeds[below(seeds.length)] ?? "")];
+      for (let n = below(3); n > 0; n--) {
+        letters.splice(below(letters.length + 1), below(2), signs[below(signs.length)] ?? "");
+      }
+      const payload = letters.join("");
+      const { privacy, threshold, record, profile } = commands;
+      const flag = privacy.read(payload);
+      assert.is(flag !== undefined, payload === "ON" || payload === "OFF", payload);
+      const share = threshold.read(payload);
+      if (share !== undefined) {
+        taken += 1;
+        assert.ok(share >= 0.01 && share <= 0.99 && /^0\.\d+$/.test(payload), payload);
+      }
+      const seconds = record.read(payload);
+      if (seconds !== undefined) {
+        taken += 1;
+        assert.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 300, payload);
+      }
+      assert.is(profile.read(payload) !== undefined, /^[\w-]{1,32}$/.test(payload), payload);
+    }
+    assert.ok(taken > 1_000, String(taken));
   });
 
   test("bytes that are no text, and a megabyte of it, are refused", async () => {

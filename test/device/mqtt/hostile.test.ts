@@ -125,6 +125,22 @@ const borne: Record<string, number[][]> = {
   "states of ours without end": Array.from({ length: 1200 }, (_, i) =>
     message(`obscura/abc/zone/z${i}/person`, "ON", 1),
   ),
+  "commands that are not allowed, retained, huge, looping or of the wrong kind": [
+    message("obscura/abc/detection/set", "OFF"),
+    message("obscura/abc/alarm/set", "DISARM"),
+    message("obscura/abc/+/set", "ON"),
+    message("obscura/abc/privacy/set/", "ON"),
+    message("obscura/abc//set", "ON"),
+    ...["privacy", "threshold"].flatMap((name) => [
+      message(`obscura/abc/${name}/set`, "ON", 1),
+      message(`obscura/abc/${name}/set`, "0.5", 1),
+      message(`obscura/abc/${name}/set`, "x".repeat(60_000)),
+      message(`obscura/abc/${name}/set`, [0xff, 0xfe, 0x4f]),
+      message(`obscura/abc/${name}/set`, '{"state":"ON"}'),
+      message(`obscura/abc/${name}/set`, ""),
+    ]),
+    ...Array(300).fill(message("obscura/abc/privacy/set", "toggle")),
+  ],
   "answers to what was not asked": [packet(0x40, 0xff, 0xfe), packet(0xb0, 0xff, 0xfe, 0, 0)],
 };
 
@@ -147,7 +163,7 @@ suite("device/mqtt hostile", (test) => {
       await using broker = await openLiar((socket) => {
         for (const bytes of packets) socket.write(Buffer.from(bytes));
       });
-      await using camera = openHoused(broker.url);
+      await using camera = openHoused(broker.url, { commands: ["privacy", "threshold"] });
       const isAnnounced = () => broker.published() >= 20;
       await until("all is said", isAnnounced);
       await wait(1_500);
@@ -156,6 +172,8 @@ suite("device/mqtt hostile", (test) => {
         [true],
         camera.log(),
       );
+      assert.equal(camera.orders, []);
+      assert.ok(camera.log().split("\n").length < 20, camera.log());
       // It takes topics of its own away, those it may believe to be there, and says itself once more.
       assert.ok(broker.published() < 20 + 512 + 20, `${broker.published()} messages`);
     });

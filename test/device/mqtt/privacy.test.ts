@@ -161,8 +161,13 @@ suite("device/mqtt privacy", (test) => {
         console.log(`\nmeasured: ${lockedKiB} KiB of pictures' memory are locked before privacy`);
 
         // In the midst of a visit: all that sees is closed, and what was recorded is sealed.
+        const askedMs = performance.now();
         await ask("privacy", "ON");
         await waitFor("privacy", "ON");
+        const ms = Math.round(performance.now() - askedMs);
+        console.log(
+          `measured: privacy is told ${ms} ms after it was asked for, in the midst of a clip`,
+        );
         assert.equal(await readersOf(film), []);
         await wait("the clip is told", () => first.count("clip") > 0);
         for (const name of ["person", "recording", "motion"]) await waitFor(name, "OFF");
