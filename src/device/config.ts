@@ -133,6 +133,11 @@ const profiles = profilesOf({
 
 export const schema = {
   name: text({ default: "camera", limit: 64, about: "what the phone calls this camera" }),
+  privacy: choice({
+    default: false,
+    of: [false, true],
+    about: "the lens is shut: nothing is seen, recorded or shown, and the house cannot open it",
+  }),
   camera: {
     source: text({
       default: "auto",

@@ -127,17 +127,17 @@ export async function resetBy(
 }
 
 /** The settings of the file, with those that an owner sent in their places. */
-export async function configOf(config: Config, state: string, log: Log): Promise<Config> {
+export async function configOf(config: Config, state: string, log?: Log): Promise<Config> {
   let all = structuredClone(config);
   for (const [name, { value }] of Object.entries(
     await readRemoteSettings(join(state, "commands")),
   )) {
     try {
       all = withRemote(all, { [name]: value });
-      log.info("set by the owner", { setting: name });
+      log?.info("set by the owner", { setting: name });
     } catch (error) {
       if (!isFailure(error)) throw error;
-      log.warn("what the owner set is not right any more", { setting: name, why: explain(error) });
+      log?.warn("what the owner set is not right any more", { setting: name, why: explain(error) });
     }
   }
   return all;

@@ -15,7 +15,12 @@ export type Mode = {
 };
 
 export type Modes = {
+  /** Privacy is what the house or an owner has set. */
   now(): Mode;
+  /** An owner's own setting, which the house cannot end. */
+  readonly isOwners: boolean;
+  /** What the settings say of privacy, those that an owner's phone sent among them. */
+  follow(config: { privacy: boolean }): void;
   /** What it was before: for the first who asks as it lay there, whatever the settings say; then as it is. */
   before(): Mode;
   /** In force at once, durable when it resolves; rejects when it cannot be kept, and is in force then too. */
@@ -57,10 +62,18 @@ export async function openModes(
   let last = isSame ? Promise.resolve() : keep(state, mode, spare).catch(() => {});
   await last;
   let lay: Mode | undefined = found;
+  let isOwners = false;
+  const now = () => ({ ...mode, privacy: mode.privacy || isOwners });
   return {
-    now: () => mode,
+    now,
+    get isOwners() {
+      return isOwners;
+    },
+    follow({ privacy }) {
+      isOwners = privacy;
+    },
     before() {
-      const before = lay ?? mode;
+      const before = lay ?? now();
       lay = undefined;
       return before;
     },

@@ -40,7 +40,9 @@ export async function carryOut(order: Order, desk: OrderDesk): Promise<void> {
     case "privacy":
       if (order.value === now.privacy) return;
       if (order.value) await begin(desk);
-      else {
+      else if (modes.isOwners) {
+        throw new Failure("refused", "privacy is a setting of the owner's, and ends with it");
+      } else {
         await note("privacy", "OFF", desk);
         // What is not kept shuts the lens at the next start.
         await keep({ privacy: false }, desk).finally(sight.open);
@@ -77,7 +79,7 @@ async function begin(desk: OrderDesk): Promise<void> {
   const kept = keep({ privacy: true }, desk).catch(onProblem);
   const shut = sight.shut();
   await Promise.all([kept, shut, note("privacy", "ON", desk).catch(onProblem)]);
-  // It may have been ended meanwhile by another way.
+  // An owner may have ended it meanwhile.
   if (!modes.now().privacy) sight.open();
 }
 

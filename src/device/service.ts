@@ -105,6 +105,8 @@ export async function runService(args: string[]): Promise<number> {
   const failures = storageFailuresFile(values.state);
   const spare = failures && `${failures}-privacy`;
   const modes = await openModes(values.state, { allowed, profiles, spare });
+  // What cannot be read may say so too; who serves it complains.
+  modes.follow(await configOf(config, values.state).catch(() => ({ privacy: true })));
   const isShut = () => modes.now().privacy;
   const panel = openPanel({ config, state: values.state, isShut, clock, health, logs });
   const signal = stopSignal();
@@ -130,6 +132,7 @@ export async function runService(args: string[]): Promise<number> {
         break;
       }
       const all = await configOf(config, state, logs("config"));
+      modes.follow(all);
       const stage = { supervisor, health, panel, modes };
       ending = await serve({ config: all, state, signal, logs, emit, ...stage });
     }
@@ -246,7 +249,13 @@ async function runStages(
   const uplink = startUplink(delivery);
   stages.push(uplink);
   const { cap } = connections;
-  const tuning = openTuning({ config, modes, cap, onChange: () => home?.set(config) });
+  const tuning = openTuning({
+    ...{ config, modes, cap, onChange: () => home?.set(config) },
+    async onPrivacy() {
+      if (modes.now().privacy) await seen?.shut();
+      else seen?.open();
+    },
+  });
   await noteStart({ modes, note }).catch(fail);
   home = await openHome({
     ...{ config, state, keyring, version, outbox, limitBytes, health, uplink },

@@ -49,8 +49,10 @@ export function openTuning(options: {
   cap(kbitPerS: number): void;
   /** Something is in force that was not. */
   onChange(): void;
+  /** An owner has set privacy, which is in force; resolves when the camera is as that says. */
+  onPrivacy(): Promise<void>;
 }): Tuning {
-  const { config, modes, cap, onChange } = options;
+  const { config, modes, cap, onChange, onPrivacy } = options;
   let own = structuredClone(config);
   let tuned: Tuned | undefined;
 
@@ -72,7 +74,11 @@ export function openTuning(options: {
       if (needsRestart(name)) return false;
       own = withRemote(own, { [name]: value });
       const mode = modes.now();
-      if (name in (own.profiles[mode.profile] ?? {})) {
+      if (name === "privacy") {
+        modes.follow(own);
+        // The house's word is over, also where it says the same.
+        await modes.set({ privacy: false }).finally(onPrivacy);
+      } else if (name in (own.profiles[mode.profile] ?? {})) {
         await modes.set({ profile: noProfile, threshold: undefined });
       } else if (name === threshold && mode.threshold !== undefined) {
         await modes.set({ threshold: undefined });

@@ -26,10 +26,8 @@ async function world() {
       const config = { ...(await readConfig(undefined)), profiles };
       const set = { detect: 0, record: 0, pauses: [] as boolean[] };
       const tuning = openTuning({
-        config,
-        modes,
-        cap: () => {},
-        onChange: () => steps.push("told"),
+        ...{ config, modes, cap: () => {}, onChange: () => steps.push("told") },
+        onPrivacy: async () => void steps.push(modes.now().privacy ? "shut" : "open"),
       });
       tuning.attach({
         detect: { set: () => set.detect++, pause: (is) => set.pauses.push(is) },
@@ -252,6 +250,30 @@ suite("device/orders", (test) => {
     assert.equal(told, []);
     const unknown = await openModes(at.state, { ...rights, profiles: [] });
     assert.is(unknown.now().profile, "none");
+  });
+
+  test("an owner's privacy is the owner's: the house cannot end it, and what the house began an owner ends", async () => {
+    await using at = await world();
+    const camera = await at.start();
+    assert.ok(await camera.tuning.set("privacy", "true"));
+    assert.equal([at.steps.shift(), camera.modes.now().privacy], ["shut", true]);
+    const failure = await failed(camera.do({ name: "privacy", value: false }));
+    assert.match(failure.message, /owner's/);
+    await camera.do({ name: "privacy", value: true });
+    assert.is(camera.modes.now().privacy, true);
+    // It is a setting, kept as those are: of the house's nothing is left behind.
+    assert.is((await at.start()).modes.now().privacy, false);
+    at.steps.length = 0;
+    assert.ok(await camera.tuning.set("privacy", "false"));
+    assert.equal([at.steps.shift(), camera.modes.now().privacy], ["open", false]);
+    await camera.do({ name: "privacy", value: true });
+    at.steps.length = 0;
+    assert.ok(await camera.tuning.set("privacy", "false"));
+    assert.equal([at.steps.shift(), camera.modes.now().privacy], ["open", false]);
+    const again = await at.start();
+    assert.is(again.modes.now().privacy, false);
+    again.modes.follow({ privacy: true });
+    assert.is(again.modes.now().privacy, true);
   });
 
   test("what an owner's phone sets is in force at once, and ends what the house had put in its place", async () => {

@@ -195,7 +195,10 @@ suite("obscura-phone over a relay", (test) => {
       assert.is(near.code, 2);
       assert.match(near.err, /no setting that a phone may change. Did you mean detect.threshold\?/);
       const far = await run("settings", "fly", "high");
-      assert.match(far.err, /no setting that a phone may change. There are name, camera.rotate/);
+      assert.match(
+        far.err,
+        /no setting that a phone may change. There are name, privacy, camera.rotate/,
+      );
       // Another wish takes the place of one that waits: the camera hears of the last alone.
       assert.match(
         (await run("settings", "detect.threshold", "0.5", "--wait", "1")).out,

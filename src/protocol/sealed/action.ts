@@ -14,6 +14,7 @@ const settingValueBytes = 16 * 1024;
 /** The settings that an owner may change from afar (command.md). */
 export const settingNames: readonly string[] = [
   "name",
+  "privacy",
   "camera.rotate",
   "camera.flip",
   "camera.masks",

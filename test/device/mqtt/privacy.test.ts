@@ -260,6 +260,23 @@ suite("device/mqtt privacy", (test) => {
         await ask("detection", "ON");
         await wait("somebody is found again", () => third.count("person") > persons);
 
+        // An owner shuts it from afar: the house cannot open it. What the house shuts an owner opens.
+        const sights = third.count("camera");
+        const owner = (value: string) =>
+          call(phone, "--home", home, "settings", "privacy", value, "--wait", "120");
+        await owner("true");
+        await waitFor("privacy", "ON");
+        assert.equal(await readersOf(film), []);
+        await ask("privacy", "OFF");
+        await wait("refused", () => /privacy\/set: .*setting of the owner's/.test(third.said()));
+        await owner("false");
+        await wait("it sees again", () => third.count("camera") === sights + 1);
+        await waitFor("privacy", "OFF");
+        await ask("privacy", "ON");
+        await waitFor("privacy", "ON");
+        await owner("false");
+        await wait("and again", () => third.count("camera") === sights + 2);
+
         // What the owner does not allow any more is over, and nothing of it is listened to.
         await ask("privacy", "ON");
         await waitFor("privacy", "ON");
@@ -283,7 +300,7 @@ suite("device/mqtt privacy", (test) => {
 
       const { stdout: log } = await call(phone, "--home", home, "log");
       const asked = log.split("\n").flatMap((line) => {
-        const found = /(the house asked by mqtt: .*|(privacy|detection) (was|is) .*)$/.exec(line);
+        const found = /(the house asked by mqtt: .*|(privacy|detection) (was|is) O.*)$/.exec(line);
         return found?.[1] ?? [];
       });
       assert.equal(asked, [
@@ -296,6 +313,7 @@ suite("device/mqtt privacy", (test) => {
         "the house asked by mqtt: detection OFF",
         "the house asked by mqtt: record 3",
         "the house asked by mqtt: detection ON",
+        "the house asked by mqtt: privacy ON",
         "the house asked by mqtt: privacy ON",
         "privacy is OFF: its settings do not let the house change it",
         "the house asked by mqtt: record 1",
