@@ -135,6 +135,7 @@ const statements: readonly Statement[] = [
   { kind: "checkpointed", checkpoint: bytesOf(7, 216) },
   { kind: "window", phone: hash, number: 8, addresses: [{ ip: bytesOf(8, 4), port: 41_234 }] },
   { kind: "asked", what: "privacy", value: "ON", by: "mqtt" },
+  { kind: "alarm", what: "siren", mode: "away", by: "delay", score: 108, text: "Nobody disarmed" },
 ];
 const bodyOf = (statement: Statement) => ({
   ...{ wallMs: 1_700_000_000_000, clockTrusted: true, statement },

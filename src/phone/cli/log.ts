@@ -90,6 +90,8 @@ function tell(statement: Statement, nameOf: (phone: Uint8Array) => string): stri
       return `a window for pairing is open, as ${nameOf(statement.phone)} asked`;
     case "asked":
       return tellAsked(statement);
+    case "alarm":
+      return `alarm ${statement.what}${statement.mode ? ` (${statement.mode})` : ""}: ${statement.text}`;
     case "checkpointed":
       return "an owner vouched for the log up to here";
     case "receiving-key":

@@ -103,6 +103,26 @@ const kinds = {
   }),
   /** The house asked for this, by a way that its owner opened, and it was done. */
   asked: define(21, { what: text(32), value: text(64), by: text(32) }),
+  /** The alarm of the house did something, or was kept from it; `mode` while it is armed, or about to be. */
+  alarm: define(22, {
+    what: oneOf(
+      ...([
+        "arming",
+        "armed",
+        "disarmed",
+        "warning",
+        "pending",
+        "siren",
+        "quiet",
+        "test",
+        "refused",
+      ] as const),
+    ),
+    mode: optional(oneOf("home", "away")),
+    by: oneOf("command", "evidence", "delay", "restart"),
+    score: integer(0, 0xffff_ffff),
+    text: text(512),
+  }),
 } as const;
 
 function define<F extends Parameters<typeof object>[0]>(number: number, fields: F) {

@@ -58,6 +58,8 @@ const statements: Statement[] = [
     addresses: [{ ip: pattern(4), port: 41_234 }],
   },
   { kind: "asked", what: "privacy", value: "ON", by: "mqtt" },
+  { kind: "alarm", what: "refused", by: "command", score: 0, text: "A wrong code was given" },
+  { kind: "alarm", what: "siren", mode: "away", by: "delay", score: 108, text: "Nobody disarmed" },
 ];
 
 function body(statement: Statement): Body & { statement: Statement } {
