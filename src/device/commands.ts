@@ -1,9 +1,21 @@
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { stateFolder } from "../base/node/program.ts";
+import { readNamed, stateFolder } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
-import { explain, Failure } from "../base/pure/failure.ts";
+import { toText } from "../base/pure/bytes.ts";
+import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 import { adoptFrom, writeIdentity } from "./adoption.ts";
+import {
+  drawChart,
+  mostBytes,
+  parseRecording,
+  printOutcomes,
+  printSimulation,
+  simulate,
+  startings,
+  toJson,
+} from "./alarm/alarm.ts";
 import { readBroker } from "./broker.ts";
 import { type CameraInfo, listCameras } from "./camera/camera.ts";
 import { checkState, printVerdicts } from "./check.ts";
@@ -134,6 +146,74 @@ export async function runConfig(args: string[]): Promise<number> {
       : printConfig(),
   );
   return 0;
+}
+
+export async function runAlarm(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      simulate: { type: "string", multiple: true, default: [] },
+      output: { type: "string", short: "o" },
+      config: { type: "string" },
+      as: { type: "string" },
+      json: common.json,
+      help: common.help,
+    },
+  });
+  if (values.help) {
+    print(`usage: obscura-camera alarm --simulate FILE... [-o CHART] [--config FILE] [--as HOW] [--json]
+
+Replays recorded events (src/device/alarm/alarm.md) as the settings say: prints the score over time, what
+the alarm would have done and why. With several files their outcomes in a table too. Touches no
+broker, no camera and no state. Exit code 1 when a recording's outcome is not what it expects.
+
+  -o CHART       draws it, as SVG
+  --config FILE  settings (obscura-camera config prints them all); alarm.enabled does not matter
+  --as HOW       away, home or disarmed at the beginning, in place of what the recording says
+  --json         one JSON object a line for each recording`);
+    return 0;
+  }
+  const files = [...values.simulate, ...positionals];
+  if (values.simulate.length === 0) throw new Failure("misuse", "--simulate FILE is missing");
+  const as = startings.find((one) => one === values.as);
+  if (values.as !== undefined && !as) {
+    throw new Failure("misuse", `--as is one of ${startings.join(", ")}`);
+  }
+  const { alarm } = await readConfig(values.config);
+  const all = [];
+  for (const file of files) {
+    const bytes = await readNamed(file, { what: "a recording", mostBytes });
+    const recording = parseRecording(file, readText(file, bytes));
+    all.push({ file, simulation: simulate(recording, alarm, as) });
+  }
+  if (values.output !== undefined) await writeChart(values.output, drawChart(all, alarm));
+  // Who has read enough of it hangs up: no fault of anybody's.
+  process.stdout.on("error", () => {});
+  for (const { file, simulation } of all) {
+    print(
+      values.json
+        ? JSON.stringify(toJson(file, simulation))
+        : printSimulation(simulation, alarm, { file }),
+    );
+    if (!values.json) print("\n");
+  }
+  if (all.length > 1 && !values.json) print(printOutcomes(all));
+  return all.every(({ simulation }) => simulation.isRight !== false) ? 0 : 1;
+}
+
+async function writeChart(file: string, svg: string): Promise<void> {
+  await writeFile(file, svg).catch((cause) => {
+    throw new Failure("denied", `cannot write ${file} (${cause.code})`, { cause });
+  });
+}
+
+function readText(file: string, bytes: Uint8Array): string {
+  try {
+    return toText(bytes);
+  } catch (cause) {
+    throw isFailure(cause) ? new Failure("misuse", `${file} is not UTF-8 text`, { cause }) : cause;
+  }
 }
 
 export async function runDoctor(args: string[]): Promise<number> {

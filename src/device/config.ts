@@ -14,7 +14,8 @@ import { Failure } from "../base/pure/failure.ts";
 import { settingNames } from "../protocol/sealed/action.ts";
 import { mostRelays } from "../protocol/sealed/pairing.ts";
 import { parseRelay } from "../protocol/wire/client.ts";
-import { brokerFaults, brokerUrl } from "./broker.ts";
+import { alarmFaults, alarmSchema, checkCodeFile } from "./alarm/alarm.ts";
+import { brokerFaults, brokerUrl, checkBroker } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
 import { allowedOrders } from "./order.ts";
@@ -251,6 +252,7 @@ export const schema = {
     discoveryPrefix: word("what Home Assistant's topics begin with", "homeassistant", 4),
   },
   profiles,
+  alarm: alarmSchema,
   light: text({
     default: "",
     limit: 64,
@@ -282,7 +284,10 @@ export async function readConfig(
 ): Promise<Config> {
   const file = named ?? settingsFile("camera");
   const config = await loadSettings(file, schema, { version, onNotice });
-  const faults = brokerFaults(config.mqtt);
+  const { prefix, id } = config.mqtt;
+  const zones = config.detect.zones.map(({ name }) => name);
+  const own = id === "" ? undefined : `${prefix}/${id}`;
+  const faults = [...brokerFaults(config.mqtt), ...alarmFaults(config.alarm, { zones, own })];
   if (faults.length === 0) return config;
   throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
 }
@@ -297,6 +302,18 @@ export function setBroker(config: Config, url: string): void {
   const faults = brokerFaults({ ...config.mqtt, url: read });
   if (faults.length > 0) throw new Failure("misuse", `--mqtt: ${faults.join("; ")}`);
   config.mqtt.url = read;
+}
+
+/** An alarm that nobody can arm is none. Throws Failure "misuse". */
+export function checkPanel({ alarm, mqtt }: Config): void {
+  if (!alarm.enabled || mqtt.url !== "") return;
+  throw new Failure("misuse", "alarm.enabled takes a broker: mqtt.url, or --mqtt");
+}
+
+/** What --check-config opens besides. Throws Failure "misuse". */
+export async function checkFiles({ mqtt, alarm }: Config): Promise<void> {
+  await checkBroker(mqtt);
+  await checkCodeFile(alarm);
 }
 
 /** Of what a phone may change, what the camera and the connections to relays are opened by. */

@@ -13,6 +13,7 @@ const help = `usage: obscura-camera [COMMAND] [OPTIONS]
   cameras    list the cameras, and why one cannot be used
   detect     print the persons in images and videos
   check      prove that the sealed clips on this board are in order
+  alarm      what the alarm would have done with recorded events
   doctor     look at services, camera, encoder, model, swap, clock, card, heat, rights and relay
   config     print every setting with its default and its meaning
 
@@ -33,6 +34,7 @@ const commands: Record<string, () => Promise<Command>> = {
   adopt: async () => (await import("./commands.ts")).runAdopt,
   cameras: async () => (await import("./commands.ts")).runCameras,
   check: async () => (await import("./commands.ts")).runCheck,
+  alarm: async () => (await import("./commands.ts")).runAlarm,
   doctor: async () => (await import("./commands.ts")).runDoctor,
   config: async () => (await import("./commands.ts")).runConfig,
 };

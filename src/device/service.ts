@@ -11,10 +11,9 @@ import {
 import { systemClock } from "../base/node/time.ts";
 import { explain, Failure } from "../base/pure/failure.ts";
 import { awaitOwner } from "./arrival.ts";
-import { checkBroker } from "./broker.ts";
 import { trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, readConfig, setBroker } from "./config.ts";
+import { type Config, checkFiles, checkPanel, readConfig, setBroker } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -80,8 +79,9 @@ export async function runService(args: string[]): Promise<number> {
   const notices: string[] = [];
   const config = await readConfig(values.config, (line) => notices.push(line));
   if (values.mqtt !== undefined) setBroker(config, values.mqtt);
+  checkPanel(config);
   if (values["check-config"]) {
-    await checkBroker(config.mqtt);
+    await checkFiles(config);
     for (const line of notices) console.log(line);
     console.log(`${values.config ?? "the defaults"}: no mistake found`);
     return 0;
