@@ -7,13 +7,14 @@ import { fromText, toText } from "../base/pure/bytes.ts";
 import type { Clock } from "../base/pure/clock.ts";
 import { explain, isFailure } from "../base/pure/failure.ts";
 import type { Statement } from "../protocol/sealed/body.ts";
+import { type Alarm, forgetAlarm, openAlarm } from "./alarm/alarm.ts";
 import type { Config } from "./config.ts";
 import type { Incident } from "./detect/detect.ts";
 import { readHeat } from "./doctor.ts";
 import type { Health } from "./health.ts";
 import type { Keyring } from "./keyring.ts";
 import { openMqtt, type Reading } from "./mqtt/mqtt.ts";
-import type { Order } from "./order.ts";
+import { alarmOrders, type Order } from "./order.ts";
 import type { Outbox } from "./outbox/outbox.ts";
 import type { ServiceEvent } from "./report.ts";
 import type { Uplink } from "./uplink/uplink.ts";
@@ -60,12 +61,14 @@ const mib = 2 ** 20;
 export async function openHome(options: HomeOptions): Promise<Home> {
   const { config, health, uplink, clock, emit } = options;
   await noteBroker(options).catch(options.onProblem);
+  const alarm = await startAlarm(options);
   if (config.mqtt.url === "") {
     const nothing = () => {};
     const none = { incident: nothing, event: nothing, motion: nothing, window: nothing };
     return { ...none, set: nothing, close: async () => {} };
   }
   const log = options.logs("mqtt");
+  const id = config.mqtt.id || nameOf(options.keyring);
   const safely =
     <A extends unknown[]>(tell: (...args: A) => void) =>
     (...args: A) => {
@@ -101,23 +104,35 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     ...{ ...health.now(), ...options.mode(), pairing, relay: relay() },
     ...{ ...measured, clockTrusted: options.clockTrusted() },
   });
+  const commands = [...config.mqtt.commands, ...(alarm ? alarmOrders : [])];
   const mqtt = openMqtt({
-    ...{ settings: config.mqtt, id: config.mqtt.id || nameOf(options.keyring) },
+    ...{ settings: { ...config.mqtt, commands }, id, alarm },
     clientId: `obscura_${nameOf(options.keyring)}`,
     ...{ name: config.name, version: options.version, zones: config.detect.zones },
-    ...{ profiles: Object.keys(config.profiles), read, onCommand: options.onOrder, clock, log },
+    ...{ profiles: Object.keys(config.profiles), read, clock, log },
+    onCommand: async (order) => {
+      if (order.name === "alarm") await alarm?.take(order.value.command, order.value.code);
+      else if (order.name === "alarm_test") await alarm?.take("test", undefined);
+      else await options.onOrder(order);
+    },
     isDelivered: uplink.status().length > 0 ? uplink.holds : undefined,
     onFault: (text) => health.fault("mqtt", text),
     onBroker: (state) => emit({ event: "broker", ...state }),
   });
   return {
     // What fails here is a mistake of ours, and costs the house a message, never the camera anything.
-    incident: safely((incident: Incident) => mqtt.incident(incident)),
+    incident: safely((incident: Incident) => {
+      mqtt.incident(incident);
+      alarm?.incident(incident);
+    }),
     event: safely((event: ServiceEvent) => {
       if (event.event === "part") mqtt.part(event);
       else if (event.event === "clip") mqtt.sealed(event);
     }),
-    motion: safely(() => mqtt.motion()),
+    motion: safely(() => {
+      mqtt.motion();
+      alarm?.motion();
+    }),
     window(isOpen) {
       pairing = isOpen;
     },
@@ -125,9 +140,33 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     async close() {
       end.abort();
       await mqtt.close();
+      // No command comes any more.
+      await alarm?.close();
       await watching;
     },
   };
+}
+
+/** Undefined unless the settings switch it on; also when it cannot be opened, which is a fault. */
+async function startAlarm(options: HomeOptions): Promise<Alarm | undefined> {
+  const { config, state, outbox, health, note, onProblem, clock } = options;
+  const { prefix, id, url } = config.mqtt;
+  const path = join(state, "alarm");
+  const isReadOnly = outbox.kind === "memory";
+  if (!config.alarm.enabled || url === "") {
+    if (!isReadOnly) await forgetAlarm(path).catch(onProblem);
+    return undefined;
+  }
+  const own = `${prefix}/${id || nameOf(options.keyring)}`;
+  return await openAlarm({
+    ...{ settings: config.alarm, path, isReadOnly, own, note, onProblem, clock },
+    onFault: (text) => health.fault("alarm", text),
+    log: options.logs("alarm"),
+  }).catch((error) => {
+    health.fault("alarm", `there is no alarm: ${explain(error)}`);
+    onProblem(error);
+    return undefined;
+  });
 }
 
 /** What is let out of the seal is said in the log: once, when it begins, changes or ends. */

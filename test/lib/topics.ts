@@ -1,3 +1,4 @@
+import { alarmEvent, alarmFields, isAlarmEvent } from "../../src/device/mqtt/alarms.ts";
 import {
   type Command,
   commandNames,
@@ -16,6 +17,7 @@ import {
   states,
   type Topic,
 } from "../../src/device/mqtt/topics.ts";
+import { alarmOrders } from "../../src/device/order.ts";
 
 const entries = () => Object.entries(states) as unknown as [StateName, Topic<unknown>][];
 const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
@@ -24,7 +26,7 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
 
 /** The tables of topics.md and HOME.md, as they have to stand there. */
 export function printTables(): Record<
-  "states" | "event" | "shown" | "commands" | "offered",
+  "states" | "event" | "alarm" | "shown" | "commands" | "offered",
   string
 > {
   const about = ({ about, only }: Topic<unknown>) =>
@@ -42,7 +44,7 @@ export function printTables(): Record<
       ["in Home Assistant", "is", "with", "does"],
       all.map(([name, { offered, about }]) => [
         ...[offered.name, offered.config ? `${offered.platform}, config` : offered.platform],
-        ...[`\`${name}\``, about],
+        ...[alarmOrders.includes(name) ? "`alarm.enabled`" : `\`${name}\``, about],
       ]),
     ),
     states: table(
@@ -52,6 +54,10 @@ export function printTables(): Record<
     event: table(
       ["field", "what it is"],
       Object.entries(eventFields).map(([name, what]) => [`\`${name}\``, what]),
+    ),
+    alarm: table(
+      ["field", "what it is"],
+      Object.entries(alarmFields).map(([name, what]) => [`\`${name}\``, what]),
     ),
     shown: table(
       ["in Home Assistant", "is", "says"],
@@ -109,6 +115,10 @@ export function faultOf(
     if (isRetained) return `${topic}: retained`;
     if (!isEvent(text)) return `${topic}: not an event: ${text}`;
     return eventTypes.includes(JSON.parse(text).event_type) ? undefined : `${topic}: ${text}`;
+  }
+  if (name === alarmEvent) {
+    if (isRetained) return `${topic}: retained`;
+    return isAlarmEvent(text) ? undefined : `${topic}: not an event: ${text}`;
   }
   const state = stateOf(name);
   if (state === undefined) return `${topic}: not in the map`;

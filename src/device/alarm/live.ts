@@ -60,6 +60,8 @@ export async function openAlarm(options: AlarmOptions): Promise<Alarm> {
   const machine = createMachine({ settings, kept: keep.before?.kept, atUs: now() });
   const lock = createLock(keep.before?.failures ?? 0, now());
 
+  // What an earlier one has said is said anew, where it is so still.
+  onFault(undefined);
   const faults = new Map<string, string>();
   const fault = (about: string, text: string | undefined) => {
     if (text === undefined) faults.delete(about);

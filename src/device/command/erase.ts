@@ -9,7 +9,7 @@ const mark = "asked";
 /** Everything that says whose camera this is, where it was, and what it saw; the keys first. */
 const erased = [
   ...["keys", "label", "outbox", "journal", "commands", "pairing", "network", "attempts", "home"],
-  ...["mode", "precision.json"],
+  ...["alarm", "mode", "precision.json"],
 ] as const;
 
 /** Of these, what is overwritten before it goes. What was sealed opens with no key of this board. */

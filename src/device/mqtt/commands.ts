@@ -1,8 +1,17 @@
+import type { Alarm } from "../alarm/alarm.ts";
 import type { OrderName, Orders } from "../order.ts";
 import type { StateName } from "./topics.ts";
 
 // What the house may ask for by MQTT: every command there is, in one map, as topics.ts has what is said.
 // topics.md is for people; a test holds both equal.
+
+/** Of who offers a command. */
+export type Offerer = {
+  base: string;
+  profiles: readonly string[];
+  /** How its panel is; undefined without an alarm. */
+  panel: Alarm["panel"] | undefined;
+};
 
 /** How Home Assistant offers a command (discovery.ts). */
 export type Offered = {
@@ -11,7 +20,7 @@ export type Offered = {
   /** Among what sets the device up, not among what it is used by. */
   config?: true;
   /** More keys of the platform. */
-  more?(device: { profiles: readonly string[] }): Record<string, unknown>;
+  more?(device: Offerer): Record<string, unknown>;
 };
 
 export type Command<T> = {
@@ -37,6 +46,55 @@ const decimal = (payload: string) =>
   /^(0|[1-9]\d{0,4})(\.\d{1,6})?$/.test(payload) ? Number(payload) : undefined;
 const within = (value: number | undefined, least: number, most: number) =>
   value !== undefined && value >= least && value <= most ? value : undefined;
+
+/** By the words of Home Assistant's panel. */
+const actions = {
+  ARM_HOME: "arm_home",
+  ARM_AWAY: "arm_away",
+  DISARM: "disarm",
+  TRIGGER: "trigger",
+} as const;
+const actionOf = (name: unknown): Orders["alarm"]["command"] | undefined =>
+  typeof name === "string" && Object.hasOwn(actions, name)
+    ? actions[name as keyof typeof actions]
+    : undefined;
+
+function readAlarm(payload: string): Orders["alarm"] | undefined {
+  const command = actionOf(payload);
+  if (command) return { command, code: undefined };
+  let value: unknown;
+  try {
+    value = JSON.parse(payload);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const { action, code, ...rest } = value as Record<string, unknown>;
+  const meant = actionOf(action);
+  // A keypad that was left empty says null, or nothing; one of digits may send a number.
+  const given =
+    code === null || code === "" ? undefined : typeof code === "number" ? `${code}` : code;
+  const isRight = given === undefined || typeof given === "string";
+  if (!meant || !isRight || Object.keys(rest).length > 0) return undefined;
+  return { command: meant, code: given as string | undefined };
+}
+
+/** What Home Assistant has to know of a panel whose code is checked here. */
+function describePanel({ base, panel }: Offerer): Record<string, unknown> {
+  const { code, codeToArm } = panel ?? { code: "none", codeToArm: false };
+  return {
+    supported_features: ["arm_home", "arm_away", "trigger"],
+    json_attributes_topic: `${base}/last_alarm`,
+    ...{ code_arm_required: codeToArm, code_disarm_required: code !== "none" },
+    code_trigger_required: false,
+    ...(code === "none"
+      ? {}
+      : {
+          code: code === "digits" ? "REMOTE_CODE" : "REMOTE_CODE_TEXT",
+          command_template: "{{ {'action': action, 'code': code} | tojson }}",
+        }),
+  };
+}
 
 const thresholds = { min: 0.01, max: 0.99 };
 export const recordS = { preset: 15, least: 1, most: 300 };
@@ -87,6 +145,22 @@ export const commands: { readonly [K in OrderName]: Command<Orders[K]> } = {
       const seconds = within(decimal(payload), recordS.least, recordS.most);
       return Number.isInteger(seconds) ? seconds : undefined;
     },
+  },
+  alarm: {
+    payload:
+      '`ARM_HOME`, `ARM_AWAY`, `DISARM` or `TRIGGER`; with a code JSON, `{"action": "DISARM", "code": "…"}`',
+    about: "arms the alarm, disarms it, or calls for help",
+    state: "alarm",
+    offered: { name: "Alarm", platform: "alarm_control_panel", more: describePanel },
+    most: 256,
+    read: readAlarm,
+  },
+  alarm_test: {
+    payload: "`PRESS`",
+    about: "asks for the short warning, to try it",
+    offered: { name: "Test alarm", platform: "button", config: true },
+    most: 5,
+    read: (payload) => (payload === "PRESS" ? true : undefined),
   },
 };
 

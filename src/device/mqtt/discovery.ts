@@ -1,4 +1,6 @@
+import type { Alarm } from "../alarm/alarm.ts";
 import type { OrderName } from "../order.ts";
+import { alarmEvent, alarmTypes } from "./alarms.ts";
 import { type Command, commands, commandTopic } from "./commands.ts";
 import {
   type Condition,
@@ -31,10 +33,13 @@ export type Device = {
   /** What the house may ask for. */
   allowed: readonly OrderName[];
   profiles: readonly string[];
+  /** How its alarm panel is; undefined without one. */
+  panel: Alarm["panel"] | undefined;
 };
 
 /** Visits can start automations also where `event` entities are not known, as in openHAB. */
 const triggers = ["new", "end"] as const;
+const alarmTriggers = ["warning", "pending", "siren", "quiet"] as const;
 const origin = "obscura-camera";
 
 /** All that this camera has to show. */
@@ -76,6 +81,20 @@ export function componentsOf(device: Device): Components {
     ...{ platform: "event", unique_id: unique("event"), name: "Visit", device_class: "motion" },
     ...{ event_types: [...eventTypes], state_topic: stream, qos: 1 },
   };
+  if (conditions.includes("alarm")) {
+    const topic = `${base}/${alarmEvent}`;
+    components.alarm_event = {
+      ...{ platform: "event", unique_id: unique("alarm_event"), name: "Alarm did" },
+      ...{ event_types: [...alarmTypes], state_topic: topic, qos: 1 },
+    };
+    for (const type of alarmTriggers) {
+      components[`trigger_alarm_${type}`] = {
+        ...{ platform: "device_automation", automation_type: "trigger", topic, qos: 1 },
+        ...{ type: `alarm_${type}`, subtype: "alarm", payload: type },
+        value_template: "{{ value_json.event_type }}",
+      };
+    }
+  }
   for (const type of triggers) {
     components[`trigger_${type}`] = {
       ...{ platform: "device_automation", automation_type: "trigger", topic: stream, qos: 1 },

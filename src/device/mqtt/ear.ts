@@ -1,7 +1,7 @@
 import type { Log } from "../../base/node/log.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { explain } from "../../base/pure/failure.ts";
-import type { Order, OrderName } from "../order.ts";
+import { alarmOrders, type Order, type OrderName } from "../order.ts";
 import { commandOf, commands, commandTopic } from "./commands.ts";
 import type { Session } from "./desk.ts";
 
@@ -61,7 +61,9 @@ export function createEar({ base, allowed, take, onTaken, clock, log }: EarOptio
   };
   /** The order, or why it is none. */
   const read = (name: OrderName, payload: Uint8Array, isRetained: boolean): Order | string => {
-    if (!allowed.includes(name)) return "is not among mqtt.commands";
+    if (!allowed.includes(name)) {
+      return alarmOrders.includes(name) ? "takes alarm.enabled" : "is not among mqtt.commands";
+    }
     if (isRetained)
       return "is retained at the broker: it is to be sent without that, and taken away";
     if (!isInTime(name)) return "comes too often";

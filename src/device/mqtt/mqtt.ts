@@ -8,9 +8,11 @@ import { randomBytes } from "node:crypto";
 import type { Log } from "../../base/node/log.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { explain, type Failure, isFailure } from "../../base/pure/failure.ts";
+import type { Alarm } from "../alarm/alarm.ts";
 import { type BrokerSettings, readBroker } from "../broker.ts";
 import type { Incident } from "../detect/detect.ts";
 import type { Order, OrderName } from "../order.ts";
+import { alarmEvent, createAlarmWriter } from "./alarms.ts";
 import { Desk, type Session } from "./desk.ts";
 import type { Form } from "./discovery.ts";
 import { createEar } from "./ear.ts";
@@ -59,6 +61,8 @@ export type MqttOptions = {
   read(): Reading;
   /** Carries out what the house asks for and may ask for; throws the Failure that says why not. */
   onCommand(order: Order): Promise<void>;
+  /** Where the owner has one; its commands come as others do. */
+  alarm?: Pick<Alarm, "topics" | "panel" | "view" | "message" | "listen"> | undefined;
   /** Whether a relay has the whole of a clip; undefined without relays. */
   isDelivered: ((clip: string) => boolean) | undefined;
   /** Something that only the owner can mend; undefined when it is mended. */
@@ -116,19 +120,29 @@ export function openMqtt(options: MqttOptions): Mqtt {
     desk.set(`${base}/${zoneTopic("person", zone)}`, states["zone/+/person"].write(count > 0));
     desk.set(`${base}/${zoneTopic("count", zone)}`, states["zone/+/count"].write(count));
   };
-  const visits = createVisits({
+  const time = {
     run: randomBytes(4).toString("hex"),
     nowUs: () => clock.monotonicUs(),
     wallMs: () => clock.wallMs(),
     clockTrusted: () => options.read().clockTrusted,
-    isDelivered: options.isDelivered,
-  });
+  };
+  const visits = createVisits({ ...time, isDelivered: options.isDelivered });
   const tell = (events: readonly VisitEvent[]) => {
     for (const one of events) {
       const isMinor = one.event_type === "update";
       desk.send(`${base}/${event.topic}`, JSON.stringify(one), { isMinor });
       say("last_event", one);
     }
+  };
+
+  const { alarm } = options;
+  const sayAlarm = () => {
+    if (!alarm) return;
+    const { state, score, warning, siren } = alarm.view();
+    say("alarm", state);
+    say("alarm_siren", siren);
+    say("alarm_warning", warning);
+    say("alarm_score", score);
   };
 
   const end = new AbortController();
@@ -140,7 +154,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
     ...{ form: settings.discovery, prefix: settings.discoveryPrefix },
     device: () => ({
       ...{ id, base, name, version: options.version, zones, conditions },
-      ...{ allowed: settings.commands, profiles: options.profiles },
+      ...{ allowed: settings.commands, profiles: options.profiles, panel: alarm?.panel },
     }),
   });
   const announce = () => {
@@ -168,10 +182,11 @@ export function openMqtt(options: MqttOptions): Mqtt {
     if (now.temperature !== undefined) say("temperature", now.temperature);
     if (now.throttled !== undefined) say("throttled", now.throttled);
     say("clock_trusted", now.clockTrusted);
+    sayAlarm();
     say("problem", now.problem !== undefined);
     say("problem_text", now.problem ?? "none");
     const before = conditions.join();
-    conditions = conditionsOf(now);
+    conditions = conditionsOf(now, alarm !== undefined);
     if (conditions.join() !== before) announce();
   };
   const setZones = (names: readonly string[]) => {
@@ -187,6 +202,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
   say("count", 0);
   say("last_event", undefined);
   say("version", options.version);
+  if (alarm) say("last_alarm", undefined);
   look();
   setZones(options.zones.map((zone) => zone.name));
   say("availability", "online");
@@ -199,6 +215,27 @@ export function openMqtt(options: MqttOptions): Mqtt {
       logOnce("error", explain(error));
     }
   };
+  const writeAlarm = createAlarmWriter(time);
+  alarm?.listen((told) =>
+    safely(() => {
+      sayAlarm();
+      for (const one of told.map(writeAlarm)) {
+        desk.send(`${base}/${alarmEvent}`, JSON.stringify(one), { isMinor: false });
+        say("last_alarm", one);
+      }
+    }),
+  );
+  /** What the alarm hears of the house. */
+  const listen = async (session: Session) => {
+    if (!alarm || alarm.topics.length === 0) return;
+    // The connection ended: the next one asks again.
+    const isHeard = await session.subscribe(alarm.topics).catch(() => true);
+    if (isHeard) return;
+    const text = "the MQTT broker does not let this camera read all topics of alarm.sensors";
+    logOnce("warn", text);
+    onFault(text);
+  };
+
   const watch = async () => {
     while (!end.signal.aborted) {
       await clock.sleep(readEveryMs, end.signal).catch(() => {});
@@ -236,6 +273,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
     onBroker?.({ isConnected: true });
     // First: who reads `online` may ask.
     void ear.up(session);
+    void listen(session);
     desk.attach(session);
     void herald.up(session);
   };
@@ -247,6 +285,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
     onDown,
     onMessage: (message) => {
       if (ear.message(message)) return;
+      safely(() => alarm?.message(message));
       herald.message(message.topic, message.payload, message.isRetained);
     },
     ...{ clock, random },
@@ -294,8 +333,9 @@ export function openMqtt(options: MqttOptions): Mqtt {
 }
 
 /** The conditions under which topics are there, as this camera is now. */
-function conditionsOf({ relay, temperature, throttled }: Reading): Condition[] {
+function conditionsOf({ relay, temperature, throttled }: Reading, hasAlarm: boolean): Condition[] {
   return [
+    ...(hasAlarm ? (["alarm"] as const) : []),
     ...(relay ? (["relay"] as const) : []),
     ...(temperature === undefined ? [] : (["temperature"] as const)),
     ...(throttled === undefined ? [] : (["throttled"] as const)),

@@ -1,10 +1,12 @@
+import type { PanelState } from "../alarm/alarm.ts";
+import { type AlarmEvent, isAlarmEvent } from "./alarms.ts";
 import type { VisitEvent } from "./visits.ts";
 
 // What the house is told by MQTT: every topic there is, in one map. topics.md beside it is for people;
 // a test holds both equal, and every message of the others against this.
 
 /** What is there only when a camera can tell. */
-export type Condition = "relay" | "temperature" | "throttled";
+export type Condition = "relay" | "temperature" | "throttled" | "alarm";
 
 type Values = {
   availability: "online" | "offline";
@@ -30,6 +32,11 @@ type Values = {
   version: string;
   problem: boolean;
   problem_text: string;
+  alarm: PanelState;
+  alarm_score: number;
+  alarm_warning: boolean;
+  alarm_siren: boolean;
+  last_alarm: AlarmEvent | undefined;
   "zone/+/person": boolean;
   "zone/+/count": number;
 };
@@ -61,6 +68,16 @@ export type Topic<T> = {
   isRight(payload: string): boolean;
 };
 
+const panelStates: readonly string[] = [
+  ...([
+    "disarmed",
+    "arming",
+    "armed_home",
+    "armed_away",
+    "pending",
+    "triggered",
+  ] satisfies PanelState[]),
+];
 const json = { payload: "JSON", write: (value: unknown) => JSON.stringify(value ?? {}) };
 const flag = {
   payload: "`ON` or `OFF`",
@@ -232,6 +249,40 @@ export const states: { readonly [K in StateName]: Topic<Values[K]> } = {
     about: "what is wrong, for people; `none`",
     shown: sensor("Problem text", diagnostic),
   },
+  alarm: {
+    payload: panelStates.map((state) => `\`${state}\``).join(", "),
+    about: "how the alarm stands, as a panel of Home Assistant's says it",
+    only: "alarm",
+    write: (value) => value,
+    isRight: (payload) => panelStates.includes(payload),
+  },
+  alarm_score: {
+    ...whole,
+    about: "what speaks for somebody being there: the sum of `alarm.windowS`",
+    only: "alarm",
+    shown: sensor("Alarm score", measured),
+  },
+  alarm_warning: {
+    ...flag,
+    about: "the short warning is to sound; all through the entry delay too",
+    only: "alarm",
+    shown: binary("Alarm warning"),
+  },
+  alarm_siren: {
+    ...flag,
+    about: "the long siren is to sound",
+    only: "alarm",
+    shown: binary("Alarm siren", "safety"),
+  },
+  last_alarm: {
+    ...json,
+    about: "the newest message of `alarm_event`, for who comes later; `{}` until there is one",
+    only: "alarm",
+    shown: sensor("Last of the alarm", {
+      template: "{{ value_json.event_type | default('none') }}",
+    }),
+    isRight: (payload) => payload === "{}" || isAlarmEvent(payload),
+  },
   "zone/+/person": {
     ...flag,
     about: "somebody is in this zone, by the last look",
@@ -280,6 +331,7 @@ export const onlyWhen: Record<Condition, string> = {
   relay: "only with a relay",
   temperature: "only on a board with a sensor",
   throttled: "only on a board that tells",
+  alarm: "only with an alarm",
 };
 
 export const zoneTopic = (state: "person" | "count", zone: string): string =>

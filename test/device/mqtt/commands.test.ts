@@ -65,6 +65,16 @@ const right: { [K in OrderName]: [payload: string, value: unknown][] } = {
     ["1", 1],
     ["300", 300],
   ],
+  alarm: [
+    ["ARM_HOME", { command: "arm_home", code: undefined }],
+    ["TRIGGER", { command: "trigger", code: undefined }],
+    ['{"action":"ARM_AWAY"}', { command: "arm_away", code: undefined }],
+    ['{"action": "DISARM", "code": "0815"}', { command: "disarm", code: "0815" }],
+    ['{"action": "DISARM", "code": 4711}', { command: "disarm", code: "4711" }],
+    ['{"action": "ARM_AWAY", "code": null}', { command: "arm_away", code: undefined }],
+    ['{"action": "ARM_AWAY", "code": ""}', { command: "arm_away", code: undefined }],
+  ],
+  alarm_test: [["PRESS", true]],
 };
 const wrong: Record<OrderName, string[]> = {
   privacy: ["on", "1", "true", " ON", "ON\n", "ON ", "ONN", '"ON"', "\u0000"],
@@ -85,6 +95,13 @@ const wrong: Record<OrderName, string[]> = {
   ],
   profile: ["a/b", "+", "#", "x".repeat(33), "day night", "../day", "tür", "__proto__\n"],
   record: ["0", "301", "1.5", "press", "-1", "15s", "1e2", "00001"],
+  alarm: [
+    ...["disarm", "DISARM ", "ARM_NIGHT", "toString", "__proto__", "null", "[]", "7", '"TRIGGER"'],
+    ...['{"code":"0815"}', '{"action":"TEST"}', '{"action":"DISARM","code":["0815"]}'],
+    ...['{"action":"DISARM","code":{}}', '{"action":"DISARM","code":true}', "{".repeat(200)],
+    ...['{"action":"DISARM","code":"0815","more":1}', `{"action":"DISARM"}${" ".repeat(300)}`],
+  ],
+  alarm_test: ["ON", "press", "PRESS "],
 };
 
 suite("device/mqtt/commands", (test) => {

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import * as assert from "uvu/assert";
+import { alarmEvent } from "../../../src/device/mqtt/alarms.ts";
 import { commandOf, commands } from "../../../src/device/mqtt/commands.ts";
 import {
   announce,
@@ -95,6 +96,15 @@ const platforms: Record<string, { keys: string[]; required: string[] }> = {
     ],
     required: ["command_topic", "unique_id"],
   },
+  alarm_control_panel: {
+    keys: [
+      ...[...entity, "code", "code_arm_required", "code_disarm_required", "code_trigger_required"],
+      ...["command_template", "command_topic", "payload_arm_away", "payload_arm_custom_bypass"],
+      ...["payload_arm_home", "payload_arm_night", "payload_arm_vacation", "payload_disarm"],
+      ...["payload_trigger", "retain", "state_topic", "supported_features", "value_template"],
+    ],
+    required: ["command_topic", "state_topic", "unique_id"],
+  },
   update: {
     keys: [
       ...[...entity, "command_topic", "device_class", "display_precision", "payload_install"],
@@ -115,6 +125,7 @@ const platforms: Record<string, { keys: string[]; required: string[] }> = {
 const classes: Record<string, Record<string, string[]>> = {
   binary_sensor: {
     ...{ occupancy: [], motion: [], running: [], connectivity: [], problem: [] },
+    safety: [],
   },
   sensor: {
     ...{ timestamp: [], duration: ["d", "h", "min", "s", "ms"] },
@@ -127,8 +138,9 @@ const classes: Record<string, Record<string, string[]>> = {
 
 const camera: Device = {
   ...{ id: "abc", base: "obscura/abc", name: "Porch", version: "0.1.0" },
-  ...{ zones: ["door", "path"], conditions: ["relay", "temperature", "throttled"] },
+  ...{ zones: ["door", "path"], conditions: ["relay", "temperature", "throttled", "alarm"] },
   ...{ allowed: [], profiles: ["day", "night"] },
+  panel: { code: "none", codeToArm: false },
 };
 const all = { form: "device", prefix: "homeassistant" } as const;
 
@@ -210,10 +222,12 @@ suite("device/mqtt/discovery", (test) => {
       const topic = String(component.state_topic ?? component.topic);
       assert.ok(topic.startsWith("obscura/abc/"), name);
       const rest = topic.slice("obscura/abc/".length);
-      assert.ok(rest === "event" || stateOf(rest), `${name}: ${topic}`);
+      const isStream = rest === "event" || rest === alarmEvent;
+      assert.ok(isStream || stateOf(rest), `${name}: ${topic}`);
     }
     const bare = componentsOf({ ...camera, zones: [], conditions: [] });
-    for (const name of ["relay", "outbox_depth", "temperature", "throttled", "zone_door_person"]) {
+    const names = ["relay", "outbox_depth", "temperature", "throttled", "zone_door_person"];
+    for (const name of [...names, "alarm_siren", "alarm_event", "trigger_alarm_siren"]) {
       assert.not(name in bare, name);
       assert.ok(name in componentsOf(camera), name);
     }
@@ -232,7 +246,8 @@ suite("device/mqtt/discovery", (test) => {
       assert.is(component.state_topic, state && `obscura/abc/${state}`);
       if (!state) continue;
       assert.not(state in parts, `${state} is shown twice`);
-      assert.ok(state in componentsOf(camera));
+      // A panel is nothing to be only looked at.
+      assert.is(state in componentsOf(camera), state !== "alarm");
       assert.is.not(parts[`set_${name}`]?.unique_id, componentsOf(camera)[state]?.unique_id);
     }
     assert.equal(parts.set_profile?.options, ["none", "day", "night"]);
@@ -242,6 +257,29 @@ suite("device/mqtt/discovery", (test) => {
     // Each that was announced is known when it goes.
     const [text = ""] = announce(asked, all).values();
     assert.is(Object.keys(partsOf(Buffer.from(text))).length, Object.keys(parts).length);
+  });
+
+  test("the panel: its code is checked by the camera, and sent with what is asked for", () => {
+    const panelOf = (panel: Device["panel"]) => {
+      const parts = componentsOf({ ...camera, allowed: orderNames, panel });
+      checkComponent("set_alarm", parts.set_alarm as Component);
+      return parts.set_alarm as Component;
+    };
+    const features = (panel: Component) => panel.supported_features;
+    const plain = panelOf({ code: "none", codeToArm: false });
+    assert.equal(features(plain), ["arm_home", "arm_away", "trigger"]);
+    assert.not("code" in plain || "command_template" in plain);
+    assert.is(plain.code_disarm_required, false);
+    assert.is(plain.json_attributes_topic, "obscura/abc/last_alarm");
+    const digits = panelOf({ code: "digits", codeToArm: false });
+    assert.equal(
+      [digits.code, digits.code_arm_required, digits.code_disarm_required],
+      ["REMOTE_CODE", false, true],
+    );
+    assert.is(digits.code_trigger_required, false);
+    const text = panelOf({ code: "text", codeToArm: true });
+    assert.equal([text.code, text.code_arm_required], ["REMOTE_CODE_TEXT", true]);
+    assert.match(String(text.command_template), /action.*code.*tojson/);
   });
 
   test("what went is taken leave of by its platform alone; nothing is announced when that is off", () => {

@@ -3,6 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../../src/base/node/time.ts";
 import type { Clock } from "../../../src/base/pure/clock.ts";
+import type { MqttOptions } from "../../../src/device/mqtt/mqtt.ts";
 import { generator } from "../../lib/fuzz.ts";
 import { came, type Housed, openHoused } from "../../lib/housed.ts";
 import { until } from "../../lib/mosquitto.ts";
@@ -218,10 +219,19 @@ suite("device/mqtt hostile", (test) => {
 
   test("who may subscribe to nothing says all the same what there is to say", async () => {
     await using broker = await openLiar(() => {}, { isMean: true });
-    await using camera = openHoused(broker.url);
+    const alarm: MqttOptions["alarm"] = {
+      ...{ topics: ["house/door"], panel: { code: "none", codeToArm: false } },
+      view: () => ({ state: "armed_away", mode: "away", score: 0, warning: false, siren: false }),
+      ...{ message: () => {}, listen: () => {} },
+    };
+    await using camera = openHoused(broker.url, {}, { alarm });
     await until("all is said, and the device announced", () => broker.published() >= 20);
     assert.match(camera.log(), /does not let this camera read homeassistant\/status/);
     assert.equal(camera.brokers, [{ isConnected: true }]);
+    // An alarm that is deaf is a fault.
+    await until("told", () =>
+      /read all topics of alarm\.sensors/.test(String(camera.faults.at(-1))),
+    );
   });
 
   test("a broker that lets in and throws out for ever is asked less and less", async () => {

@@ -15,7 +15,8 @@ const fault = (topic: string, payload: string | Buffer, isRetained = false) =>
 suite("device/mqtt/topics", (test) => {
   test("topics.md says what topics.ts does", async () => {
     const text = await readFile(`${root}src/device/mqtt/topics.md`, "utf8");
-    const { states, event, commands } = printTables();
+    const { states, event, commands, alarm } = printTables();
+    assert.ok(text.includes(`\n\n${alarm}\n\n`), alarm);
     assert.ok(text.includes(`\n\n${commands}\n\n`), commands);
     assert.ok(text.includes(`\n\n${states}\n\n`), states);
     assert.ok(text.includes(`\n\n${event}\n\n`), event);

@@ -1,0 +1,395 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import { came } from "../../lib/housed.ts";
+import { type Listener, listen, startMosquitto, until, whyNoBroker } from "../../lib/mosquitto.ts";
+import { suite } from "../../lib/suite.ts";
+import { faultOf } from "../../lib/topics.ts";
+import { quickFolder } from "../../lib/world.ts";
+
+// The alarm at a real broker, in a process of its own: what the house is told of a camera, with what
+// detection would say written into its standard input.
+
+const base = "obscura/abc";
+const device = "homeassistant/device/obscura_abc/config";
+const panel = `${base}/alarm`;
+const door = "zigbee2mqtt/front door";
+const open = JSON.stringify({ contact: false, battery: 97 });
+
+const module = (path: string) => new URL(`../../../src/${path}`, import.meta.url).href;
+const program = `
+import { createInterface } from "node:readline";
+import { openLog } from ${JSON.stringify(module("base/node/log.js"))};
+import { systemClock } from ${JSON.stringify(module("base/node/time.js"))};
+import { readConfig } from ${JSON.stringify(module("device/config.js"))};
+import { openHome } from ${JSON.stringify(module("device/home.js"))};
+const [, state, file] = process.argv;
+const say = (line) => process.stdout.write(JSON.stringify(line) + "\\n");
+const home = await openHome({
+  config: await readConfig(file), state, version: "0.1.0", clock: systemClock,
+  keyring: { identity: { hash: new Uint8Array(32) } },
+  outbox: { kind: "folder", bytes: () => 0 }, limitBytes: 2 ** 30,
+  health: {
+    now: () => ({ recording: false, watched: false, problem: undefined }),
+    fault: (about, text) => text && say({ fault: about, text }),
+  },
+  uplink: { status: () => [], holds: () => false }, clockTrusted: () => true,
+  mode: () => ({ privacy: false, detection: true, threshold: 0.4, profile: "none" }),
+  onOrder: async () => say({ order: true }),
+  note: async (statement) => say({ note: statement }),
+  onProblem: (error) => say({ problem: String(error) }),
+  emit: (event) => say({ event }),
+  logs: (stage) => openLog(stage, "debug", (line) => say({ log: line })),
+});
+say({ up: true });
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === "motion") home.motion();
+  else home.incident(JSON.parse(line));
+}
+await home.close();
+`;
+
+type Line = Record<string, unknown> & { note?: { kind: string; what?: string } };
+type Camera = {
+  readonly lines: Line[];
+  said(): string;
+  tell(line: string): void;
+  kill(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+type Settings = { code?: string; discovery?: "device" | "component"; enabled?: boolean };
+
+async function openCamera(
+  folder: string,
+  url: string,
+  { code = "", discovery = "device", enabled = true }: Settings = {},
+): Promise<Camera> {
+  const file = join(folder, "camera.yaml");
+  await writeFile(
+    file,
+    `mqtt: {url: "${url}", id: abc, discovery: ${discovery}}
+detect:
+  zones: [{name: door, polygon: [[0, 0], [1, 0], [1, 1]]}]
+alarm:
+  enabled: ${enabled}
+  code: "${code}"
+  exitS: 1
+  entryS: 1
+  warnS: 1
+  sirenS: 5
+  zones: [{zone: door, weight: 45}]
+  sensors:
+    - {name: front door, topic: ${door}, field: contact, counts: false, weight: 60}
+    - {name: hall camera, topic: obscura/hall/person, counts: "ON", weight: {away: 100, home: 0}, instant: true}
+`,
+  );
+  const args = ["--input-type=module", "-e", program, "--", join(folder, "state"), file];
+  const child: ChildProcess = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] });
+  const lines: Line[] = [];
+  let rest = "";
+  let err = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    err += text;
+  });
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    const parts = (rest + text).split("\n");
+    rest = parts.pop() ?? "";
+    lines.push(...parts.map((part) => JSON.parse(part)));
+  });
+  const closed = once(child, "close");
+  const said = () => `${lines.map((line) => JSON.stringify(line)).join("\n")}\n${err}`;
+  await until("up", () => lines.some(({ up }) => up) || child.exitCode !== null, { told: said });
+  assert.is(child.exitCode, null, said());
+  return {
+    ...{ lines, said },
+    tell: (line) => void child.stdin?.write(`${line}\n`),
+    async kill() {
+      child.kill("SIGKILL");
+      await closed;
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin?.end();
+      await closed;
+      assert.is(err, "", "on standard error");
+    },
+  };
+}
+
+const deeds = (house: Listener) =>
+  house.of(`${base}/alarm_event`).map((text) => JSON.parse(text) as Record<string, unknown>);
+const whats = (house: Listener) => deeds(house).map(({ event_type }) => event_type);
+const is = async (house: Listener, state: string, camera?: Camera) =>
+  await until(`the panel says ${state}`, () => house.at(panel) === state, {
+    told: () => `${house.of(panel).join(" ")}\n${camera?.said() ?? ""}`,
+  });
+const notes = ({ lines }: Camera) =>
+  lines.flatMap(({ note }) => (note?.kind === "alarm" ? [note.what] : []));
+/** A camera that is heard: who reads `online` may ask. */
+async function startCamera(house: Listener, ...args: Parameters<typeof openCamera>) {
+  const since = house.messages.length;
+  const camera = await openCamera(...args);
+  const isOnline = ({ topic, payload }: Listener["messages"][number]) =>
+    topic === `${base}/availability` && payload.toString() === "online";
+  await until("online", () => house.messages.slice(since).some(isOnline), { told: camera.said });
+  return camera;
+}
+/** Every message of the camera's is one of the map. */
+function check(house: Listener, form: "device" | "component" = "device"): void {
+  const where = { base, node: "obscura_abc", prefix: "homeassistant", form };
+  const own = house.messages.filter(
+    ({ topic }) => !/\/set$|^zigbee2mqtt|^obscura\/hall|^garbage/.test(topic),
+  );
+  assert.equal(
+    own.flatMap((message) => faultOf(message, where) ?? []),
+    [],
+  );
+}
+
+const why = await whyNoBroker();
+
+suite("device/alarm/house", (define) => {
+  const test: typeof define = why
+    ? Object.assign((name: string) => define.skip(name, why), { skip: define.skip })
+    : define;
+
+  for (const protocolVersion of [5, 4] as const) {
+    test(`the whole life, for a house that speaks MQTT ${protocolVersion}`, async () => {
+      await using folder = await quickFolder();
+      const code = join(folder.path, "code");
+      await writeFile(code, "0815\n", { mode: 0o600 });
+      await using broker = await startMosquitto(folder.path);
+      await using house = await listen(broker.url, { protocolVersion });
+      {
+        await using camera = await startCamera(house, folder.path, broker.url, { code });
+        const config = JSON.parse(
+          await (async () => {
+            await until("announced", () => house.at(device) !== undefined, { told: camera.said });
+            return house.at(device) ?? "";
+          })(),
+        ).components.set_alarm;
+        assert.equal(
+          [config.platform, config.state_topic, config.command_topic, config.code],
+          ["alarm_control_panel", panel, `${panel}/set`, "REMOTE_CODE"],
+        );
+        // As Home Assistant fills in its template.
+        const press = (action: string, typed: string | null = null) =>
+          house.publish(config.command_topic, JSON.stringify({ action, code: typed }));
+        await is(house, "disarmed", camera);
+        for (const state of ["alarm_siren", "alarm_warning"]) {
+          assert.is(house.at(`${base}/${state}`), "OFF");
+        }
+        await house.publish(door, open);
+        await press("ARM_AWAY");
+        await is(house, "arming", camera);
+        await is(house, "armed_away", camera);
+        assert.is(house.at(`${base}/alarm_score`), "0");
+        camera.tell(JSON.stringify(came(["door"])));
+        camera.tell("motion");
+        await until("a warning", () => whats(house).includes("warning"), { told: camera.said });
+        await house.publish(door, JSON.stringify({ contact: true }));
+        await house.publish(door, open);
+        await is(house, "pending", camera);
+        assert.is(house.at(`${base}/alarm_warning`), "ON");
+        await is(house, "triggered", camera);
+        assert.is(house.at(`${base}/alarm_siren`), "ON");
+        await press("DISARM", "0816");
+        await until("refused", () => whats(house).includes("refused"), { told: camera.said });
+        assert.is(house.at(panel), "triggered");
+        await press("DISARM", "0815");
+        await is(house, "disarmed", camera);
+        await until("silent", () => house.at(`${base}/alarm_siren`) === "OFF");
+        await until("all is noted", () => notes(camera).length >= 7, { told: camera.said });
+        assert.equal(notes(camera), whats(house));
+        assert.not(/0815|0816/.test(camera.said()), "a code in what it says");
+      }
+      const all = deeds(house);
+      assert.equal(whats(house), [
+        ...["arming", "armed", "warning", "pending", "siren", "refused", "disarmed"],
+      ]);
+      assert.equal(
+        all.map(({ number }) => number),
+        all.map((_, i) => i + 1),
+      );
+      const pending = all.find(({ event_type }) => event_type === "pending");
+      const parts = pending?.contributions as { source: string; points: number; at: string }[];
+      assert.equal(
+        parts.map(({ source, points }) => `${source} ${points}`),
+        ["person in door 45", "motion 2", "front door 60"].filter((part) =>
+          parts.some(({ source, points }) => `${source} ${points}` === part),
+        ),
+      );
+      assert.ok((pending?.score as number) >= 105);
+      assert.is(JSON.parse(house.at(`${base}/last_alarm`) ?? "").event_type, "disarmed");
+      assert.is(house.at(`${base}/availability`), "offline");
+      check(house);
+    });
+  }
+
+  test("the second camera is heard by its topic; what is retained is neither evidence nor command", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path, { isForgetful: false });
+    await using house = await listen(broker.url);
+    await house.publish("obscura/hall/person", "ON", { retain: true });
+    await house.publish(door, open, { retain: true });
+    await house.publish(`${panel}/set`, "DISARM", { retain: true });
+    await using camera = await startCamera(house, folder.path, broker.url);
+    await until("refused", () => /alarm\/set is retained/.test(camera.said()), {
+      told: camera.said,
+    });
+    await house.publish(`${panel}/set`, "ARM_AWAY");
+    await is(house, "armed_away", camera);
+    // All that is retained comes again with each connection.
+    await broker.stop();
+    await broker.start();
+    await until("back", () => camera.said().split('"isConnected":true').length >= 3, {
+      told: camera.said,
+    });
+    await until("the house is back", house.isUp);
+    // A command that is sent to be kept is none either, by MQTT 5.
+    await house.publish(`${panel}/set`, "DISARM", { retain: true });
+    await house.publish(`${panel}/set`, "ARM_AWAY");
+    camera.tell("motion");
+    await until("it listens", () => house.at(`${base}/alarm_score`) === "2", { told: camera.said });
+    assert.equal([house.at(panel), whats(house)], ["armed_away", ["arming", "armed"]]);
+    await house.publish("obscura/hall/person", "OFF", { retain: true });
+    await house.publish("obscura/hall/person", "ON", { retain: true });
+    await is(house, "triggered", camera);
+    assert.is(whats(house).at(-1), "siren");
+    check(house);
+  });
+
+  test("hostile: garbage, what is too long, wildcards, loops; it stays armed and hears the door", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    await using camera = await startCamera(house, folder.path, broker.url);
+    await is(house, "disarmed", camera);
+    await house.publish(`${panel}/set`, "ARM_AWAY");
+    await is(house, "armed_away", camera);
+    const bytes = String.fromCharCode(...Array.from({ length: 200 }, (_, i) => i));
+    const garbage = ["", "disarm", "DISARM ", "{", '{"action":"DISARM","code":{}}', "null", bytes];
+    for (const payload of [...garbage, "D".repeat(100_000)]) {
+      for (const topic of [`${panel}/set`, door, `${base}/alarm_test/set`]) {
+        await house.publish(topic, payload);
+      }
+    }
+    for (const topic of [`${panel}/set/x`, `${base}/alarm/get`, "zigbee2mqtt/front", `${base}/x`]) {
+      await house.publish(topic, "DISARM");
+    }
+    // What the camera itself says, said by another.
+    for (const [topic, payload] of [
+      ["alarm_siren", "ON"],
+      ["alarm_event", '{"event_type":"siren"}'],
+    ] as const) {
+      await house.publish(`${base}/${topic}`, payload);
+    }
+    for (let i = 0; i < 300; i++) await house.publish(door, JSON.stringify({ contact: true }));
+    for (let i = 0; i < 100; i++) await house.publish(`${panel}/set`, "ARM_AWAY");
+    assert.is(house.at(panel), "armed_away", camera.said());
+    // One that is longer than the camera takes, which a broker of MQTT 5 keeps to itself.
+    await house.publish(door, "x".repeat(200_000));
+    assert.is(house.at(panel), "armed_away", camera.said());
+    assert.equal(whats(house).slice(0, 2), ["arming", "armed"]);
+    for (let i = 0; i < 300; i++) await house.publish(door, open);
+    camera.tell(JSON.stringify(came(["door"])));
+    await is(house, "triggered", camera);
+    const siren = deeds(house).findLast(({ event_type }) => event_type === "siren");
+    const parts = siren?.contributions as { source: string }[];
+    assert.is(parts.filter(({ source }) => source === "front door").length, 1, "once in its slice");
+    assert.not(
+      camera.lines.some(({ problem }) => problem),
+      camera.said(),
+    );
+    const warned = camera.said().match(/warn mqtt: refused/g)?.length ?? 0;
+    assert.ok(warned <= 6, camera.said());
+  });
+
+  test("a loop that arms and disarms without a code costs a dozen deeds, and not more", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    await using camera = await startCamera(house, folder.path, broker.url);
+    await is(house, "disarmed", camera);
+    for (let i = 0; i < 400; i++) {
+      await house.publish(`${panel}/set`, i % 2 === 0 ? "ARM_HOME" : "DISARM");
+    }
+    await until("it is too much", () => /alarm\/set comes too often/.test(camera.said()));
+    await until("all are noted", () => notes(camera).length >= whats(house).length);
+    assert.ok(notes(camera).length <= 16, notes(camera).join(" "));
+  });
+
+  test("killed in each state it goes on from there, at a broker that has forgotten all", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    const ask = (action: string) => house.publish(`${panel}/set`, action);
+    const ways: [state: string, go: (camera: Camera) => Promise<void>, next: string][] = [
+      ["armed_home", async () => await ask("ARM_HOME"), "armed_home"],
+      ["armed_away", async () => await ask("ARM_AWAY"), "armed_away"],
+      [
+        "pending",
+        async (camera) => {
+          await ask("ARM_AWAY");
+          await is(house, "armed_away", camera);
+          await house.publish(door, open);
+          camera.tell(JSON.stringify(came(["door"])));
+        },
+        "triggered",
+      ],
+      ["triggered", async () => await ask("TRIGGER"), "triggered"],
+    ];
+    for (const [state, go, next] of ways) {
+      {
+        const camera = await startCamera(house, folder.path, broker.url);
+        await is(house, "disarmed", camera);
+        await go(camera);
+        await is(house, state, camera);
+        await camera.kill();
+      }
+      await broker.stop(true);
+      await broker.start();
+      await until("the house is back", house.isUp);
+      const since = house.messages.length;
+      const of = (topic: string) =>
+        house.messages
+          .slice(since)
+          .filter((one) => one.topic === topic)
+          .map(({ payload }) => payload.toString());
+      await using camera = await startCamera(house, folder.path, broker.url);
+      await until(`${next} after ${state}`, () => of(panel).includes(next), { told: camera.said });
+      assert.not(of(panel).includes("disarmed"), of(panel).join(" "));
+      await until("noted", () => notes(camera).length > 0);
+      await ask("DISARM");
+      await is(house, "disarmed", camera);
+    }
+  });
+
+  test("switched off in the settings its topics go, and what it was is forgotten", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    const isSet = "homeassistant/alarm_control_panel/obscura_abc/set_alarm/config";
+    {
+      await using camera = await startCamera(house, folder.path, broker.url, {
+        discovery: "component",
+      });
+      await house.publish(`${panel}/set`, "ARM_HOME");
+      await is(house, "armed_home", camera);
+      await until("announced", () => JSON.parse(house.at(isSet) || "{}").state_topic === panel);
+      check(house, "component");
+    }
+    {
+      const off = { enabled: false, discovery: "component" } as const;
+      await using camera = await startCamera(house, folder.path, broker.url, off);
+      await until("gone", () => house.at(panel) === "" && house.at(isSet) === "", {
+        told: camera.said,
+      });
+      await house.publish(`${panel}/set`, "ARM_HOME");
+    }
+    await using camera = await startCamera(house, folder.path, broker.url);
+    await is(house, "disarmed", camera);
+  });
+});
