@@ -61,7 +61,13 @@ export type Health = {
   recording(count: number): void;
   watched(): void;
   /** What is known now, each by itself: the light shows only one of them. */
-  now(): { recording: boolean; watched: boolean; problem: string | undefined };
+  now(): {
+    recording: boolean;
+    watched: boolean;
+    problem: string | undefined;
+    /** When one was last looked at; stale when that is too long ago, or when none is to be had yet. */
+    pictures: { ageS: number; isStale: boolean };
+  };
   /** What a hand at the board did, or somebody near asks for, is shown by the light before all else. */
   hand(state: "window" | "held" | "asked" | undefined): void;
   close(): Promise<void>;
@@ -139,10 +145,12 @@ export function openHealth(options: {
     },
     now() {
       const alone = judge({ ...signs(), recordings: 0, watchedUs: undefined });
+      const silentUs = clock.monotonicUs() - lookedUs;
       return {
         recording: recordings > 0,
         watched: judge({ ...signs(), waiting: undefined }).state === "watched",
         problem: alone.state === "problem" ? alone.text : undefined,
+        pictures: { ageS: silentUs / 1e6, isStale: waiting !== undefined || silentUs > silenceUs },
       };
     },
     hand(state) {

@@ -27,7 +27,10 @@ async function world() {
         outbox: { kind: "folder", bytes: () => 0 },
         limitBytes: 2 ** 30,
         health: {
-          now: () => ({ recording: false, watched: false, problem: undefined }),
+          now: () => ({
+            ...{ recording: false, watched: false, problem: undefined },
+            pictures: { ageS: 0, isStale: false },
+          }),
           fault: (_, text) => text && said.problems.push(text),
         },
         uplink: { status: () => [], holds: () => false },

@@ -48,6 +48,8 @@ export type Shown = {
 export type Topic<T> = {
   /** For people. */
   payload: string;
+  /** What it is where values have types (the local interface): text, unless said. */
+  kind?: "flag" | "whole" | "object";
   about: string;
   only?: Condition;
   shown?: Shown;
@@ -57,14 +59,17 @@ export type Topic<T> = {
   isRight(payload: string): boolean;
 };
 
-const json = { payload: "JSON", write: (value: unknown) => JSON.stringify(value ?? {}) };
+const json = {
+  ...{ payload: "JSON", kind: "object" as const },
+  write: (value: unknown) => JSON.stringify(value ?? {}),
+};
 const flag = {
-  payload: "`ON` or `OFF`",
+  ...{ payload: "`ON` or `OFF`", kind: "flag" as const },
   write: (value: boolean) => (value ? "ON" : "OFF"),
   isRight: (payload: string) => payload === "ON" || payload === "OFF",
 };
 const whole = {
-  payload: "a whole number",
+  ...{ payload: "a whole number", kind: "whole" as const },
   write: (value: number) => String(Math.max(0, Math.round(value))),
   isRight: (payload: string) => /^(0|[1-9]\d{0,15})$/.test(payload),
 };
