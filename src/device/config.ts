@@ -17,6 +17,7 @@ import { parseRelay } from "../protocol/wire/client.ts";
 import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
+import { lanFaults, lanSettings } from "./lan.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
@@ -232,6 +233,7 @@ export const schema = {
     }),
     discoveryPrefix: word("what Home Assistant's topics begin with", "homeassistant", 4),
   },
+  local: lanSettings,
   light: text({
     default: "",
     limit: 64,
@@ -263,7 +265,7 @@ export async function readConfig(
 ): Promise<Config> {
   const file = named ?? settingsFile("camera");
   const config = await loadSettings(file, schema, { version, onNotice });
-  const faults = brokerFaults(config.mqtt);
+  const faults = [...brokerFaults(config.mqtt), ...lanFaults(config.local)];
   if (faults.length === 0) return config;
   throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
 }

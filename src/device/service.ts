@@ -31,6 +31,7 @@ import { openGlance } from "./glance.ts";
 import { type Health, openHealth } from "./health.ts";
 import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
+import { checkLan } from "./lan.ts";
 import { openLight } from "./light.ts";
 import { forgetNetworks, keepPage } from "./network/network.ts";
 import { countStorageFailure, isStorageFailure, storageFailuresFile } from "./outbox/outbox.ts";
@@ -81,6 +82,7 @@ export async function runService(args: string[]): Promise<number> {
   if (values.mqtt !== undefined) setBroker(config, values.mqtt);
   if (values["check-config"]) {
     await checkBroker(config.mqtt);
+    await checkLan(config.local);
     for (const line of notices) console.log(line);
     console.log(`${values.config ?? "the defaults"}: no mistake found`);
     return 0;
@@ -323,7 +325,9 @@ async function runStages(
     home.set(config);
     return isTaken;
   };
-  stages.push(await startCommands({ ...delivery, uplink, takeSetting }));
+  const commands = await startCommands({ ...delivery, uplink, takeSetting });
+  stages.push(commands);
+  home.lend(commands.take);
   health.watch(() => detect.counts.analysed);
   supervisor.tell("ready");
 

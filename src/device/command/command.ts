@@ -197,10 +197,12 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
   };
 
   let last: Promise<unknown> = Promise.resolve();
-  const take = (bytes: Uint8Array): Promise<boolean> => {
+  const take = async (bytes: Uint8Array): Promise<boolean> => {
+    // Whoever still has it when this is over.
+    if (signal.aborted) return false;
     const turn = last.then(() => handle(bytes));
     last = turn.catch(() => {});
-    return turn;
+    return await turn;
   };
 
   await memory.enter(sealer.life.incarnation);
