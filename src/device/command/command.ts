@@ -197,12 +197,10 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
   };
 
   let last: Promise<unknown> = Promise.resolve();
-  const take = async (bytes: Uint8Array): Promise<boolean> => {
-    // Whoever still has it when this is over.
-    if (signal.aborted) return false;
+  const take = (bytes: Uint8Array): Promise<boolean> => {
     const turn = last.then(() => handle(bytes));
     last = turn.catch(() => {});
-    return await turn;
+    return turn;
   };
 
   await memory.enter(sealer.life.incarnation);
@@ -239,7 +237,8 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
   for (const task of tasks) task.catch(onProblem);
   let closed: Promise<void> | undefined;
   return {
-    take,
+    // Who was lent it may still have it when this is over; what was fetched before is looked at.
+    take: async (bytes) => !signal.aborted && (await take(bytes)),
     close() {
       closed ??= (async () => {
         end.abort();

@@ -173,7 +173,7 @@ export function openHandler(desk: Desk) {
       await dispatch(request, response);
     } catch (error) {
       // Whoever went away while sending is nobody's failure.
-      if (request.errored || request.destroyed || response.headersSent) {
+      if (request.errored || response.destroyed || response.headersSent) {
         return void response.destroy();
       }
       onError(error);
