@@ -81,7 +81,8 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
   const where = parseBroker(settings.url);
   if (!where) throw new Failure("misuse", "mqtt.url is not the address of a broker");
   const { credentials, ca, certificate, key } = settings;
-  const login = credentials === "" ? undefined : parseLogin(credentials, await secret(credentials));
+  const login =
+    credentials === "" ? undefined : parseLogin(credentials, await readSecret(credentials));
   const pem = async (name: "ca" | "certificate" | "key", read: Promise<Uint8Array>) => {
     const bytes = await read;
     if (!Buffer.from(bytes).includes("-----BEGIN ")) {
@@ -93,12 +94,13 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
   const tls = where.tls && {
     ...(ca === "" ? {} : await pem("ca", plain(ca))),
     ...(certificate === "" ? {} : await pem("certificate", plain(certificate))),
-    ...(key === "" ? {} : await pem("key", secret(key))),
+    ...(key === "" ? {} : await pem("key", readSecret(key))),
   };
   return { ...where, login, tls };
 }
 
-async function secret(file: string): Promise<Uint8Array> {
+/** Throws Failure "denied" for a file that others may read. */
+export async function readSecret(file: string): Promise<Uint8Array> {
   const bytes = await readNamed(file, { what: "a secret", mostBytes });
   const { mode } = await stat(file);
   if ((mode & 0o077) === 0) return bytes;

@@ -2,6 +2,7 @@ import { createSecureContext } from "node:tls";
 import { readNamed } from "../base/node/program.ts";
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
+import { readSecret } from "./broker.ts";
 
 // The local interface, as the settings name it: where it listens, and what it shows of itself.
 
@@ -54,14 +55,13 @@ export function lanFaults({ certificate, key }: LanSettings): string[] {
 
 /**
  * What connections are encrypted with; undefined for plain HTTP. Throws Failure "absent" for a file that
- * cannot be read, "misuse" when they are no certificate and its key.
+ * cannot be read, "denied" for a key that others may read, "misuse" when they are no certificate and its key.
  */
 export async function readLanTls({ certificate, key }: LanSettings): Promise<LanTls | undefined> {
   if (certificate === "") return undefined;
-  const read = (file: string) =>
-    readNamed(file, { what: "a certificate or key", mostBytes: 64 * 1024 });
+  const chain = await readNamed(certificate, { what: "a certificate", mostBytes: 64 * 1024 });
   const tls = {
-    ...{ cert: Buffer.from(await read(certificate)), key: Buffer.from(await read(key)) },
+    ...{ cert: Buffer.from(chain), key: Buffer.from(await readSecret(key)) },
     minVersion: "TLSv1.2" as const,
   };
   try {

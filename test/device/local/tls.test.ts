@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -49,11 +49,15 @@ suite("device/local over TLS", (test) => {
     await using folder = await quickFolder();
     const { broker, client } = await makeCertificates(folder.path);
     const garbage = join(folder.path, "garbage");
-    await writeFile(garbage, "no PEM");
+    await writeFile(garbage, "no PEM", { mode: 0o600 });
+    const shown = join(folder.path, "shown.key");
+    await writeFile(shown, await readFile(broker.key), { mode: 0o644 });
+    await chmod(shown, 0o644);
     const wrong = [
       [garbage, broker.key],
       [broker.certificate, garbage],
       [broker.certificate, client.key],
+      [broker.certificate, shown],
       [join(folder.path, "none"), broker.key],
     ] as const;
     for (const [certificate, key] of wrong) {
