@@ -60,7 +60,7 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
     : createServer(http);
   server.maxConnections = options.connectionsMost;
   server.maxHeadersCount = mostHeaders;
-  const isBare = new Set<Socket>();
+  const open = new Set<Socket>();
 
   const underWay = new WeakMap<Socket, number>();
   const dispatch = (request: IncomingMessage, response: ServerResponse) => {
@@ -101,9 +101,9 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
       onCutOff();
       return void socket.destroy();
     }
-    isBare.add(socket);
+    open.add(socket);
     socket.on("close", () => {
-      isBare.delete(socket);
+      open.delete(socket);
       limits.disconnect(address);
     });
   });
@@ -138,7 +138,7 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const timer = setTimeout(() => {
-        for (const socket of isBare) socket.destroy();
+        for (const socket of open) socket.destroy();
       }, goodbyeMs);
       await closed;
       clearTimeout(timer);
