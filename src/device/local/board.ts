@@ -2,7 +2,7 @@ import { type StateName, states, type Topic, type VisitEvent } from "../mqtt/mqt
 
 // What the local interface shows: the states and events that the house is told by MQTT, as JSON.
 
-export type Value = boolean | number | string | VisitEvent | null;
+export type Value = boolean | number | string | object | null;
 export type States = {
   /** What the owner calls the camera. */
   name: string;

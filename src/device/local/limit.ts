@@ -1,9 +1,11 @@
 // How much whoever is in the network may ask of the camera, in memory of a bounded size.
 
 export type Rate = { perSecond: number; burst: number };
+/** Of one address, and of all together. */
+export type Rates = { ofAddress: Rate; ofAll: Rate };
 
 export type Limits = {
-  /** False when too many connections of this address are open; then it is not counted. */
+  /** False when this address has too many connections open, or makes them too fast; then it is not counted. */
   connect(address: string): boolean;
   disconnect(address: string): void;
   /** False when this address, or all together, have asked too much. */
@@ -16,17 +18,40 @@ const mostAddresses = 1024;
 
 export function openLimits(options: {
   connectionsOfAddress: number;
-  ofAddress: Rate;
-  ofAll: Rate;
+  connections: Rates;
+  requests: Rates;
   monotonicMs(): number;
 }): Limits {
-  const { connectionsOfAddress, ofAddress, ofAll, monotonicMs } = options;
-  const connections = new Map<string, number>();
-  /** What is left to each, and when that was so; the one that was heard last is at the end. */
-  const buckets = new Map<string, { left: number; atMs: number }>();
-  const all = { left: ofAll.burst, atMs: monotonicMs() };
+  const { connectionsOfAddress, monotonicMs } = options;
+  const open = new Map<string, number>();
+  const arrivals = openBuckets(options.connections, monotonicMs);
+  const requests = openBuckets(options.requests, monotonicMs);
+  return {
+    connect(address) {
+      const count = open.get(address) ?? 0;
+      if (count >= connectionsOfAddress || !arrivals.take(address)) return false;
+      open.set(address, count + 1);
+      return true;
+    },
+    disconnect(address) {
+      const count = (open.get(address) ?? 1) - 1;
+      if (count > 0) open.set(address, count);
+      else open.delete(address);
+    },
+    ...requests,
+  };
+}
 
-  const fill = (bucket: { left: number; atMs: number }, { perSecond, burst }: Rate) => {
+type Bucket = { left: number; atMs: number };
+
+function openBuckets(
+  { ofAddress, ofAll }: Rates,
+  monotonicMs: () => number,
+): Pick<Limits, "take" | "charge"> {
+  /** What is left to each, and when that was so; the one that was heard last is at the end. */
+  const buckets = new Map<string, Bucket>();
+  const all: Bucket = { left: ofAll.burst, atMs: monotonicMs() };
+  const fill = (bucket: Bucket, { perSecond, burst }: Rate) => {
     const nowMs = monotonicMs();
     bucket.left = Math.min(burst, bucket.left + ((nowMs - bucket.atMs) / 1000) * perSecond);
     bucket.atMs = nowMs;
@@ -44,17 +69,6 @@ export function openLimits(options: {
     return bucket;
   };
   return {
-    connect(address) {
-      const open = connections.get(address) ?? 0;
-      if (open >= connectionsOfAddress) return false;
-      connections.set(address, open + 1);
-      return true;
-    },
-    disconnect(address) {
-      const open = (connections.get(address) ?? 1) - 1;
-      if (open > 0) connections.set(address, open);
-      else connections.delete(address);
-    },
     take(address) {
       const bucket = bucketOf(address);
       // What does not fit counts no further: who waits is heard again.

@@ -56,8 +56,14 @@ const usual = {
   connectionsOfAddress: 32,
   subscribers: 32,
   subscriberBytes: 128 * 1024,
-  ofAddress: { perSecond: 20, burst: 200 },
-  ofAll: { perSecond: 100, burst: 1_000 },
+  arrivals: {
+    ofAddress: { perSecond: 10, burst: 100 },
+    ofAll: { perSecond: 50, burst: 500 },
+  },
+  requests: {
+    ofAddress: { perSecond: 20, burst: 200 },
+    ofAll: { perSecond: 100, burst: 1_000 },
+  },
   tickMs: 15_000,
   againMs: 15_000,
   periods: {
@@ -90,8 +96,8 @@ export function openLocal(options: LocalOptions): Local {
     ...{ tickMs: bounds.tickMs, isGood: tokens.isKnown, onCutOff },
   });
   const limits = openLimits({
-    ...{ connectionsOfAddress: bounds.connectionsOfAddress, ofAddress: bounds.ofAddress },
-    ...{ ofAll: bounds.ofAll, monotonicMs: () => clock.monotonicUs() / 1000 },
+    ...{ connectionsOfAddress: bounds.connectionsOfAddress, connections: bounds.arrivals },
+    ...{ requests: bounds.requests, monotonicMs: () => clock.monotonicUs() / 1000 },
   });
   let take: ((box: Uint8Array) => Promise<boolean>) | undefined;
   const handle = openHandler({

@@ -104,12 +104,13 @@ const eventSchemas: { readonly [K in keyof VisitEvent]: Schema } = {
   ...{ clips: count, sealed: flag, delivered: flag },
 };
 
-function schemaOf({ kind, about, only, payload }: Topic<never>): Schema {
+function schemaOf(name: string, { kind, about, only, payload }: Topic<never>): Schema {
   const unit = kind === "whole" && !payload.startsWith("a ") ? `, in ${payload}` : "";
   const description = only ? `${about}${unit} (${onlyWhen[only]})` : `${about}${unit}`;
   if (kind === "flag") return { type: "boolean", description };
   if (kind === "whole") return { type: "integer", description };
-  if (kind === "object") return { description, anyOf: [ref("Visit"), { type: "null" }] };
+  if (name === "last_event") return { description, anyOf: [ref("Visit"), { type: "null" }] };
+  if (kind === "object") return { type: ["object", "null"], description };
   return { type: "string", description };
 }
 
@@ -119,7 +120,9 @@ function stateSchemas(ofZone: boolean): Schema {
     const { zone, name } = splitTopic(topic);
     return (zone !== undefined) === ofZone ? [{ name, about }] : [];
   });
-  const properties = Object.fromEntries(all.map(({ name, about }) => [name, schemaOf(about)]));
+  const properties = Object.fromEntries(
+    all.map(({ name, about }) => [name, schemaOf(name, about)]),
+  );
   const always = all.filter(({ about }) => about.only === undefined);
   return object(
     properties,

@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../../src/base/node/time.ts";
-import { call, listen, openLocalWorld } from "../../lib/local.ts";
+import { call, generous, listen, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 
@@ -147,8 +147,9 @@ suite("device/local hostile", (test) => {
   });
 
   test("who asks too much is told so, and the others are answered", async () => {
-    const rates = { ofAddress: { perSecond: 0.01, burst: 30 } };
-    await using at = await openLocalWorld({ bounds: rates });
+    const ofAddress = { perSecond: 0.01, burst: 30 };
+    const requests = { ...generous.requests, ofAddress };
+    await using at = await openLocalWorld({ bounds: { requests } });
     const statuses: number[] = [];
     for (let i = 0; i < 35; i++) {
       const { status, headers } = await at.ask("/health", { from: "127.0.0.5" });
@@ -166,5 +167,18 @@ suite("device/local hostile", (test) => {
       guesses.push((await at.ask("/v1/states", asked)).status);
     }
     assert.equal(guesses, [401, 401, 401, 429, 429]);
+  });
+
+  test("who connects over and over is hung up on before anything of it is read", async () => {
+    const ofAddress = { perSecond: 0.01, burst: 20 };
+    const arrivals = { ...generous.arrivals, ofAddress };
+    await using at = await openLocalWorld({ bounds: { arrivals } });
+    let heard = 0;
+    for (let i = 0; i < 30; i++) {
+      const reply = await call(at.port, "/health", { from: "127.0.0.8" }).catch(() => undefined);
+      if (reply) heard += 1;
+    }
+    assert.is(heard, 20);
+    assert.is((await at.ask("/health", { from: "127.0.0.9" })).status, 200);
   });
 });

@@ -5,7 +5,9 @@ import { suite } from "../../lib/suite.ts";
 function world(ofAll = { perSecond: 1000, burst: 10_000 }) {
   const time = { ms: 0 };
   const limits = openLimits({
-    ...{ connectionsOfAddress: 2, ofAddress: { perSecond: 2, burst: 5 }, ofAll },
+    connectionsOfAddress: 2,
+    connections: { ofAddress: { perSecond: 1, burst: 10 }, ofAll: { perSecond: 10, burst: 100 } },
+    requests: { ofAddress: { perSecond: 2, burst: 5 }, ofAll },
     monotonicMs: () => time.ms,
   });
   const taken = (address: string, times: number) =>
@@ -52,6 +54,16 @@ suite("device/local/limit", (test) => {
     assert.is(at.connect("a"), true);
     for (let i = 0; i < 10; i++) at.disconnect("a");
     assert.equal([at.connect("a"), at.connect("a"), at.connect("a")], [true, true, false]);
+    // Five were made; five more may be, one after the other, and then one a second.
+    let made = 0;
+    for (let i = 0; i < 20; i++) {
+      at.disconnect("a");
+      if (at.connect("a")) made += 1;
+    }
+    assert.is(made, 5);
+    at.time.ms += 2000;
+    at.disconnect("a");
+    assert.is(at.connect("a"), true);
   });
 
   test("an IPv4 address is the same within IPv6", () => {
