@@ -30,6 +30,11 @@ function checkName(name: string): void {
 /** Makes a token under a name, durable when it resolves; the only time that anybody sees it. */
 export async function makeToken(state: string, name: string): Promise<string> {
   checkName(name);
+  const found = await stat(state).catch(() => undefined);
+  if (!found?.isDirectory()) {
+    const hint = "--state names where the camera keeps its keys";
+    throw new Failure("absent", `there is no folder ${state}`, { hint });
+  }
   const folder = await openDurable(folderOf(state));
   try {
     const names = await folder.list();
@@ -88,9 +93,13 @@ export function openTokens(
   const read = async () => {
     const names = (await readNames(folder)).filter((name) => namePattern.test(name));
     const texts = await Promise.all(
-      names
-        .slice(0, mostTokens)
-        .map((name) => readFile(join(folder, name), "latin1").catch(() => "")),
+      names.slice(0, mostTokens).map((name) =>
+        readFile(join(folder, name), "latin1").catch((error) => {
+          // One that was just revoked; any other was made by somebody whose files we may not read.
+          if (error.code !== "ENOENT") options.onUnreadable(error);
+          return "";
+        }),
+      ),
     );
     return texts.flatMap((text) =>
       /^[0-9a-f]{64}\n$/.test(text) ? [Buffer.from(text.trim(), "hex")] : [],

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
@@ -99,6 +99,17 @@ suite("device/local/token", (test) => {
     assert.is(errors.length, 1);
   });
 
+  test("of a token that cannot be read the others know nothing, and it is told", async () => {
+    await using folder = await quickFolder();
+    const token = await makeToken(folder.path, "house");
+    await mkdir(join(folder.path, "local/other"));
+    const errors: unknown[] = [];
+    const clock = new ManualClock();
+    const tokens = openTokens(folder.path, { clock, onUnreadable: (error) => errors.push(error) });
+    assert.is(await tokens.isKnown(token), true);
+    assert.is(errors.length, 1);
+  });
+
   test("the command makes, lists and revokes", async () => {
     await using folder = await quickFolder();
     const state = ["--state", folder.path];
@@ -117,5 +128,8 @@ suite("device/local/token", (test) => {
       assert.is((await run(...wrong, ...state)).code, 2, wrong.join(" "));
     }
     assert.is((await run("revoke", "house", ...state)).code, 1);
+    const elsewhere = await run("token", "house", "--state", join(folder.path, "typo"));
+    assert.is(elsewhere.code, 1);
+    assert.match(elsewhere.err, /there is no folder .*typo/);
   });
 });
