@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import * as assert from "uvu/assert";
 import { composeFootage } from "../../../scripts/footage.ts";
 import { systemClock } from "../../../src/base/node/time.ts";
+import type { Change, States } from "../../../src/device/local/board.ts";
 import type { VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
 import { run, whyNobody } from "../../lib/footage.ts";
 import { call, listen } from "../../lib/local.ts";
@@ -118,10 +119,17 @@ suite("device/local service", (test) => {
           visits().some(({ event_type, sealed }) => event_type === "clip" && sealed),
         );
         const of = (name: string) =>
-          stream.of("state").filter(({ data }) => (data as { name: string }).name === name);
-        for (const name of ["person", "motion", "recording", "count"]) {
-          assert.ok(of(name).length > 0, name);
+          stream.of("state").filter(({ data }) => (data as Change).name === name);
+        // By a change, or already so when the stream began.
+        const first = stream.of("states")[0]?.data as States;
+        const values = (name: string) => [
+          first.states[name],
+          ...of(name).map(({ data }) => (data as Change).value),
+        ];
+        for (const name of ["person", "motion", "recording"]) {
+          await wait(name, () => values(name).includes(true));
         }
+        assert.ok(values("count").some((value) => Number(value) > 0));
         const numbers = visits().map(({ number }) => number);
         assert.equal(
           numbers,
