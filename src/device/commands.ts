@@ -34,6 +34,8 @@ import {
   printFindings,
 } from "./doctor.ts";
 import { hasKeys, openKeyring } from "./keyring.ts";
+import { readLanTls } from "./lan.ts";
+import { listTokens } from "./local/local.ts";
 import { probeEncoder } from "./record/record.ts";
 
 // The commands of obscura-camera that do one thing and end.
@@ -276,6 +278,17 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
         if (url === "") return { state: "good", text: "none: the house is told nothing" };
         await readBroker(config.mqtt);
         return { state: "good", text: `${url}; its files can be read` };
+      },
+    },
+    {
+      about: "local",
+      async look() {
+        const { port } = config.local;
+        if (port === 0) return { state: "good", text: "off: nothing listens for the house" };
+        await readLanTls(config.local);
+        const tokens = (await listTokens(values.state)).length;
+        const way = config.local.certificate === "" ? "in clear" : "encrypted";
+        return { state: "good", text: `port ${port}, ${way}, ${tokens} tokens` };
       },
     },
     checkSwap,

@@ -18,6 +18,7 @@ import { alarmFaults, alarmSchema, checkCodeFile } from "./alarm/alarm.ts";
 import { brokerFaults, brokerUrl, checkBroker } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
+import { checkLan, lanFaults, lanSettings } from "./lan.ts";
 import { allowedOrders } from "./order.ts";
 import { profilesOf } from "./profile.ts";
 
@@ -253,6 +254,7 @@ export const schema = {
   },
   profiles,
   alarm: alarmSchema,
+  local: lanSettings,
   light: text({
     default: "",
     limit: 64,
@@ -287,7 +289,10 @@ export async function readConfig(
   const { prefix, id } = config.mqtt;
   const zones = config.detect.zones.map(({ name }) => name);
   const own = id === "" ? undefined : `${prefix}/${id}`;
-  const faults = [...brokerFaults(config.mqtt), ...alarmFaults(config.alarm, { zones, own })];
+  const faults = [
+    ...[...brokerFaults(config.mqtt), ...lanFaults(config.local)],
+    ...alarmFaults(config.alarm, { zones, own }),
+  ];
   if (faults.length === 0) return config;
   throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
 }
@@ -311,8 +316,9 @@ export function checkPanel({ alarm, mqtt }: Config): void {
 }
 
 /** What --check-config opens besides. Throws Failure "misuse". */
-export async function checkFiles({ mqtt, alarm }: Config): Promise<void> {
+export async function checkFiles({ mqtt, local, alarm }: Config): Promise<void> {
   await checkBroker(mqtt);
+  await checkLan(local);
   await checkCodeFile(alarm);
 }
 

@@ -61,7 +61,13 @@ export type Health = {
   recording(count: number): void;
   watched(): void;
   /** What is known now, each by itself: the light shows only one of them. */
-  now(): { recording: boolean; watched: boolean; problem: string | undefined };
+  now(): {
+    recording: boolean;
+    watched: boolean;
+    problem: string | undefined;
+    /** When one was last looked at; stale when that is too long ago, or none is to be had yet, but for privacy. */
+    pictures: { ageS: number; isStale: boolean };
+  };
   /** What a hand at the board did, or somebody near asks for, is shown by the light before all else. */
   hand(state: "window" | "held" | "asked" | undefined): void;
   close(): Promise<void>;
@@ -143,10 +149,15 @@ export function openHealth(options: {
       const isPrivate = waiting?.state === "private";
       const told = isPrivate ? { waiting: undefined, lookedUs: all.nowUs } : {};
       const alone = judge({ ...all, ...told, recordings: 0, watchedUs: undefined });
+      const silentUs = clock.monotonicUs() - lookedUs;
       return {
         recording: recordings > 0,
         watched: judge({ ...signs(), waiting: undefined }).state === "watched",
         problem: alone.state === "problem" ? alone.text : undefined,
+        pictures: {
+          ageS: silentUs / 1e6,
+          isStale: !isPrivate && (waiting !== undefined || silentUs > silenceUs),
+        },
       };
     },
     hand(state) {

@@ -13,19 +13,25 @@ import type { Incident } from "./detect/detect.ts";
 import { readHeat } from "./doctor.ts";
 import type { Health } from "./health.ts";
 import type { Keyring } from "./keyring.ts";
+import { type Local, openLocal } from "./local/local.ts";
 import { openMqtt, type Reading } from "./mqtt/mqtt.ts";
 import { alarmOrders, type Order } from "./order.ts";
 import type { Outbox } from "./outbox/outbox.ts";
 import type { ServiceEvent } from "./report.ts";
 import type { Uplink } from "./uplink/uplink.ts";
 
-/** What the house is told of this camera, by whatever way: by MQTT. The stages' own words go in here. */
+/**
+ * What the house is told of this camera, by whatever way: by MQTT and in the local network. The stages' own
+ * words go in here.
+ */
 export type Home = {
   incident(incident: Incident): void;
   event(event: ServiceEvent): void;
   /** Something moves in a picture. */
   motion(): void;
   window(isOpen: boolean): void;
+  /** What takes sealed commands, also those that the local interface is handed. */
+  lend(take: (box: Uint8Array) => Promise<boolean>): void;
   /** Settings that were changed while the camera runs. */
   set(config: Config): void;
   close(): Promise<void>;
@@ -57,15 +63,15 @@ export type HomeOptions = {
 const measureEveryMs = 30_000;
 const mib = 2 ** 20;
 
-/** Without a broker in the settings nobody is told anything. */
+/** Without a broker and a port in the settings nobody is told anything. */
 export async function openHome(options: HomeOptions): Promise<Home> {
   const { config, health, uplink, clock, emit } = options;
-  await noteBroker(options).catch(options.onProblem);
+  await noteDoors(options).catch(options.onProblem);
   const alarm = await startAlarm(options);
-  if (config.mqtt.url === "") {
+  if (config.mqtt.url === "" && config.local.port === 0) {
     const nothing = () => {};
     const none = { incident: nothing, event: nothing, motion: nothing, window: nothing };
-    return { ...none, set: nothing, close: async () => {} };
+    return { ...none, lend: nothing, set: nothing, close: async () => {} };
   }
   const log = options.logs("mqtt");
   const id = config.mqtt.id || nameOf(options.keyring);
@@ -105,6 +111,17 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     ...{ ...measured, clockTrusted: options.clockTrusted() },
   });
   const commands = [...config.mqtt.commands, ...(alarm ? alarmOrders : [])];
+  let { name } = config;
+  const local: Local | undefined =
+    config.local.port === 0
+      ? undefined
+      : openLocal({
+          ...{ settings: config.local, state: options.state, clock, log: options.logs("local") },
+          name: () => name,
+          pictures: () => health.now().pictures,
+          onFault: (text) => health.fault("local", text),
+          onProblem: options.onProblem,
+        });
   const mqtt = openMqtt({
     ...{ settings: { ...config.mqtt, commands }, id, alarm },
     clientId: `obscura_${nameOf(options.keyring)}`,
@@ -118,6 +135,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     isDelivered: uplink.status().length > 0 ? uplink.holds : undefined,
     onFault: (text) => health.fault("mqtt", text),
     onBroker: (state) => emit({ event: "broker", ...state }),
+    ...(local ? { onState: local.put, onEvent: local.event } : {}),
   });
   return {
     // What fails here is a mistake of ours, and costs the house a message, never the camera anything.
@@ -136,12 +154,18 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     window(isOpen) {
       pairing = isOpen;
     },
-    set: safely(({ name, detect }: Config) => mqtt.set({ name, zones: detect.zones })),
+    lend: (take) => local?.lend(take),
+    set: safely((next: Config) => {
+      name = next.name;
+      mqtt.set({ name, zones: next.detect.zones });
+    }),
     async close() {
       end.abort();
+      // Who reads the stream is told of the end by what mqtt says last.
       await mqtt.close();
       // No command comes any more.
       await alarm?.close();
+      await local?.close();
       await watching;
     },
   };
@@ -170,26 +194,44 @@ async function startAlarm(options: HomeOptions): Promise<Alarm | undefined> {
 }
 
 /** What is let out of the seal is said in the log: once, when it begins, changes or ends. */
-async function noteBroker({ config, state, outbox, note }: HomeOptions): Promise<void> {
+async function noteDoors({ config, state, outbox, note }: HomeOptions): Promise<void> {
   const { url } = config.mqtt;
-  const text = url
-    ? `states and counts are told to the MQTT broker ${url}`
-    : "no MQTT broker is told anything any more";
-  const say = () => note({ kind: "problem", code: "mqtt", text });
+  const { host, port, certificate } = config.local;
+  const local = port === 0 ? "" : `${host === "" ? "" : `${host} `}port ${port}`;
+  const way = certificate === "" ? "in clear" : "encrypted";
+  const doors = [
+    {
+      ...{ file: "told", code: "mqtt", is: url },
+      begins: `states and counts are told to the MQTT broker ${url}`,
+      ends: "no MQTT broker is told anything any more",
+    },
+    {
+      ...{ file: "local", code: "local", is: local === "" ? "" : `${local}, ${way}` },
+      begins: `states and counts are told to who has a token, in the local network (${local}), ${way}`,
+      ends: "nothing is told in the local network any more",
+    },
+  ];
   const path = join(state, "home");
   const wasTold = await stat(path).catch(() => undefined);
-  if (url === "" && !wasTold) return;
+  if (!wasTold && doors.every(({ is }) => is === "")) return;
+  const say = ({ code, is, begins, ends }: (typeof doors)[number]) =>
+    note({ kind: "problem", code, text: is === "" ? ends : begins });
   // On a card that failed nothing is written: better twice in the log than not at all.
-  if (outbox.kind === "memory") return await say();
+  if (outbox.kind === "memory") {
+    for (const door of doors) if (door.is !== "") await say(door);
+    return;
+  }
   const folder = await openDurable(path);
   try {
-    const told = await folder.read("told").catch((error) => {
-      if (!isFailure(error, "absent")) throw error;
-      return new Uint8Array();
-    });
-    if (toText(told) === url) return;
-    await say();
-    await folder.write("told", fromText(url));
+    for (const door of doors) {
+      const told = await folder.read(door.file).catch((error) => {
+        if (!isFailure(error, "absent")) throw error;
+        return new Uint8Array();
+      });
+      if (toText(told) === door.is) continue;
+      await say(door);
+      await folder.write(door.file, fromText(door.is));
+    }
   } finally {
     await folder.close();
   }

@@ -7,6 +7,7 @@ const help = `usage: obscura-camera [COMMAND] [OPTIONS]
   run        grab, find persons, record, seal (also when no command is given)
   pair       show a code; the phone that scans it becomes the owner, over the network
   label      what the first owner's phone pairs by, for a board that opens its window by itself
+  local      who may read states in the local network: tokens
   wifi       list Wi-Fi networks, join one
   identity   write this camera's public keys to a file, for the owner's phone
   adopt      take the file that the owner's phone made of them
@@ -29,6 +30,7 @@ const commands: Record<string, () => Promise<Command>> = {
   detect: async () => (await import("./detect/detect.ts")).runDetect,
   pair: async () => (await import("./pairing/pairing.ts")).runPair,
   label: async () => (await import("./pairing/pairing.ts")).runLabel,
+  local: async () => (await import("./local/local.ts")).runLocal,
   wifi: async () => (await import("./network/network.ts")).runWifi,
   identity: async () => (await import("./commands.ts")).runIdentity,
   adopt: async () => (await import("./commands.ts")).runAdopt,

@@ -305,7 +305,9 @@ async function runStages(
       ...{ model: seeing.model, camera: config.name },
     });
   };
-  stages.push(await startCommands({ ...delivery, uplink, takeSetting: tuning.set }));
+  const commands = await startCommands({ ...delivery, uplink, takeSetting: tuning.set });
+  stages.push(commands);
+  home.lend(commands.take);
   try {
     await sight.run();
   } catch (error) {

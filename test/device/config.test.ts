@@ -128,4 +128,24 @@ suite("device/config", (test) => {
     }
     assert.unreachable();
   });
+
+  test("the local interface is off until a port is named, and its settings hang together", async () => {
+    assert.is((await readConfig(undefined)).local.port, 0);
+    const { local } = await read("local: { port: 8480, names: [camera.home], announce: false }");
+    assert.equal([local.port, local.names, local.announce], [8480, ["camera.home"], false]);
+    assert.match(await refusal("local: { port: 8480, key: /k.pem }"), /are set together/);
+    for (const wrong of [
+      "port: 65536",
+      "port: x",
+      "names: camera.home",
+      "names: [A.B]",
+      "names: ['a:1']",
+    ]) {
+      assert.match(
+        await refusal(`local: { ${wrong} }`),
+        /camera\.yaml:1: local\..* expected/,
+        wrong,
+      );
+    }
+  });
 });

@@ -52,7 +52,10 @@ function world() {
 suite("device/health", (test) => {
   test("what is told of it, each by itself, whatever the light shows", async () => {
     await using at = world();
-    const now = () => Object.values(at.health.now());
+    const now = () => {
+      const { recording, watched, problem } = at.health.now();
+      return [recording, watched, problem];
+    };
     assert.equal(now(), [false, false, undefined]);
     at.health.wait("problem", "no camera");
     assert.equal(now(), [false, false, "no camera"]);
@@ -69,6 +72,28 @@ suite("device/health", (test) => {
     assert.equal(now(), [false, false, undefined]);
     await at.pass(31, { looks: false });
     assert.match(at.health.now().problem ?? "", /no picture comes/);
+  });
+
+  test("pictures are stale until the first is looked at, and when none was for half a minute", async () => {
+    await using at = world();
+    const isStale = () => at.health.now().pictures.isStale;
+    assert.is(isStale(), true);
+    at.watch();
+    await at.pass(5, { looks: true });
+    assert.is(isStale(), false);
+    await at.pass(29, { looks: false });
+    assert.is(isStale(), false);
+    await at.pass(2, { looks: false });
+    assert.is(isStale(), true);
+    assert.ok(at.health.now().pictures.ageS > 30);
+    // Also when it is known why: the camera was pulled out.
+    at.health.fault("camera", "gone");
+    assert.is(isStale(), true);
+    at.health.fault("camera");
+    await at.pass(2, { looks: true });
+    assert.is(isStale(), false);
+    at.health.wait("starting", "stopping");
+    assert.is(isStale(), true);
   });
 
   test("what the light shows when several things are true at once", () => {

@@ -8,7 +8,11 @@ import { readConfig, setBroker } from "../../src/device/config.ts";
 import type { Incident } from "../../src/device/detect/detect.ts";
 import { type HomeOptions, openHome } from "../../src/device/home.ts";
 import { createKeyring } from "../../src/device/keyring.ts";
+import type { LanSettings } from "../../src/device/lan.ts";
+import { makeToken } from "../../src/device/local/token.ts";
 import type { ServiceEvent } from "../../src/device/report.ts";
+import { call } from "../lib/local.ts";
+import { freePort, until } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
 
@@ -19,15 +23,19 @@ async function world() {
   const keyring = await createKeyring(folder.path, "Porch");
   return {
     ...{ path: folder.path, said, events },
-    async open(url: string, more: Partial<HomeOptions> = {}) {
+    async open(url: string, more: Partial<HomeOptions> = {}, local: Partial<LanSettings> = {}) {
       const config = await readConfig(undefined);
+      Object.assign(config.local, local);
       if (url !== "") setBroker(config, url);
       return await openHome({
         ...{ config, state: folder.path, keyring, version: "0.1.0", clock: systemClock },
         outbox: { kind: "folder", bytes: () => 0 },
         limitBytes: 2 ** 30,
         health: {
-          now: () => ({ recording: false, watched: false, problem: undefined }),
+          now: () => ({
+            ...{ recording: false, watched: false, problem: undefined },
+            pictures: { ageS: 0, isStale: false },
+          }),
           fault: (_, text) => text && said.problems.push(text),
         },
         uplink: { status: () => [], holds: () => false },
@@ -72,6 +80,51 @@ suite("device/home", (test) => {
     const ended = "no MQTT broker is told anything any more";
     const expected = [told(nowhere), told("mqtt://127.0.0.1:11"), ended, told(nowhere)];
     assert.equal(at.said.notes, expected);
+    assert.equal(at.said.problems, []);
+  });
+
+  test("that the local network is told shows in the log too, each door by itself", async () => {
+    await using at = await world();
+    const port = await freePort();
+    const local = { port, host: "127.0.0.1", announce: false };
+    for (const [url, settings] of [
+      ...[["", local] as const, ["", local] as const, [nowhere, local] as const],
+      ...[[nowhere, {}] as const, ["", {}] as const],
+    ]) {
+      await (await at.open(url, {}, settings)).close();
+    }
+    assert.equal(at.said.notes, [
+      `states and counts are told to who has a token, in the local network (127.0.0.1 port ${port}), in clear`,
+      `states and counts are told to the MQTT broker ${nowhere}`,
+      "nothing is told in the local network any more",
+      "no MQTT broker is told anything any more",
+    ]);
+    assert.equal(at.said.problems, []);
+  });
+
+  test("without a broker the local interface has it all, under the name that is set", async () => {
+    await using at = await world();
+    const local = { port: await freePort(), host: "127.0.0.1", announce: false };
+    const home = await at.open("", {}, local);
+    const headers = { authorization: `Bearer ${await makeToken(at.path, "test")}` };
+    await until("listening", () => at.said.log.includes("listening"));
+    const read = async () =>
+      JSON.parse((await call(local.port, "/v1/states", { headers })).body.toString());
+    assert.equal((await read()).states.motion, false);
+    home.motion();
+    home.window(true);
+    const config = await readConfig(undefined);
+    home.set({ ...config, name: "Back door" });
+    const all = await read();
+    assert.equal([all.name, all.states.motion, all.zones], ["Back door", true, {}]);
+    assert.equal(at.events, [], "of a broker nothing is said");
+    const boxes: number[] = [];
+    home.lend(async (box) => boxes.push(box.length) > 0);
+    const type = { "content-type": "application/octet-stream" };
+    const post = { method: "POST", headers: type, body: Buffer.alloc(7) };
+    assert.is((await call(local.port, "/v1/commands", post)).status, 202);
+    assert.equal(boxes, [7]);
+    await home.close();
     assert.equal(at.said.problems, []);
   });
 

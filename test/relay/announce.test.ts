@@ -8,30 +8,11 @@ import { toHex } from "../../src/base/pure/bytes.ts";
 import { findRelays, relaysIn } from "../../src/phone/cli/lan.ts";
 import { announce, printAnnouncement, service } from "../../src/protocol/wire/announce.ts";
 import { openAnnouncer } from "../../src/relay/announce.ts";
+import { loopback } from "../lib/multicast.ts";
 import { suite } from "../lib/suite.ts";
 
 const mine = new Uint8Array(32).fill(1);
 const other = new Uint8Array(32).fill(2);
-
-/** Multicast over loopback, at a port of the test's own; undefined where there is none. */
-async function loopback() {
-  const socket = createSocket({ type: "udp4", reuseAddr: true });
-  try {
-    socket.bind(0, "0.0.0.0");
-    await once(socket, "listening");
-    const { port } = socket.address();
-    socket.addMembership("224.0.0.251", "127.0.0.1");
-    socket.setMulticastInterface("127.0.0.1");
-    const heard = once(socket, "message");
-    socket.send("x", port, "224.0.0.251");
-    await Promise.race([heard, sleep(1000).then(() => Promise.reject(new Error("nothing heard")))]);
-    return { port, interface: "127.0.0.1", bind: "0.0.0.0", loopback: true };
-  } catch {
-    return undefined;
-  } finally {
-    socket.close();
-  }
-}
 
 const mdns = await loopback();
 

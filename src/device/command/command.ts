@@ -237,7 +237,8 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
   for (const task of tasks) task.catch(onProblem);
   let closed: Promise<void> | undefined;
   return {
-    take,
+    // Who was lent it may still have it when this is over; what was fetched before is looked at.
+    take: async (bytes) => !signal.aborted && (await take(bytes)),
     close() {
       closed ??= (async () => {
         end.abort();

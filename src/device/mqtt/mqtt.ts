@@ -1,7 +1,8 @@
 /**
  * The MQTT stage. In: what detection, recording and sealing say, and what the service reads once a
  * second. Out: retained states, an event stream, discovery for Home Assistant, at the broker that the
- * settings name: topics.md. Never a picture. Nobody waits for it, and nothing of it ends the service: a
+ * settings name: topics.md; the same states and events also to who else tells the house (`onState`,
+ * `onEvent`), with or without a broker. Never a picture. Nobody waits for it, and nothing of it ends the service: a
  * broker that is away costs a line in the log, and one that refuses is a fault of the camera's health.
  */
 import { randomBytes } from "node:crypto";
@@ -20,6 +21,9 @@ import { Herald } from "./herald.ts";
 import { openLink } from "./link.ts";
 import { type Condition, event, type StateName, states, zoneTopic } from "./topics.ts";
 import { createVisits, type VisitEvent } from "./visits.ts";
+
+export { eventFields, eventTypes, onlyWhen, type StateName, states, type Topic } from "./topics.ts";
+export type { VisitEvent } from "./visits.ts";
 
 /** What is read once a second; what is undefined the camera cannot tell. */
 export type Reading = {
@@ -42,6 +46,7 @@ export type Reading = {
 };
 
 export type MqttOptions = {
+  /** Without an address there is no broker, and all is said to `onState` and `onEvent` alone. */
   settings: BrokerSettings & {
     prefix: string;
     discovery: Form;
@@ -69,6 +74,9 @@ export type MqttOptions = {
   onFault(text: string | undefined): void;
   /** Told when it changes. */
   onBroker?(state: { isConnected: boolean; why?: string }): void;
+  /** What the broker is told as a state, below the camera's own topic; empty for one that is no more. */
+  onState?(topic: string, payload: string): void;
+  onEvent?(event: VisitEvent): void;
   clock: Clock;
   log: Log;
   /** For tests. */
@@ -112,13 +120,17 @@ export function openMqtt(options: MqttOptions): Mqtt {
       onFault(text);
     },
   });
+  const put = (topic: string, payload: string) => {
+    desk.set(`${base}/${topic}`, payload);
+    options.onState?.(topic, payload);
+  };
   const say = <K extends StateName>(name: K, value: Parameters<(typeof states)[K]["write"]>[0]) => {
     const { write } = states[name] as { write(value: unknown): string };
-    desk.set(`${base}/${name}`, write(value));
+    put(name, write(value));
   };
   const sayZone = (zone: string, count: number) => {
-    desk.set(`${base}/${zoneTopic("person", zone)}`, states["zone/+/person"].write(count > 0));
-    desk.set(`${base}/${zoneTopic("count", zone)}`, states["zone/+/count"].write(count));
+    put(zoneTopic("person", zone), states["zone/+/person"].write(count > 0));
+    put(zoneTopic("count", zone), states["zone/+/count"].write(count));
   };
   const time = {
     run: randomBytes(4).toString("hex"),
@@ -132,6 +144,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
       const isMinor = one.event_type === "update";
       desk.send(`${base}/${event.topic}`, JSON.stringify(one), { isMinor });
       say("last_event", one);
+      options.onEvent?.(one);
     }
   };
 
@@ -191,8 +204,8 @@ export function openMqtt(options: MqttOptions): Mqtt {
   };
   const setZones = (names: readonly string[]) => {
     for (const gone of zones.filter((zone) => !names.includes(zone))) {
-      desk.set(`${base}/${zoneTopic("person", gone)}`, "");
-      desk.set(`${base}/${zoneTopic("count", gone)}`, "");
+      put(zoneTopic("person", gone), "");
+      put(zoneTopic("count", gone), "");
     }
     for (const zone of names) if (!zones.includes(zone)) sayZone(zone, 0);
     zones = [...names];
@@ -277,19 +290,21 @@ export function openMqtt(options: MqttOptions): Mqtt {
     desk.attach(session);
     void herald.up(session);
   };
-  const link = openLink({
-    broker: () => readBroker(settings),
-    clientId: options.clientId,
-    will: { topic: `${base}/availability`, payload: "offline" },
-    onUp,
-    onDown,
-    onMessage: (message) => {
-      if (ear.message(message)) return;
-      safely(() => alarm?.message(message));
-      herald.message(message.topic, message.payload, message.isRetained);
-    },
-    ...{ clock, random },
-  });
+  const link =
+    settings.url !== "" &&
+    openLink({
+      broker: () => readBroker(settings),
+      clientId: options.clientId,
+      will: { topic: `${base}/availability`, payload: "offline" },
+      onUp,
+      onDown,
+      onMessage: (message) => {
+        if (ear.message(message)) return;
+        safely(() => alarm?.message(message));
+        herald.message(message.topic, message.payload, message.isRetained);
+      },
+      ...{ clock, random },
+    });
 
   return {
     incident(incident) {
@@ -327,7 +342,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
       const late = clock.sleep(lastWordMs, enough.signal).catch(() => {});
       await Promise.race([desk.settled(), late]);
       enough.abort();
-      await link.close();
+      if (link) await link.close();
     },
   };
 }

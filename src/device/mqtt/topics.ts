@@ -59,6 +59,8 @@ export type Shown = {
 export type Topic<T> = {
   /** For people. */
   payload: string;
+  /** What it is where values have types (the local interface): text, unless said. */
+  kind?: "flag" | "whole" | "object";
   about: string;
   only?: Condition;
   shown?: Shown;
@@ -78,9 +80,12 @@ const panelStates: readonly string[] = [
     "triggered",
   ] satisfies PanelState[]),
 ];
-const json = { payload: "JSON", write: (value: unknown) => JSON.stringify(value ?? {}) };
+const json = {
+  ...{ payload: "JSON", kind: "object" as const },
+  write: (value: unknown) => JSON.stringify(value ?? {}),
+};
 const flag = {
-  payload: "`ON` or `OFF`",
+  ...{ payload: "`ON` or `OFF`", kind: "flag" as const },
   write: (value: boolean) => (value ? "ON" : "OFF"),
   isRight: (payload: string) => payload === "ON" || payload === "OFF",
 };
@@ -90,7 +95,7 @@ const share = {
   isRight: (payload: string) => /^(0|1|0\.\d{1,3})$/.test(payload),
 };
 const whole = {
-  payload: "a whole number",
+  ...{ payload: "a whole number", kind: "whole" as const },
   write: (value: number) => String(Math.max(0, Math.round(value))),
   isRight: (payload: string) => /^(0|[1-9]\d{0,15})$/.test(payload),
 };

@@ -1,0 +1,288 @@
+import {
+  eventFields,
+  eventTypes,
+  onlyWhen,
+  states,
+  type Topic,
+  type VisitEvent,
+} from "../mqtt/mqtt.ts";
+import { mostEvents, splitTopic } from "./board.ts";
+
+// The local interface as an OpenAPI 3.1 document, made of the map of states that MQTT has. local.md is
+// for people; tests hold every answer against this.
+
+export type Schema = {
+  type?: string | readonly string[];
+  description?: string;
+  properties?: Readonly<Record<string, Schema>>;
+  required?: readonly string[];
+  additionalProperties?: boolean | Schema;
+  items?: Schema;
+  enum?: readonly string[];
+  const?: string;
+  pattern?: string;
+  format?: "date-time";
+  minimum?: number;
+  maximum?: number;
+  minItems?: number;
+  maxItems?: number;
+  maxLength?: number;
+  anyOf?: readonly Schema[];
+  $ref?: string;
+};
+export type Answer = {
+  description: string;
+  content?: Readonly<Record<string, { schema: Schema }>>;
+  headers?: Readonly<Record<string, { description: string; schema: Schema }>>;
+};
+export type Operation = {
+  operationId: string;
+  summary: string;
+  /** None: whoever asks. */
+  security: readonly Readonly<Record<string, readonly string[]>>[];
+  parameters?: readonly {
+    name: string;
+    in: "header";
+    required: boolean;
+    description: string;
+    schema: Schema;
+  }[];
+  requestBody?: { required: true; content: Readonly<Record<string, { schema: Schema }>> };
+  responses: Readonly<Record<string, Answer>>;
+};
+export type Path = Partial<Record<"get" | "post", Operation>>;
+export type OpenApi = {
+  openapi: "3.1.0";
+  info: { title: string; version: string; description: string };
+  paths: Readonly<Record<string, Path>>;
+  components: {
+    schemas: Readonly<Record<string, Schema>>;
+    securitySchemes: Readonly<Record<string, unknown>>;
+  };
+};
+
+/** The longest box that a phone seals (protocol/wire). */
+export const boxType = "application/octet-stream";
+export const jsonType = "application/json";
+export const problemType = "application/problem+json";
+export const streamType = "text/event-stream";
+export const metricsType = "text/plain; version=0.0.4; charset=utf-8";
+export const pageType = "text/html; charset=utf-8";
+
+const object = (
+  properties: Record<string, Schema>,
+  required = Object.keys(properties),
+): Schema => ({
+  ...{ type: "object", properties, required, additionalProperties: false },
+});
+const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+const list = (items: Schema, maxItems?: number): Schema => ({
+  ...{ type: "array", items },
+  ...(maxItems === undefined ? {} : { maxItems }),
+});
+const hex = (digits: number): Schema => ({ type: "string", pattern: `^[0-9a-f]{${digits}}$` });
+const count: Schema = { type: "integer", minimum: 0 };
+const share: Schema = { type: "number" };
+const score: Schema = { type: "number", minimum: 0, maximum: 1 };
+const flag: Schema = { type: "boolean" };
+const zone: Schema = { type: "string", pattern: "^[A-Za-z0-9_-]{1,32}$" };
+const time: Schema = { type: "string", format: "date-time" };
+
+const eventSchemas: { readonly [K in keyof VisitEvent]: Schema } = {
+  event_type: { type: "string", enum: eventTypes },
+  ...{ id: hex(32), run: hex(8), number: { type: "integer", minimum: 1 } },
+  ...{ at: time, since: time, clock_trusted: flag, seconds: { type: "number" } },
+  ...{ count, most: count, score, zones: list(zone), entered: list(zone) },
+  persons: list(
+    object({
+      ...{ track: { type: "integer" }, box: { ...list(share), minItems: 4, maxItems: 4 } },
+      ...{ score, zones: list(zone), still: flag },
+    }),
+    16,
+  ),
+  clip: { anyOf: [hex(32), { type: "null" }] },
+  ...{ clips: count, sealed: flag, delivered: flag },
+};
+
+function schemaOf(name: string, { kind, about, only, payload }: Topic<never>): Schema {
+  const unit = kind === "whole" && !payload.startsWith("a ") ? `, in ${payload}` : "";
+  const description = only ? `${about}${unit} (${onlyWhen[only]})` : `${about}${unit}`;
+  if (kind === "flag") return { type: "boolean", description };
+  if (kind === "whole") return { type: "integer", description };
+  if (name === "last_event") return { description, anyOf: [ref("Visit"), { type: "null" }] };
+  if (kind === "object") return { type: ["object", "null"], description };
+  return { type: "string", description };
+}
+
+/** Of the camera itself, or of one of its zones. */
+function stateSchemas(ofZone: boolean): Schema {
+  const all = Object.entries(states as Record<string, Topic<never>>).flatMap(([topic, about]) => {
+    const { zone, name } = splitTopic(topic);
+    return (zone !== undefined) === ofZone ? [{ name, about }] : [];
+  });
+  const properties = Object.fromEntries(
+    all.map(({ name, about }) => [name, schemaOf(name, about)]),
+  );
+  const always = all.filter(({ about }) => about.only === undefined);
+  return object(
+    properties,
+    always.map(({ name }) => name),
+  );
+}
+
+const json = (schema: Schema) => ({ [jsonType]: { schema } });
+const problem = (description: string): Answer => ({
+  description,
+  content: { [problemType]: { schema: ref("Problem") } },
+});
+const refusals = {
+  "400": problem("not a request that is understood, or one with content where none belongs"),
+  "421": problem("not a name of this camera (`local.names`)"),
+  "429": problem("too many requests; `Retry-After` says when"),
+  "503": problem("not now: too much at once, or the camera is not ready"),
+};
+const token = [{ token: [] }];
+const read = (about: Omit<Operation, "security" | "responses">, ok: Answer): Operation => ({
+  ...about,
+  security: token,
+  responses: { "200": ok, "401": problem("no token, or none that is good"), ...refusals },
+});
+const open = (about: Omit<Operation, "security" | "responses">, ok: Answer): Operation => ({
+  ...about,
+  security: [],
+  responses: { "200": ok, ...refusals },
+});
+const text: Schema = { type: "string" };
+
+export const openapi: OpenApi = {
+  openapi: "3.1.0",
+  info: {
+    title: "Obscura camera, in the local network",
+    version: "1",
+    description:
+      "States, counts and events, never a picture. Nothing here changes what the camera does, but a command that an owner's phone has sealed and signed.",
+  },
+  paths: {
+    "/": {
+      get: open(
+        {
+          operationId: "page",
+          summary: "A page that asks for a token and shows states and events",
+        },
+        { description: "the page", content: { [pageType]: { schema: text } } },
+      ),
+    },
+    "/openapi.json": {
+      get: open(
+        { operationId: "document", summary: "This document" },
+        { description: "the document", content: json({ type: "object" }) },
+      ),
+    },
+    "/health": {
+      get: {
+        ...{
+          operationId: "health",
+          summary: "Whether pictures come and are looked at",
+          security: [],
+        },
+        responses: {
+          "200": { description: "they are", content: json(ref("Health")) },
+          ...refusals,
+          "503": {
+            description:
+              "none was looked at for 30 s, or none is to be had yet; or too much at once",
+            content: {
+              ...json(ref("Health")),
+              [problemType]: { schema: ref("Problem") },
+            },
+          },
+        },
+      },
+    },
+    "/v1/states": {
+      get: read(
+        { operationId: "states", summary: "All states, as they are now" },
+        { description: "the states", content: json(ref("States")) },
+      ),
+    },
+    "/v1/events": {
+      get: read(
+        {
+          operationId: "events",
+          summary: `The newest events, ${mostEvents} at most, oldest first`,
+        },
+        { description: "the events", content: json(ref("Events")) },
+      ),
+    },
+    "/v1/stream": {
+      get: read(
+        {
+          operationId: "stream",
+          summary: "States and events as they come about, as server-sent events",
+          parameters: [
+            {
+              ...{ name: "Last-Event-ID", in: "header", required: false },
+              description: "`run.number` of the last event that came: those behind it come first",
+              schema: { type: "string", pattern: "^[0-9a-f]{8}\\.[1-9][0-9]{0,15}$" },
+            },
+          ],
+        },
+        {
+          description:
+            "`event: states` with all of them, first; `state` with one that changed; `visit` with an event; `gap` when events between are not kept any more",
+          content: { [streamType]: { schema: text } },
+        },
+      ),
+    },
+    "/metrics": {
+      get: read(
+        { operationId: "metrics", summary: "States and counters, for Prometheus" },
+        { description: "text format 0.0.4", content: { [metricsType]: { schema: text } } },
+      ),
+    },
+    "/v1/commands": {
+      post: {
+        operationId: "command",
+        summary: "Hands over a sealed command, as a phone puts it into its box at a relay",
+        security: [],
+        requestBody: { required: true, content: { [boxType]: { schema: {} } } },
+        responses: {
+          "202": { description: "for this camera; its log says what became of it" },
+          "403": problem("nothing for this camera"),
+          "411": problem("without its length"),
+          "413": problem("longer than a box can be"),
+          "415": problem(`not ${boxType}`),
+          ...refusals,
+        },
+      },
+    },
+  },
+  components: {
+    securitySchemes: {
+      token: {
+        ...{ type: "http", scheme: "bearer" },
+        description: "as `obscura-camera local token NAME` prints it, once",
+      },
+    },
+    schemas: {
+      Health: object({ status: { type: "string", enum: ["ok", "stale"] } }),
+      Problem: object({ title: { type: "string" }, status: { type: "integer" } }),
+      Visit: object(
+        Object.fromEntries(
+          Object.entries(eventSchemas).map(([name, schema]) => [
+            name,
+            { ...schema, description: eventFields[name as keyof VisitEvent] },
+          ]),
+        ),
+      ),
+      Events: object({ events: list(ref("Visit"), mostEvents) }),
+      Zone: stateSchemas(true),
+      States: object({
+        name: { type: "string", description: "what the owner calls this camera" },
+        at: { ...time, description: "when this was read, by the camera's clock" },
+        states: stateSchemas(false),
+        zones: { type: "object", additionalProperties: ref("Zone") },
+      }),
+    },
+  },
+};

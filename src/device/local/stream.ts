@@ -1,0 +1,107 @@
+import type { ServerResponse } from "node:http";
+import type { VisitEvent } from "../mqtt/mqtt.ts";
+import { type Board, idOf } from "./board.ts";
+
+// Server-sent events: each subscriber has a bounded buffer, and who does not read is cut off.
+
+export type StreamOptions = {
+  board: Board;
+  /** Subscribers at once. */
+  most: number;
+  /** What may wait for one of them, besides what the kernel holds. */
+  mostBytes: number;
+  /** Between two signs of life, in which what waits has to get on. */
+  tickMs: number;
+  isGood(token: string): Promise<boolean>;
+  onCutOff(): void;
+};
+
+export type Stream = {
+  readonly count: number;
+  isFull(): boolean;
+  /** Goes on with an answer whose head is written. */
+  subscribe(response: ServerResponse, who: { token: string; lastId: string | undefined }): void;
+  close(): void;
+};
+
+const lines = (event: string, data: unknown, id?: string) =>
+  `event: ${event}\n${id === undefined ? "" : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
+const visit = (event: VisitEvent) => lines("visit", event, idOf(event));
+
+export function openStream(options: StreamOptions): Stream {
+  const { board, most, mostBytes, tickMs, isGood, onCutOff } = options;
+  type Subscriber = { token: string; tick(): void; end(): void };
+  const all = new Set<Subscriber>();
+
+  const timer = setInterval(() => {
+    for (const one of all) {
+      one.tick();
+      // Of a token that cannot be looked for nobody knows that it is good.
+      isGood(one.token).then(
+        (good) => good || one.end(),
+        () => one.end(),
+      );
+    }
+  }, tickMs);
+  timer.unref();
+
+  return {
+    get count() {
+      return all.size;
+    },
+    isFull: () => all.size >= most,
+    subscribe(response, { token, lastId }) {
+      response.socket?.setKeepAlive(true, tickMs);
+      /** What had not left at the last sign of life; undefined when nothing waited. */
+      let waited: number | undefined;
+      let written = 0;
+      const cut = () => {
+        if (!all.delete(subscriber)) return;
+        onCutOff();
+        response.destroy();
+      };
+      const write = (text: string) => {
+        if (!all.has(subscriber)) return;
+        const bytes = Buffer.from(text);
+        if (response.writableLength + bytes.length > mostBytes) return cut();
+        written += bytes.length;
+        response.write(bytes);
+      };
+      const subscriber: Subscriber = {
+        token,
+        tick() {
+          const left = written - response.writableLength;
+          if (response.writableLength > 0 && waited === left) return cut();
+          waited = response.writableLength > 0 ? left : undefined;
+          write(": still here\n\n");
+        },
+        end() {
+          all.delete(subscriber);
+          response.end();
+        },
+      };
+      const stop = board.listen({
+        change(change) {
+          // It holds what `visit` says.
+          if (change.name !== "last_event") write(lines("state", change));
+        },
+        event: (event) => write(visit(event)),
+      });
+      response.on("close", () => {
+        all.delete(subscriber);
+        stop();
+      });
+      all.add(subscriber);
+      write(`retry: 3000\n\n${lines("states", board.read())}`);
+      if (lastId !== undefined) {
+        const { events, isShort } = board.after(lastId);
+        if (isShort) write(lines("gap", { after: lastId }));
+        for (const event of events) write(visit(event));
+      }
+    },
+    close() {
+      clearInterval(timer);
+      for (const one of all) one.end();
+    },
+  };
+}

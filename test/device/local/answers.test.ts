@@ -1,0 +1,184 @@
+import { readFile } from "node:fs/promises";
+import * as assert from "uvu/assert";
+import { type Operation, openapi } from "../../../src/device/local/openapi.ts";
+import { came, left } from "../../lib/housed.ts";
+import { call, openLocalWorld, type Reply } from "../../lib/local.ts";
+import { faultsOf } from "../../lib/schema.ts";
+import { suite } from "../../lib/suite.ts";
+import { expectedStates, holdsPicture } from "../../lib/topics.ts";
+
+const root = new URL("../../../../", import.meta.url).pathname;
+const { schemas } = openapi.components;
+const json = (reply: Reply) => JSON.parse(reply.body.toString());
+
+/** What is wrong with an answer by the document, or nothing. */
+function faultOf({ status, headers, body }: Reply, operation: Operation): string[] {
+  const answer = operation.responses[String(status)];
+  if (!answer) return [`${operation.operationId}: ${status} is not in the document`];
+  const type = String(headers["content-type"] ?? "");
+  if (!answer.content) return body.length === 0 ? [] : [`${status} with content`];
+  const of = answer.content[type];
+  if (!of) return [`${status}: ${type} is not in the document`];
+  if (!type.endsWith("json")) return [];
+  return faultsOf(JSON.parse(body.toString()), of.schema, schemas);
+}
+
+suite("device/local answers", (test) => {
+  test("every path of the document answers as its schema says, and nothing holds a picture", async () => {
+    await using at = await openLocalWorld({ zones: [{ name: "door" }, { name: "gate" }] });
+    at.house.incident(came(["door"]));
+    at.house.motion();
+    at.house.incident(left());
+    at.local.lend(async () => false);
+    const paths = Object.entries(openapi.paths);
+    assert.ok(paths.length >= 8);
+    for (const [path, { get, post }] of paths) {
+      if (get && get.operationId !== "stream") {
+        const isOpen = get.security.length === 0;
+        const good = await at.read(path);
+        assert.is(good.status, 200, path);
+        assert.equal(faultOf(good, get), [], path);
+        const bare = await at.ask(path);
+        assert.is(bare.status, isOpen ? 200 : 401, path);
+        assert.equal(faultOf(bare, get), [], path);
+        const head = await at.read(path, { method: "HEAD" });
+        assert.equal([head.status, head.body.length], [200, 0], path);
+        for (const reply of [good, bare]) assert.not(holdsPicture(reply.body), path);
+        assert.is((await at.read(path, { method: "POST" })).status, 405, path);
+      }
+      if (post) {
+        const headers = { "content-type": "application/octet-stream" };
+        const refused = await at.ask(path, { method: "POST", headers, body: Buffer.alloc(100) });
+        assert.is(refused.status, 403, path);
+        assert.equal(faultOf(refused, post), [], path);
+        assert.is((await at.read(path)).status, 405, path);
+      }
+    }
+    const unknown = await at.read("/v1/picture");
+    assert.is(unknown.status, 404);
+    assert.equal(faultsOf(json(unknown), schemas.Problem ?? {}, schemas), []);
+  });
+
+  test("states are those that MQTT is told, with types of their own", async () => {
+    await using at = await openLocalWorld();
+    const before = json(await at.read("/v1/states"));
+    assert.is(before.name, "Porch");
+    assert.equal([before.states.person, before.states.count], [false, 0]);
+    assert.is(before.states.last_event, null);
+    at.house.incident(came(["door"]));
+    const { states, zones } = json(await at.read("/v1/states"));
+    assert.equal([states.person, states.count, states.availability], [true, 1, "online"]);
+    assert.is(states.last_event.event_type, "new");
+    assert.equal(zones, { door: { person: true, count: 1 } });
+    const has = ["relay", "temperature", "throttled"];
+    const names = [
+      ...Object.keys(states),
+      ...Object.keys(zones.door).map((name) => `zone/door/${name}`),
+    ];
+    assert.equal(names.sort(), expectedStates(["door"], has).sort());
+    at.house.set({ name: "Porch", zones: [] });
+    assert.equal(json(await at.read("/v1/states")).zones, {});
+    const { events } = json(await at.read("/v1/events"));
+    assert.equal(
+      events.map((one: { number: number }) => one.number),
+      [1],
+    );
+  });
+
+  test("the comparison with the document can fail", () => {
+    const operation = openapi.paths["/v1/states"]?.get;
+    assert.ok(operation);
+    const reply = (value: unknown, status = 200, type = "application/json") => ({
+      ...{ status, headers: { "content-type": type } },
+      body: Buffer.from(JSON.stringify(value)),
+    });
+    const right = { name: "x", at: "2026-01-01T00:00:00.000Z", states: {}, zones: {} };
+    assert.match(faultOf(reply(right), operation).join(), /no person/);
+    assert.match(faultOf(reply({ ...right, more: 1 }), operation).join(), /more is not in the/);
+    assert.match(faultOf(reply({ ...right, at: "now" }), operation).join(), /not a time/);
+    assert.match(faultOf(reply({}, 500), operation).join(), /500 is not in/);
+    assert.match(faultOf(reply({}, 200, "image/jpeg"), operation).join(), /image\/jpeg/);
+    assert.throws(() => faultsOf(1, { oneOf: [] } as object, {}), /not known here/);
+  });
+
+  test("health turns bad when pictures are stale, and says no more to strangers", async () => {
+    await using at = await openLocalWorld();
+    const well = await at.ask("/health");
+    assert.equal([well.status, well.body.toString()], [200, '{"status":"ok"}']);
+    at.pictures.isStale = true;
+    const stale = await at.ask("/health");
+    assert.equal([stale.status, stale.body.toString()], [503, '{"status":"stale"}']);
+    const operation = openapi.paths["/health"]?.get;
+    assert.equal(operation && faultOf(stale, operation), []);
+    const text = (await at.read("/metrics")).body.toString();
+    assert.match(text, /^obscura_camera_pictures_stale 1$/m);
+    at.pictures.isStale = false;
+    assert.is((await at.ask("/health")).status, 200);
+  });
+
+  test("only its own names: a page that made another point here is not heard", async () => {
+    await using at = await openLocalWorld();
+    const status = async (host: string | string[]) =>
+      (await at.read("/v1/states", { headers: { host } })).status;
+    for (const host of [
+      ...["127.0.0.1", "192.168.1.2:8480", "[::1]:8480", "[fe80::1]", "localhost:1"],
+      ...["LOCALHOST", "camera.home", "camera.home:8480"],
+    ]) {
+      assert.is(await status(host), 200, host);
+    }
+    for (const host of [
+      ...["evil.example", "evil.example:8480", "127.0.0.1.evil.example", "camera.home.evil"],
+      ...["camera.home@evil.example", "[::1", "localhost:1:2", "a b", "1.2.3"],
+    ]) {
+      assert.is(await status(host), 421, host);
+    }
+    // Also the page and health: what is told nothing is not asked again.
+    assert.is((await at.ask("/", { headers: { host: "evil.example" } })).status, 421);
+  });
+
+  test("what every answer says to browsers", async () => {
+    await using at = await openLocalWorld();
+    const preflight = {
+      origin: "http://evil.example",
+      "access-control-request-method": "GET",
+      "access-control-request-headers": "authorization",
+    };
+    const asked = await at.ask("/v1/states", { method: "OPTIONS", headers: preflight });
+    assert.is(asked.status, 405);
+    for (const path of ["/", "/health", "/v1/states", "/nowhere", "/v1/stream"]) {
+      const { headers } = await at.ask(path, { headers: { origin: "http://evil.example" } });
+      assert.is(headers["x-content-type-options"], "nosniff");
+      assert.is(headers["cache-control"], "no-store");
+      assert.match(String(headers["content-security-policy"]), /default-src 'none'.*frame-anc/);
+      assert.is(headers["set-cookie"], undefined);
+      const cors = Object.keys(headers).filter((name) => name.startsWith("access-control"));
+      assert.equal(cors, []);
+    }
+  });
+
+  test("local.md says what the document does", async () => {
+    const text = await readFile(`${root}src/device/local/local.md`, "utf8");
+    const rows = Object.entries(openapi.paths).flatMap(([path, of]) =>
+      Object.entries(of).map(([method, { summary, security }]) => {
+        const who = method === "post" ? "its own seal" : security.length > 0 ? "token" : "none";
+        return `| \`${method.toUpperCase()} ${path}\` | ${who} | ${summary} |`;
+      }),
+    );
+    const table = ["| request | needs | gives |", "| --- | --- | --- |", ...rows].join("\n");
+    assert.ok(text.includes(`\n\n${table}\n\n`), table);
+  });
+
+  test("a port that is taken is a problem, and tried again", async () => {
+    await using first = await openLocalWorld();
+    const settings = {
+      ...{ port: first.port, host: "", names: [], certificate: "", key: "", announce: false },
+    };
+    await using second = await openLocalWorld({ settings, bounds: { againMs: 50 } });
+    assert.match(second.faults[0] ?? "", /cannot listen at port/);
+    assert.is(second.log().split("cannot listen").length, 2, "said once");
+    await first.local.close();
+    const { until } = await import("../../lib/mosquitto.ts");
+    await until("mended", () => second.faults.at(-1) === undefined);
+    assert.is((await call(first.port, "/health")).status, 200);
+  });
+});
