@@ -22,6 +22,7 @@ import {
   printFindings,
 } from "./doctor.ts";
 import { hasKeys, openKeyring } from "./keyring.ts";
+import { checkMail } from "./mail/mail.ts";
 import { probeEncoder } from "./record/record.ts";
 
 // The commands of obscura-camera that do one thing and end.
@@ -196,6 +197,17 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
         if (url === "") return { state: "good", text: "none: the house is told nothing" };
         await readBroker(config.mqtt);
         return { state: "good", text: `${url}; its files can be read` };
+      },
+    },
+    {
+      about: "mail",
+      async look() {
+        const { mail } = config;
+        if (mail.host === "")
+          return { state: "good", text: "none: nobody is told of visits by it" };
+        await checkMail(mail);
+        const hint = "obscura-camera mail --test sends a message";
+        return { state: "good", text: `${mail.host}; its files can be read; ${hint}` };
       },
     },
     checkSwap,

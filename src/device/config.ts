@@ -17,6 +17,7 @@ import { parseRelay } from "../protocol/wire/client.ts";
 import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
+import { mailFaults, mailSchema } from "./mailserver.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
@@ -232,6 +233,7 @@ export const schema = {
     }),
     discoveryPrefix: word("what Home Assistant's topics begin with", "homeassistant", 4),
   },
+  mail: mailSchema,
   light: text({
     default: "",
     limit: 64,
@@ -263,7 +265,7 @@ export async function readConfig(
 ): Promise<Config> {
   const file = named ?? settingsFile("camera");
   const config = await loadSettings(file, schema, { version, onNotice });
-  const faults = brokerFaults(config.mqtt);
+  const faults = [...brokerFaults(config.mqtt), ...mailFaults(config.mail)];
   if (faults.length === 0) return config;
   throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
 }
@@ -353,4 +355,10 @@ export function cameraOptions({ camera }: Config): Omit<CameraOptions, "clock" |
     ...(format === "auto" ? {} : { format }),
     slabBytes: slabMiB * 2 ** 20,
   };
+}
+
+/** The model's picture, where the settings say one. */
+export function modelSize({ detect }: Config): { size?: { width: number; height: number } } {
+  const [width = 0, height = 0] = detect.input.split("x").map(Number);
+  return detect.input === "auto" ? {} : { size: { width, height } };
 }

@@ -14,7 +14,7 @@ import { awaitCamera, awaitOwner } from "./arrival.ts";
 import { checkBroker } from "./broker.ts";
 import { openCamera, trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, cameraOptions, readConfig, setBroker } from "./config.ts";
+import { type Config, cameraOptions, modelSize, readConfig, setBroker } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -32,6 +32,7 @@ import { type Health, openHealth } from "./health.ts";
 import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
 import { openLight } from "./light.ts";
+import { checkMail, type Mail, openMail } from "./mail/mail.ts";
 import { forgetNetworks, keepPage } from "./network/network.ts";
 import { countStorageFailure, isStorageFailure, storageFailuresFile } from "./outbox/outbox.ts";
 import { watchAttempts } from "./pairing/pairing.ts";
@@ -81,6 +82,7 @@ export async function runService(args: string[]): Promise<number> {
   if (values.mqtt !== undefined) setBroker(config, values.mqtt);
   if (values["check-config"]) {
     await checkBroker(config.mqtt);
+    await checkMail(config.mail);
     for (const line of notices) console.log(line);
     console.log(`${values.config ?? "the defaults"}: no mistake found`);
     return 0;
@@ -179,9 +181,11 @@ async function runStages(
   const clock = systemClock;
   const log = logs("camera");
   let home: Home | undefined;
+  let mail: Mail | undefined;
   const emit = (event: ServiceEvent) => {
     options.emit(event);
     home?.event(event);
+    mail?.event(event);
   };
   const keyring = await openKeyring(state);
   const version = await programVersion();
@@ -243,6 +247,8 @@ async function runStages(
     ...{ clockTrusted: trust.trusted, emit: options.emit, note, onProblem: fail, clock, logs },
   });
   stages.push(home);
+  mail = await openMail({ config, state, outbox, health, note, onProblem: fail, clock, logs });
+  stages.push(mail);
   const { window: onWindow } = home;
   stages.push(watchAttempts({ state, clock, note, onWindow, onProblem: fail }));
   const onReset = () => void resetBy("the button was held for ten seconds", delivery);
@@ -361,7 +367,7 @@ async function runStages(
   const seal = async () => {
     const running = new Set<Promise<void>>();
     for await (const recording of record.recordings) {
-      const clip = sealer.clip(recording).then((sealed) => {
+      const clip = sealer.clip(mail.watch(recording)).then((sealed) => {
         logs("seal").info("clip sealed", { clip: sealed.clip.slice(0, 12), reason: sealed.reason });
         emit({ event: "clip", ...sealed, atUs: clock.monotonicUs() });
       });
@@ -384,9 +390,4 @@ async function runStages(
 async function closeAll(stages: readonly Stage[], log: Log): Promise<void> {
   for (const stage of stages.toReversed())
     await stage.close().catch((error) => log.error(explain(error)));
-}
-
-function modelSize({ detect }: Config): { size?: { width: number; height: number } } {
-  const [width = 0, height = 0] = detect.input.split("x").map(Number);
-  return detect.input === "auto" ? {} : { size: { width, height } };
 }

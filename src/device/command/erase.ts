@@ -8,12 +8,23 @@ const folder = "erase";
 const mark = "asked";
 /** Everything that says whose camera this is, where it was, and what it saw; the keys first. */
 const erased = [
-  ...["keys", "label", "outbox", "journal", "commands", "pairing", "network", "attempts", "home"],
+  ...[
+    "keys",
+    "label",
+    "outbox",
+    "journal",
+    "commands",
+    "pairing",
+    "network",
+    "attempts",
+    "home",
+    "mail",
+  ],
   "precision.json",
 ] as const;
 
 /** Of these, what is overwritten before it goes. What was sealed opens with no key of this board. */
-const shredded = ["keys", "label", "commands", "pairing", "network", "home"] as const;
+const shredded = ["keys", "label", "commands", "pairing", "network", "home", "mail"] as const;
 
 /** Durable when it resolves: from here on nothing of this state is used again. */
 export async function markErased(state: string): Promise<void> {
