@@ -15,8 +15,9 @@ export type SendOptions = {
   signal: AbortSignal;
 };
 
-/** From the first packet to the server's last word, whatever it does meanwhile. */
+/** From the first packet to the server's last word, whatever it does meanwhile; and for the message itself. */
 const longestMs = 120_000;
+const leastBytesPerMs = 8;
 const connectMs = 30_000;
 const goodbyeMs = 1_000;
 /** Who refuses a login would lock out who asks again and again. */
@@ -47,7 +48,8 @@ export async function send(options: SendOptions): Promise<{ rejected: string[] }
       () => {},
     );
   late(connectMs, "cannot be reached (no answer)", () => dialled.connecting);
-  late(longestMs, "did not take a message in two minutes", () => true);
+  const allMs = longestMs + options.bytes.length / leastBytesPerMs;
+  late(allMs, `did not take a message in ${Math.round(allMs / 1000)} s`, () => true);
   try {
     await connected(dialled, server);
     const { talk, can } = await meet(dialled, server);

@@ -97,9 +97,10 @@ export function unspoken(name: string): Failure {
 }
 
 /** As it goes over the line: lines end in CRLF, none is a lone dot but the last. */
-function stuffed(message: Uint8Array): string {
+function stuffed(message: Uint8Array): Uint8Array {
   const text = Buffer.from(message).toString("latin1");
   const lines = text.split(/\r?\n|\r/);
   if (lines.at(-1) === "") lines.pop();
-  return `${lines.map((line) => (line.startsWith(".") ? `.${line}` : line)).join("\r\n")}\r\n.\r\n`;
+  const safe = lines.map((line) => (line.startsWith(".") ? `.${line}` : line));
+  return Buffer.from([...safe, ".", ""].join("\r\n"), "latin1");
 }

@@ -166,6 +166,32 @@ suite("device/mail/send", (test) => {
     assert.is(field(post.messages[0]?.raw ?? "", "subject"), "x");
   });
 
+  test("answers that come before the question are no answers", async () => {
+    const said: string[] = [];
+    await using liar = await startLiar((socket, line) => {
+      if (line === undefined)
+        socket.write("220 mail\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n");
+      else said.push(line);
+    });
+    const failure = await attempt(server(liar.port));
+    assert.is(failure?.kind, "corrupt", explain(failure));
+    assert.match(explain(failure), /does not speak SMTP as it should/);
+    assert.equal(said, []);
+  });
+
+  test("bytes and lines arrive as they were handed over", async () => {
+    await using post = await startPost();
+    const lines = ["Subject: x", "", ".", "..", ".a", "", "b\t c ", `${"y".repeat(900)}`, "end"];
+    const text = `${lines.join("\r\n")}\r\n`;
+    for (const sent of [text, text.replaceAll("\r", ""), text.slice(0, -2)]) {
+      assert.is(await attempt(server(post.port), { bytes: Buffer.from(sent) }), undefined);
+    }
+    assert.equal(
+      post.messages.map(({ raw }) => raw),
+      [text, text, text],
+    );
+  });
+
   test("a server that is not there", async () => {
     const failure = await attempt(server(await freePort()));
     assert.is(failure?.kind, "offline");

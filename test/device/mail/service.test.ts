@@ -73,8 +73,10 @@ suite("device/mail service", (test) => {
       const args = ["run", "--source", at("film.mp4"), "--state", state, "--json"];
       const child = spawn(process.execPath, [camera, ...args, "--config", at("camera.yaml")]);
       let said = "";
+      let seenMs = 0;
       for (const stream of [child.stdout, child.stderr]) {
         stream.setEncoding("utf8").on("data", (text: string) => {
+          if (text.includes('"event":"person"')) seenMs ||= performance.now();
           said += text;
         });
       }
@@ -82,6 +84,9 @@ suite("device/mail service", (test) => {
       try {
         const told = () => said.slice(-4000);
         await until("a message came", () => post.messages.length > 0, { patienceMs, told });
+        const cameMs = Math.round(performance.now() - seenMs);
+        const bytes = post.messages[0]?.raw.length;
+        console.log(`measured: mail: ${cameMs} ms after somebody was seen, ${bytes} bytes`);
         // The footage ends, and with it the camera.
         await until("the camera ended", () => child.exitCode !== null, { patienceMs, told });
       } finally {
