@@ -261,6 +261,33 @@ suite("device/mail", (test) => {
     ]);
   });
 
+  test("a card that failed: nothing is written, and visits are told all the same", async () => {
+    await using at = await openMailed();
+    await using post = await startPost();
+    const outbox = { ...at.sealer().outbox, kind: "memory" as const };
+    const mail = await at.open({ port: post.port }, { outbox });
+    await at.visit(mail);
+    await until("told", () => post.messages.length === 1);
+    await mail.close();
+    assert.is(attachments(post.messages[0]?.raw ?? "").length, 1);
+    assert.not((await readdir(at.state)).includes("mail"));
+    assert.equal([at.said.notes.length, at.said.problems], [1, []]);
+  });
+
+  test("a picture that had to go before it could be sent: words alone", async () => {
+    const clock = new ManualClock();
+    await using at = await openMailed({ clock });
+    const port = await freePort();
+    const mail = await at.open({ port }, { clock });
+    const clip = await at.visit(mail);
+    await at.sealer().outbox.lose([{ clip, parts: 1 }]);
+    await using post = await startPost({ port });
+    await runUntil("told", clock, () => post.messages.length === 1, post);
+    await mail.close();
+    assert.equal(attachments(post.messages[0]?.raw ?? ""), []);
+    assert.match(words(post.messages[0]?.raw ?? ""), clip);
+  });
+
   test("notes that are no notes any more are as none", async () => {
     await using at = await openMailed();
     await using post = await startPost();
