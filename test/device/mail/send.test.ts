@@ -256,6 +256,35 @@ suite("device/mail/send", (test) => {
     }
   });
 
+  test("nor is one waited for that falls silent, or hangs up, while encryption begins", async () => {
+    for (const security of ["tls", "starttls"] as const) {
+      for (const hangsUp of [false, true]) {
+        const clock = new ManualClock();
+        let isSilent = security === "tls";
+        await using liar = await startLiar((socket, line) => {
+          if (security === "starttls") {
+            if (line === undefined) socket.write("220 mail\r\n");
+            else if (/^EHLO/.test(line)) socket.write("250-mail\r\n250 STARTTLS\r\n");
+            else if (line === "STARTTLS") {
+              socket.write("220 go\r\n");
+              isSilent = true;
+            }
+          }
+          if (isSilent && hangsUp) setTimeout(() => socket.destroy(), 50);
+        });
+        const sending = attempt(server(liar.port, { security, login }), { clock });
+        if (!hangsUp) {
+          await until("silent", () => isSilent && liar.open() === 1);
+          clock.advance(122_000);
+        }
+        const failure = await sending;
+        const expected = hangsUp ? /offline|refused/ : /stalled/;
+        assert.match(failure?.kind ?? "taken", expected, explain(failure));
+        await until("hung up", () => liar.open() === 0);
+      }
+    }
+  });
+
   test("a word a second does not hold it up for longer", async () => {
     const clock = new ManualClock();
     let timer: NodeJS.Timeout | undefined;
