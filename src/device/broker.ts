@@ -1,8 +1,6 @@
-import { stat } from "node:fs/promises";
-import { readNamed } from "../base/node/program.ts";
 import type { Setting } from "../base/node/settings.ts";
-import { toText } from "../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
+import { type Login, readLogin, readPem } from "./login.ts";
 
 // The MQTT broker of the house, as the settings name it: where it is, and the files to log in with.
 
@@ -17,14 +15,12 @@ export type BrokerSettings = {
 export type Broker = {
   host: string;
   port: number;
-  login: { user: string; password: Uint8Array } | undefined;
+  login: Login | undefined;
   /** PEM files; undefined for a connection that anybody on the way can read. */
   tls: { ca?: Uint8Array; certificate?: Uint8Array; key?: Uint8Array } | undefined;
 };
 
 const ports: Record<string, number> = { "mqtt:": 1883, "mqtts:": 8883 };
-const mostBytes = 64 * 1024;
-const credentialsBytes = 4096;
 
 /** Where a broker is, by its address; undefined for what is none. */
 export function parseBroker(url: string): Omit<Broker, "login"> | undefined {
@@ -81,48 +77,15 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
   const where = parseBroker(settings.url);
   if (!where) throw new Failure("misuse", "mqtt.url is not the address of a broker");
   const { credentials, ca, certificate, key } = settings;
-  const login =
-    credentials === "" ? undefined : parseLogin(credentials, await readSecret(credentials));
-  const pem = async (name: "ca" | "certificate" | "key", read: Promise<Uint8Array>) => {
-    const bytes = await read;
-    if (!Buffer.from(bytes).includes("-----BEGIN ")) {
-      throw new Failure("misuse", `mqtt.${name} (${settings[name]}) is not a PEM file`);
-    }
-    return { [name]: bytes };
-  };
-  const plain = (file: string) => readNamed(file, { what: "a PEM file", mostBytes });
+  const login = credentials === "" ? undefined : await readLogin(credentials);
+  const pem = async (name: "ca" | "certificate" | "key", file: string) =>
+    file === "" ? {} : { [name]: await readPem(`mqtt.${name}`, file, name === "key") };
   const tls = where.tls && {
-    ...(ca === "" ? {} : await pem("ca", plain(ca))),
-    ...(certificate === "" ? {} : await pem("certificate", plain(certificate))),
-    ...(key === "" ? {} : await pem("key", readSecret(key))),
+    ...(await pem("ca", ca)),
+    ...(await pem("certificate", certificate)),
+    ...(await pem("key", key)),
   };
   return { ...where, login, tls };
-}
-
-/** Throws Failure "absent", or "denied" for a file that others may read. */
-export async function readSecret(file: string): Promise<Uint8Array> {
-  const bytes = await readNamed(file, { what: "a secret", mostBytes });
-  const { mode } = await stat(file);
-  if ((mode & 0o077) === 0) return bytes;
-  const hint = `chmod 600 ${file}`;
-  throw new Failure("denied", `${file} may be read by others`, { hint });
-}
-
-/** Two lines: user, password. */
-function parseLogin(file: string, bytes: Uint8Array): Broker["login"] {
-  const refuse = () =>
-    new Failure("misuse", `${file} should hold two lines: the user's name, and the password`);
-  if (bytes.length > credentialsBytes) throw refuse();
-  let text: string;
-  try {
-    text = toText(bytes);
-  } catch {
-    throw refuse();
-  }
-  const [user = "", password = "", ...rest] = text.split(/\r?\n/);
-  const isRight = user !== "" && rest.every((line) => line === "") && !text.includes("\0");
-  if (!isRight) throw refuse();
-  return { user, password: Buffer.from(password) };
 }
 
 /** For --check-config: as `readBroker`, but "misuse" whatever is wrong. */

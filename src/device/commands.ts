@@ -36,6 +36,7 @@ import {
 import { hasKeys, openKeyring } from "./keyring.ts";
 import { readLanTls } from "./lan.ts";
 import { listTokens } from "./local/local.ts";
+import { checkMail } from "./mail/mail.ts";
 import { probeEncoder } from "./record/record.ts";
 
 // The commands of obscura-camera that do one thing and end.
@@ -289,6 +290,17 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
         const tokens = (await listTokens(values.state)).length;
         const way = config.local.certificate === "" ? "in clear" : "encrypted";
         return { state: "good", text: `port ${port}, ${way}, ${tokens} tokens` };
+      },
+    },
+    {
+      about: "mail",
+      async look() {
+        const { mail } = config;
+        if (mail.host === "")
+          return { state: "good", text: "none: nobody is told of visits by it" };
+        await checkMail(mail);
+        const hint = "obscura-camera mail --test sends a message";
+        return { state: "good", text: `${mail.host}; its files can be read; ${hint}` };
       },
     },
     checkSwap,

@@ -14,11 +14,12 @@ import { Failure } from "../base/pure/failure.ts";
 import { settingNames } from "../protocol/sealed/action.ts";
 import { mostRelays } from "../protocol/sealed/pairing.ts";
 import { parseRelay } from "../protocol/wire/client.ts";
-import { alarmFaults, alarmSchema, checkCodeFile } from "./alarm/alarm.ts";
-import { brokerFaults, brokerUrl, checkBroker } from "./broker.ts";
+import { alarmFaults, alarmSchema } from "./alarm/alarm.ts";
+import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
-import { checkLan, lanFaults, lanSettings } from "./lan.ts";
+import { lanFaults, lanSettings } from "./lan.ts";
+import { mailFaults, mailSchema } from "./mailserver.ts";
 import { allowedOrders } from "./order.ts";
 import { profilesOf } from "./profile.ts";
 
@@ -255,6 +256,7 @@ export const schema = {
   profiles,
   alarm: alarmSchema,
   local: lanSettings,
+  mail: mailSchema,
   light: text({
     default: "",
     limit: 64,
@@ -290,36 +292,11 @@ export async function readConfig(
   const zones = config.detect.zones.map(({ name }) => name);
   const own = id === "" ? undefined : `${prefix}/${id}`;
   const faults = [
-    ...[...brokerFaults(config.mqtt), ...lanFaults(config.local)],
+    ...[...brokerFaults(config.mqtt), ...lanFaults(config.local), ...mailFaults(config.mail)],
     ...alarmFaults(config.alarm, { zones, own }),
   ];
   if (faults.length === 0) return config;
   throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
-}
-
-/** Takes a broker's address in the place of what the file says. Throws Failure "misuse". */
-export function setBroker(config: Config, url: string): void {
-  const read = schema.mqtt.url.read(url);
-  if (read === undefined) {
-    // What was written may hold a password.
-    throw new Failure("misuse", `--mqtt: expected ${schema.mqtt.url.expected}`);
-  }
-  const faults = brokerFaults({ ...config.mqtt, url: read });
-  if (faults.length > 0) throw new Failure("misuse", `--mqtt: ${faults.join("; ")}`);
-  config.mqtt.url = read;
-}
-
-/** An alarm that nobody can arm is none. Throws Failure "misuse". */
-export function checkPanel({ alarm, mqtt }: Config): void {
-  if (!alarm.enabled || mqtt.url !== "") return;
-  throw new Failure("misuse", "alarm.enabled takes a broker: mqtt.url, or --mqtt");
-}
-
-/** What --check-config opens besides. Throws Failure "misuse". */
-export async function checkFiles({ mqtt, local, alarm }: Config): Promise<void> {
-  await checkBroker(mqtt);
-  await checkLan(local);
-  await checkCodeFile(alarm);
 }
 
 /** Of what a phone may change, what the camera and the connections to relays are opened by. */

@@ -2,7 +2,7 @@ import { createSecureContext } from "node:tls";
 import { readNamed } from "../base/node/program.ts";
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
-import { readSecret } from "./broker.ts";
+import { readSecret } from "./login.ts";
 
 // The local interface, as the settings name it: where it listens, and what it shows of itself.
 

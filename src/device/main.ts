@@ -13,6 +13,7 @@ const help = `usage: obscura-camera [COMMAND] [OPTIONS]
   adopt      take the file that the owner's phone made of them
   cameras    list the cameras, and why one cannot be used
   detect     print the persons in images and videos
+  mail       send a test message, for who wants to be told of visits by e-mail
   check      prove that the sealed clips on this board are in order
   alarm      what the alarm would have done with recorded events
   doctor     look at services, camera, encoder, model, swap, clock, card, heat, rights and relay
@@ -35,6 +36,7 @@ const commands: Record<string, () => Promise<Command>> = {
   identity: async () => (await import("./commands.ts")).runIdentity,
   adopt: async () => (await import("./commands.ts")).runAdopt,
   cameras: async () => (await import("./commands.ts")).runCameras,
+  mail: async () => (await import("./mail/mail.ts")).runMail,
   check: async () => (await import("./commands.ts")).runCheck,
   alarm: async () => (await import("./commands.ts")).runAlarm,
   doctor: async () => (await import("./commands.ts")).runDoctor,

@@ -21,7 +21,16 @@ export type ServiceEvent =
       inferenceMs: number;
     }
   | { event: "gone"; incident: string; atUs: number; mostPersons: number }
-  | { event: "part"; clip: string; incident: string; number: number; bytes: number; atUs: number }
+  /** A part that is durable; `picture` with the one that makes the clip's first picture so. */
+  | {
+      event: "part";
+      clip: string;
+      incident: string;
+      number: number;
+      bytes: number;
+      atUs: number;
+      picture?: true;
+    }
   /** How it stands with the house's MQTT broker, told when it changes; `why` it is away. */
   | { event: "broker"; isConnected: boolean; why?: string }
   /** A part that is durable at a relay, which is counted from 0. */

@@ -13,7 +13,7 @@ import { explain, Failure } from "../base/pure/failure.ts";
 import { awaitOwner } from "./arrival.ts";
 import { trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, checkFiles, checkPanel, readConfig, setBroker } from "./config.ts";
+import { type Config, readConfig } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -30,6 +30,7 @@ import { type Health, openHealth } from "./health.ts";
 import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
 import { openLight } from "./light.ts";
+import { type Mail, openMail } from "./mail/mail.ts";
 import { type Modes, openModes } from "./mode.ts";
 import { forgetNetworks, keepPage } from "./network/network.ts";
 import { carryOut, noteStart } from "./orders.ts";
@@ -43,6 +44,7 @@ import { openSnapshots } from "./snapshot.ts";
 import { openStorage } from "./storage.ts";
 import { watchClock } from "./trust.ts";
 import { openTuning } from "./tuning.ts";
+import { checkFiles, checkPanel, setBroker } from "./vet.ts";
 
 export type { ServiceEvent } from "./report.ts";
 
@@ -190,9 +192,11 @@ async function runStages(
   const clock = systemClock;
   let home: Home | undefined;
   let seen: Sight | undefined;
+  let mail: Mail | undefined;
   const emit = (event: ServiceEvent) => {
     options.emit(event);
     home?.event(event);
+    mail?.event(event);
   };
   const keyring = await openKeyring(state);
   const version = await programVersion();
@@ -275,6 +279,8 @@ async function runStages(
     },
   });
   stages.push(home);
+  mail = await openMail({ config, state, outbox, health, note, onProblem: fail, clock, logs });
+  stages.push(mail);
   const { window: onWindow } = home;
   stages.push(watchAttempts({ state, clock, note, onWindow, onProblem: fail }));
   const onReset = () => void resetBy("the button was held for ten seconds", delivery);
@@ -285,7 +291,8 @@ async function runStages(
   stages.push({ close: () => panel.takeBack() });
   const over = AbortSignal.any([signal, storage.signal, ended.signal]);
   const sight = openSight({
-    ...{ state, modes, tuning, sealer, home, health, supervisor, lookers: [snapshots, glance] },
+    ...{ state, modes, tuning, sealer, home, mail, health, supervisor },
+    lookers: [snapshots, glance],
     ...{ clockTrusted: trust.trusted, emit, onProblem: fail, clock, signal: over, logs },
   });
   seen = sight;

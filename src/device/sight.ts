@@ -9,6 +9,7 @@ import { type Config, cameraOptions } from "./config.ts";
 import { installedModels, openDetect, openModel } from "./detect/detect.ts";
 import type { Health } from "./health.ts";
 import type { Home } from "./home.ts";
+import type { Mail } from "./mail/mail.ts";
 import type { Modes } from "./mode.ts";
 import { openRecord, probeEncoder, type RecordStage } from "./record/record.ts";
 import { type ServiceEvent, tellCamera, tellIncident, tellModel } from "./report.ts";
@@ -29,6 +30,7 @@ export type SightOptions = {
   tuning: Tuning;
   sealer: Pick<Sealer, "clip">;
   home: Pick<Home, "incident" | "motion">;
+  mail: Pick<Mail, "watch">;
   health: Health;
   supervisor: Supervisor;
   /** Every frame comes by each; they take references of their own. */
@@ -160,7 +162,7 @@ async function runStages(
   round: Round,
   { end, stages, onSeeing }: { end: AbortSignal; stages: Stage[]; onSeeing(seeing: Seeing): void },
 ): Promise<void> {
-  const { state, modes, tuning, sealer, home, health, supervisor, emit, clock, over } = round;
+  const { state, modes, tuning, sealer, home, mail, health, supervisor, emit, clock, over } = round;
   const { config } = tuning;
   const { logs, onProblem } = round;
   const log = logs("camera");
@@ -268,7 +270,7 @@ async function runStages(
   const seal = async () => {
     const running = new Set<Promise<void>>();
     for await (const recording of record.recordings) {
-      const clip = sealer.clip(recording).then((sealed) => {
+      const clip = sealer.clip(mail.watch(recording)).then((sealed) => {
         logs("seal").info("clip sealed", { clip: sealed.clip.slice(0, 12), reason: sealed.reason });
         emit({ event: "clip", ...sealed, atUs: clock.monotonicUs() });
       });

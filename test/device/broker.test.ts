@@ -4,7 +4,8 @@ import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { isFailure } from "../../src/base/pure/failure.ts";
 import { checkBroker, parseBroker, readBroker } from "../../src/device/broker.ts";
-import { readConfig, setBroker } from "../../src/device/config.ts";
+import { readConfig } from "../../src/device/config.ts";
+import { setBroker } from "../../src/device/vet.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
 

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { toText } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
-import { readSecret } from "../broker.ts";
+import { readSecret } from "../login.ts";
 
 // The code that disarms: four to 32 characters, in a file, compared so that time tells nothing.
 

@@ -40,6 +40,8 @@ export type SealedClip = {
 export type SealedPart = Pick<SealedClip, "clip" | "incident" | "bytes"> & {
   number: number;
   atUs: number;
+  /** With this part the clip's first picture is durable. */
+  picture?: true;
 };
 
 export type SealClipOptions = {
@@ -86,7 +88,7 @@ export async function sealClip(
   options: SealClipOptions,
 ): Promise<SealedClip> {
   const { journal, outbox, onPart, clock } = options;
-  const kept: Kept = { last: undefined, parts: 0, bytes: 0 };
+  const kept: Kept = { last: undefined, parts: 0, bytes: 0, picture: "none" };
   const count = ({ name, bytes }: Sealed) => {
     if (name.kind !== "part") return;
     kept.last = { number: name.number, hash: name.hash };
@@ -95,7 +97,10 @@ export async function sealClip(
     const clip = toHex(name.clip);
     const { incident } = recording;
     const atUs = clock.monotonicUs();
-    onPart?.({ clip, incident, number: name.number, bytes: bytes.length, atUs });
+    // Its last chunk lies in the part that comes next, whatever was sent before.
+    const picture = kept.picture === "under way" ? ({ picture: true } as const) : {};
+    if (kept.picture === "under way") kept.picture = "durable";
+    onPart?.({ clip, incident, number: name.number, bytes: bytes.length, atUs, ...picture });
   };
   const { sealer, chosen } = await start(recording.opening, count, options);
   const clip = toHex(sealer.clip);
@@ -104,7 +109,7 @@ export async function sealClip(
       const said = fallbackOf(key, sealer.clip);
       if (said) await journal.append(said).catch(unlessFull);
     }
-    const reason = await pour(recording, sealer, count, options);
+    const reason = await pour(recording, sealer, { count, kept }, options);
     sealer.abandon();
     if (kept.last) await end(sealer.clip, kept.last, reason, options);
     const { parts, bytes } = kept;
@@ -120,6 +125,8 @@ type Kept = {
   last: { number: number; hash: Uint8Array } | undefined;
   parts: number;
   bytes: number;
+  /** Of the first picture; "under way" once the sealer has all of it. */
+  picture: "none" | "under way" | "durable";
 };
 type PieceOf<R> = R extends { pieces: AsyncIterable<infer P> } ? P : never;
 type Begun = { sealer: ClipSealer; chosen: readonly Chosen[]; first: Sealed; day: number };
@@ -200,7 +207,7 @@ async function start(
 async function pour(
   recording: Recording,
   sealer: ClipSealer,
-  count: (part: Sealed) => void,
+  { count, kept }: { count: (part: Sealed) => void; kept: Kept },
   { journal, outbox, onProblem, signal }: SealClipOptions,
 ): Promise<EndReason> {
   let stuck = false;
@@ -244,6 +251,7 @@ async function pour(
         case "thumbnail": {
           const { bytes, what, width, height, capturedUs } = piece;
           await keep(sealer.thumbnail({ what, width, height, capturedUs }, bytes));
+          if (kept.picture === "none") kept.picture = "under way";
           if (pictured === "not yet") pictured = "waits";
           break;
         }

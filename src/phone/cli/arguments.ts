@@ -23,6 +23,8 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   export CLIP...                    write clips as plain MP4 files (--all: every one); of one that
                                     is still being recorded, what there is so far
   thumbnail CLIP...                 write their pictures as JPEG (--frame: the whole view)
+  open FILE                         write the picture in a file that a camera sent by mail as JPEG
+                                    (--frame: the whole view)
   snapshot                          have the camera take a picture now, and write it as JPEG
   window                            have the camera open its window for pairing, and show the link of
                                     it: to give it another network (pair LINK --wifi NAME)
@@ -84,6 +86,7 @@ const commands = {
   pair: [0, 1, `the link that the camera shows, ${link}`],
   adopt: [1, 1, "camera.json, and one only"],
   ...{ cameras: nothing, clips: nothing, export: clips, thumbnail: clips },
+  open: file,
   ...{ snapshot: nothing, window: nothing },
   ...{ verify: nothing, log: nothing, delete: clips },
   settings: [0, 2, "a name and a value, or neither"],

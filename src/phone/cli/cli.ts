@@ -28,6 +28,7 @@ import { choose, type Exported, exportClips, exportThumbnails } from "./export.t
 import { followClips } from "./follow.ts";
 import { recoveryKit } from "./kit.ts";
 import { log } from "./log.ts";
+import { open } from "./open.ts";
 import { openVoice, type Voice, writeWhole } from "./out.ts";
 import { pair } from "./pair.ts";
 import { compareRelays } from "./relays.ts";
@@ -109,6 +110,7 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
   if (given.command === "settings") {
     return await settings(given, () => openWorld(given, store, line), voice, say);
   }
+  if (given.command === "open") return await open(given, vault, say);
   // What cannot be taken back is asked for by name.
   const camera = given.command === "erase" ? given.operands[0] : given.camera;
   const world = await openWorld({ ...given, camera }, store, line);

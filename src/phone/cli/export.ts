@@ -95,7 +95,12 @@ export function exportClips(options: ExportOptions): Promise<Outcome> {
     for (const { init, fragments } of pieces) {
       const film = await makeFilm(init, fragments);
       const suffix = files.length === 0 ? "" : `-${files.length + 1}`;
-      const file = await place(clip, options, ".mp4", suffix);
+      const file = await place(
+        clip,
+        { count: options.clips.length, out: options.out },
+        ".mp4",
+        suffix,
+      );
       await writeWhole(file, film.bytes);
       files.push(describe(clip, file, film, whole, persons));
     }
@@ -163,7 +168,7 @@ async function exportPicture(
   }
   // Who asked for a film did not know that there is only a picture.
   const out = options.out?.replace(/\.mp4$/i, ".jpg");
-  const file = await place(clip, { ...options, out }, ".jpg", "");
+  const file = await place(clip, { count: options.clips.length, out }, ".jpg", "");
   await writeWhole(file, found.bytes);
   const { width, height } = found.details;
   const whole = clip.state === "whole";
@@ -188,13 +193,13 @@ async function readThumbnail(
 }
 
 /** -o names the file of a single clip, or the folder of several; else they go where one stands. */
-async function place(
-  clip: Clip,
-  { clips, out }: ExportOptions,
+export async function place(
+  clip: Pick<Clip, "id" | "startMs">,
+  { count, out }: { count: number; out: string | undefined },
   ending: string,
   suffix: string,
 ): Promise<string> {
-  if (out !== undefined && clips.length === 1 && extname(out).toLowerCase() === ending) {
+  if (out !== undefined && count === 1 && extname(out).toLowerCase() === ending) {
     return suffix === "" ? out : out.slice(0, -ending.length) + suffix + ending;
   }
   const folder = out ?? ".";

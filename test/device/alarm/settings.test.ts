@@ -2,7 +2,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { Failure } from "../../../src/base/pure/failure.ts";
-import { checkPanel, readConfig } from "../../../src/device/config.ts";
+import { readConfig } from "../../../src/device/config.ts";
+import { checkPanel } from "../../../src/device/vet.ts";
 import { suite } from "../../lib/suite.ts";
 import { temporaryFolder } from "../../lib/world.ts";
 

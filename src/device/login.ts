@@ -1,0 +1,47 @@
+import { stat } from "node:fs/promises";
+import { readNamed } from "../base/node/program.ts";
+import { toText } from "../base/pure/bytes.ts";
+import { Failure } from "../base/pure/failure.ts";
+
+// The files that settings name for somebody else's server: logins, keys, certificates.
+
+export type Login = { user: string; password: Uint8Array };
+
+const mostBytes = 64 * 1024;
+const loginBytes = 4096;
+
+/** Throws Failure "absent" when it cannot be read, "denied" when others may read it too. */
+export async function readSecret(file: string): Promise<Uint8Array> {
+  const bytes = await readNamed(file, { what: "a secret", mostBytes });
+  const { mode } = await stat(file);
+  if ((mode & 0o077) === 0) return bytes;
+  const hint = `chmod 600 ${file}`;
+  throw new Failure("denied", `${file} may be read by others`, { hint });
+}
+
+/** Two lines: user, password. Throws as `readSecret`, and "misuse" for what is not that. */
+export async function readLogin(file: string): Promise<Login> {
+  const bytes = await readSecret(file);
+  const refuse = () =>
+    new Failure("misuse", `${file} should hold two lines: the user's name, and the password`);
+  if (bytes.length > loginBytes) throw refuse();
+  let text: string;
+  try {
+    text = toText(bytes);
+  } catch {
+    throw refuse();
+  }
+  const [user = "", password = "", ...rest] = text.split(/\r?\n/);
+  const isRight = user !== "" && rest.every((line) => line === "") && !text.includes("\0");
+  if (!isRight) throw refuse();
+  return { user, password: Buffer.from(password) };
+}
+
+/** A PEM file that the setting `name` names; `isSecret` for a key. Throws as `readLogin`. */
+export async function readPem(name: string, file: string, isSecret = false): Promise<Uint8Array> {
+  const bytes = isSecret
+    ? await readSecret(file)
+    : await readNamed(file, { what: "a PEM file", mostBytes });
+  if (Buffer.from(bytes).includes("-----BEGIN ")) return bytes;
+  throw new Failure("misuse", `${name} (${file}) is not a PEM file`);
+}

@@ -1,0 +1,131 @@
+import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
+import { explain, Failure, isFailure } from "../base/pure/failure.ts";
+import { type Login, readLogin, readPem } from "./login.ts";
+
+// The owner's mail server, as the settings name it: where it is, who writes to whom, and the files.
+
+const addressPattern =
+  /^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,187}[A-Za-z0-9])?$/;
+const mostRecipients = 8;
+
+const isAddress = (value: unknown): value is string =>
+  typeof value === "string" && addressPattern.test(value) && !value.includes("..");
+
+const host: Setting<string> = {
+  default: "",
+  about: "the owner's mail server, which is told of each visit; empty for none",
+  expected: "nothing, or a name or an address, without a scheme, a port or a user",
+  read: (value) =>
+    typeof value === "string" && (value === "" || /^[a-z0-9_:][a-z0-9._:-]{0,252}$/i.test(value))
+      ? value
+      : undefined,
+};
+
+const from: Setting<string> = {
+  default: "",
+  about: "the address that the camera writes from",
+  expected: "nothing, or one such as camera@example.org",
+  read: (value) => (value === "" || isAddress(value) ? value : undefined),
+};
+
+const to: Setting<readonly string[]> = {
+  default: [],
+  about: "who is written to",
+  expected: `an address such as owner@example.org, or a list of at most ${mostRecipients}`,
+  read: (value) => {
+    const list: unknown[] = Array.isArray(value) ? value : [value];
+    if (list.length > mostRecipients || new Set(list).size < list.length) return undefined;
+    return list.every(isAddress) ? list : undefined;
+  },
+};
+
+const file = (about: string) => text({ default: "", limit: 4096, about });
+
+export const mailSchema = {
+  host,
+  port: number({
+    ...{ default: 0, min: 0, max: 65_535, whole: true },
+    about: "0 for 587, or 465 with security: tls",
+  }),
+  security: choice({
+    default: "starttls",
+    of: ["starttls", "tls", "none"],
+    about:
+      "how the connection is encrypted: after STARTTLS, which is then demanded; from its beginning; or not at all, without a login",
+  }),
+  credentials: file("a file of two lines, user and password, that only its owner may read"),
+  ca: file("PEM file of who vouches for the mail server; empty for whom this system trusts"),
+  from,
+  to,
+  picture: choice({
+    default: "sealed",
+    of: ["sealed", "openpgp", "none"],
+    about:
+      "sealed attaches the visit's first picture as obscura-phone opens it, beside words that the mail server can read; openpgp encrypts words and picture to the key below; none sends words alone",
+  }),
+  key: file("the owner's public OpenPGP key, or several, as `gpg --armor --export` writes them"),
+  perHour: number({
+    ...{ default: 6, min: 1, max: 60, whole: true },
+    about: "messages in an hour at most; what comes above is summed up",
+  }),
+};
+
+export type MailSettings = Values<typeof mailSchema>;
+
+export type MailServer = {
+  host: string;
+  port: number;
+  security: MailSettings["security"];
+  login: Login | undefined;
+  /** PEM; undefined for whom this system trusts. */
+  ca: Uint8Array | undefined;
+};
+
+/** What of the settings cannot go together, or nothing. */
+export function mailFaults(mail: MailSettings): string[] {
+  if (mail.host === "") return [];
+  const { from, to, security, credentials, ca, picture, key } = mail;
+  const faults: [isWrong: boolean, text: string][] = [
+    [from === "" || to.length === 0, "mail.host needs mail.from and mail.to beside it"],
+    [
+      security === "none" && credentials + ca !== "",
+      "mail.credentials and mail.ca are for encrypted connections: mail.security is none",
+    ],
+    [(picture === "openpgp") !== (key !== ""), "mail.key and mail.picture: openpgp go together"],
+  ];
+  return faults.filter(([isWrong]) => isWrong).map(([, text]) => text);
+}
+
+/**
+ * Reads what the settings name; done again for each connection, so that what is mended or renewed is
+ * used without a new start. Throws as login.ts does.
+ */
+export async function readMailServer(mail: MailSettings): Promise<MailServer> {
+  const { host, security, credentials, ca } = mail;
+  return {
+    ...{ host, security },
+    port: mail.port || (security === "tls" ? 465 : 587),
+    login: credentials === "" ? undefined : await readLogin(credentials),
+    ca: ca === "" ? undefined : await readPem("mail.ca", ca),
+  };
+}
+
+/** For --check-config: "misuse" whatever is wrong. `readKeys` reads the file of `mail.key`. */
+export async function checkMailServer(
+  mail: MailSettings,
+  readKeys: (file: string) => Promise<unknown>,
+): Promise<void> {
+  if (mail.host === "") return;
+  try {
+    await readMailServer(mail);
+    if (mail.key !== "") await readKeys(mail.key);
+  } catch (cause) {
+    if (!isFailure(cause)) throw cause;
+    throw new Failure("misuse", `mail: ${explain(cause)}`, { cause });
+  }
+}
+
+/** As people name it, in the log and in errors. */
+export function nameOfServer({ host, port }: Pick<MailServer, "host" | "port">): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
