@@ -132,9 +132,10 @@ export async function openHome(options: HomeOptions): Promise<Home> {
 
 /** What is let out of the seal is said in the log: once, when it begins, changes or ends. */
 async function noteBroker({ config, state, outbox, note }: HomeOptions): Promise<void> {
-  const { url } = config.mqtt;
+  const { url, commands } = config.mqtt;
+  const may = commands.length > 0 ? `, which may ask for ${commands.join(", ")}` : "";
   const text = url
-    ? `states and counts are told to the MQTT broker ${url}`
+    ? `states and counts are told to the MQTT broker ${url}${may}`
     : "no MQTT broker is told anything any more";
   const say = () => note({ kind: "problem", code: "mqtt", text });
   const path = join(state, "home");
@@ -148,9 +149,10 @@ async function noteBroker({ config, state, outbox, note }: HomeOptions): Promise
       if (!isFailure(error, "absent")) throw error;
       return new Uint8Array();
     });
-    if (toText(told) === url) return;
+    const mark = url && `${url}${may}`;
+    if (toText(told) === mark) return;
     await say();
-    await folder.write("told", fromText(url));
+    await folder.write("told", fromText(mark));
   } finally {
     await folder.close();
   }

@@ -8,6 +8,7 @@ import { readConfig, setBroker } from "../../src/device/config.ts";
 import type { Incident } from "../../src/device/detect/detect.ts";
 import { type HomeOptions, openHome } from "../../src/device/home.ts";
 import { createKeyring } from "../../src/device/keyring.ts";
+import type { OrderName } from "../../src/device/order.ts";
 import type { ServiceEvent } from "../../src/device/report.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
@@ -19,8 +20,9 @@ async function world() {
   const keyring = await createKeyring(folder.path, "Porch");
   return {
     ...{ path: folder.path, said, events },
-    async open(url: string, more: Partial<HomeOptions> = {}) {
+    async open(url: string, more: Partial<HomeOptions> = {}, commands: OrderName[] = []) {
       const config = await readConfig(undefined);
+      config.mqtt.commands = commands;
       if (url !== "") setBroker(config, url);
       return await openHome({
         ...{ config, state: folder.path, keyring, version: "0.1.0", clock: systemClock },
@@ -73,6 +75,15 @@ suite("device/home", (test) => {
     const expected = [told(nowhere), told("mqtt://127.0.0.1:11"), ended, told(nowhere)];
     assert.equal(at.said.notes, expected);
     assert.equal(at.said.problems, []);
+  });
+
+  test("what the broker may ask for shows in the log too, whenever that changes", async () => {
+    await using at = await world();
+    const lists: OrderName[][] = [["privacy", "record"], ["privacy", "record"], ["record"], []];
+    for (const list of lists) await (await at.open(nowhere, {}, list)).close();
+    const told = `states and counts are told to the MQTT broker ${nowhere}`;
+    const may = (list: string) => `${told}, which may ask for ${list}`;
+    assert.equal(at.said.notes, [may("privacy, record"), may("record"), told]);
   });
 
   test("a log that takes nothing is a problem of the camera's; the house is told all the same", async () => {
