@@ -195,14 +195,15 @@ async function startAlarm(options: HomeOptions): Promise<Alarm | undefined> {
 
 /** What is let out of the seal is said in the log: once, when it begins, changes or ends. */
 async function noteDoors({ config, state, outbox, note }: HomeOptions): Promise<void> {
-  const { url } = config.mqtt;
+  const { url, commands } = config.mqtt;
+  const may = commands.length > 0 ? `, which may ask for ${commands.join(", ")}` : "";
   const { host, port, certificate } = config.local;
   const local = port === 0 ? "" : `${host === "" ? "" : `${host} `}port ${port}`;
   const way = certificate === "" ? "in clear" : "encrypted";
   const doors = [
     {
-      ...{ file: "told", code: "mqtt", is: url },
-      begins: `states and counts are told to the MQTT broker ${url}`,
+      ...{ file: "told", code: "mqtt", is: url && `${url}${may}` },
+      begins: `states and counts are told to the MQTT broker ${url}${may}`,
       ends: "no MQTT broker is told anything any more",
     },
     {

@@ -10,6 +10,7 @@ import { type HomeOptions, openHome } from "../../src/device/home.ts";
 import { createKeyring } from "../../src/device/keyring.ts";
 import type { LanSettings } from "../../src/device/lan.ts";
 import { makeToken } from "../../src/device/local/token.ts";
+import type { OrderName } from "../../src/device/order.ts";
 import type { ServiceEvent } from "../../src/device/report.ts";
 import { setBroker } from "../../src/device/vet.ts";
 import { call } from "../lib/local.ts";
@@ -24,9 +25,14 @@ async function world() {
   const keyring = await createKeyring(folder.path, "Porch");
   return {
     ...{ path: folder.path, said, events },
-    async open(url: string, more: Partial<HomeOptions> = {}, local: Partial<LanSettings> = {}) {
+    async open(
+      url: string,
+      more: Partial<HomeOptions> = {},
+      { local = {}, commands = [] }: { local?: Partial<LanSettings>; commands?: OrderName[] } = {},
+    ) {
       const config = await readConfig(undefined);
       Object.assign(config.local, local);
+      config.mqtt.commands = commands;
       if (url !== "") setBroker(config, url);
       return await openHome({
         ...{ config, state: folder.path, keyring, version: "0.1.0", clock: systemClock },
@@ -92,7 +98,7 @@ suite("device/home", (test) => {
       ...[["", local] as const, ["", local] as const, [nowhere, local] as const],
       ...[[nowhere, {}] as const, ["", {}] as const],
     ]) {
-      await (await at.open(url, {}, settings)).close();
+      await (await at.open(url, {}, { local: settings })).close();
     }
     assert.equal(at.said.notes, [
       `states and counts are told to who has a token, in the local network (127.0.0.1 port ${port}), in clear`,
@@ -106,7 +112,7 @@ suite("device/home", (test) => {
   test("without a broker the local interface has it all, under the name that is set", async () => {
     await using at = await world();
     const local = { port: await freePort(), host: "127.0.0.1", announce: false };
-    const home = await at.open("", {}, local);
+    const home = await at.open("", {}, { local });
     const headers = { authorization: `Bearer ${await makeToken(at.path, "test")}` };
     await until("listening", () => at.said.log.includes("listening"));
     const read = async () =>
@@ -127,6 +133,15 @@ suite("device/home", (test) => {
     assert.equal(boxes, [7]);
     await home.close();
     assert.equal(at.said.problems, []);
+  });
+
+  test("what the broker may ask for shows in the log too, whenever that changes", async () => {
+    await using at = await world();
+    const lists: OrderName[][] = [["privacy", "record"], ["privacy", "record"], ["record"], []];
+    for (const list of lists) await (await at.open(nowhere, {}, { commands: list })).close();
+    const told = `states and counts are told to the MQTT broker ${nowhere}`;
+    const may = (list: string) => `${told}, which may ask for ${list}`;
+    assert.equal(at.said.notes, [may("privacy, record"), may("record"), told]);
   });
 
   test("a log that takes nothing is a problem of the camera's; the house is told all the same", async () => {
