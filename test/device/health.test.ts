@@ -94,6 +94,9 @@ suite("device/health", (test) => {
     assert.is(isStale(), false);
     at.health.wait("starting", "stopping");
     assert.is(isStale(), true);
+    // Nobody expects any in privacy.
+    at.health.wait("private", "privacy");
+    assert.is(isStale(), false);
   });
 
   test("what the light shows when several things are true at once", () => {

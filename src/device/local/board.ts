@@ -95,7 +95,7 @@ function readPayload(name: StateName, payload: string): Value {
   if (payload === "") return null;
   const { kind } = states[name] as Topic<never>;
   if (kind === "flag") return payload === "ON";
-  if (kind === "whole") return Number(payload);
+  if (kind === "whole" || kind === "number") return Number(payload);
   if (kind === undefined) return payload;
   const value = JSON.parse(payload);
   // No event yet.

@@ -32,7 +32,7 @@ export function metricOf(
   topic: string,
   { kind, shown }: Pick<Topic<never>, "kind" | "shown">,
 ): { name: string; times: number } | undefined {
-  if (kind !== "flag" && kind !== "whole") return undefined;
+  if (kind === undefined || kind === "object") return undefined;
   const { zone, name } = splitTopic(topic);
   const { ending = "", times = 1 } = units[shown?.unit ?? ""] ?? {};
   return { name: `${prefix}${zone === undefined ? "" : "zone_"}${name}${ending}`, times };

@@ -109,6 +109,7 @@ function schemaOf(name: string, { kind, about, only, payload }: Topic<never>): S
   const description = only ? `${about}${unit} (${onlyWhen[only]})` : `${about}${unit}`;
   if (kind === "flag") return { type: "boolean", description };
   if (kind === "whole") return { type: "integer", description };
+  if (kind === "number") return { type: "number", description };
   if (name === "last_event") return { description, anyOf: [ref("Visit"), { type: "null" }] };
   if (kind === "object") return { type: ["object", "null"], description };
   return { type: "string", description };

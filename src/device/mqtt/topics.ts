@@ -60,7 +60,7 @@ export type Topic<T> = {
   /** For people. */
   payload: string;
   /** What it is where values have types (the local interface): text, unless said. */
-  kind?: "flag" | "whole" | "object";
+  kind?: "flag" | "whole" | "number" | "object";
   about: string;
   only?: Condition;
   shown?: Shown;
@@ -90,7 +90,7 @@ const flag = {
   isRight: (payload: string) => payload === "ON" || payload === "OFF",
 };
 const share = {
-  payload: "0 to 1",
+  ...{ payload: "0 to 1", kind: "number" as const },
   write: (value: number) => String(Number(Math.min(1, Math.max(0, value)).toFixed(3))),
   isRight: (payload: string) => /^(0|1|0\.\d{1,3})$/.test(payload),
 };

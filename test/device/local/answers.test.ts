@@ -65,6 +65,7 @@ suite("device/local answers", (test) => {
     assert.is(before.name, "Porch");
     assert.equal([before.states.person, before.states.count], [false, 0]);
     assert.is(before.states.last_event, null);
+    assert.equal([before.states.privacy, before.states.threshold], [false, 0.4]);
     at.house.incident(came(["door"]));
     const { states, zones } = json(await at.read("/v1/states"));
     assert.equal([states.person, states.count, states.availability], [true, 1, "online"]);
@@ -83,6 +84,23 @@ suite("device/local answers", (test) => {
       events.map((one: { number: number }) => one.number),
       [1],
     );
+  });
+
+  test("whatever MQTT has a topic for is in the document, with its type", async () => {
+    await using at = await openLocalWorld();
+    const told = { alarm: "armed_home", alarm_score: "3", alarm_siren: "OFF", alarm_warning: "ON" };
+    for (const [topic, payload] of Object.entries(told)) at.local.put(topic, payload);
+    at.local.put("last_alarm", '{"event_type":"armed"}');
+    const reply = await at.read("/v1/states");
+    const { states } = json(reply);
+    assert.equal([states.alarm, states.alarm_score, states.alarm_siren], ["armed_home", 3, false]);
+    assert.equal(states.last_alarm, { event_type: "armed" });
+    const operation = openapi.paths["/v1/states"]?.get;
+    assert.equal(operation && faultOf(reply, operation), []);
+    assert.match((await at.read("/metrics")).body.toString(), /^obscura_camera_alarm_score 3$/m);
+    // A mistake of ours in a topic shows.
+    at.local.put("count", "many");
+    assert.match(operation ? faultOf(await at.read("/v1/states"), operation).join() : "", /count/);
   });
 
   test("the comparison with the document can fail", () => {
