@@ -4,15 +4,15 @@ import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import * as assert from "uvu/assert";
-import { composeFootage } from "../../../scripts/footage.ts";
 import { systemClock } from "../../../src/base/node/time.ts";
 import type { Change, States } from "../../../src/device/local/board.ts";
 import type { VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
-import { run, whyNobody } from "../../lib/footage.ts";
+import { whyNobody } from "../../lib/footage.ts";
 import { call, listen } from "../../lib/local.ts";
 import { freePort, until } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 import { expectedStates, holdsPicture } from "../../lib/topics.ts";
+import { visitFilm } from "../../lib/visitor.ts";
 import { quickFolder } from "../../lib/world.ts";
 
 const dist = new URL("../../../", import.meta.url).pathname;
@@ -21,18 +21,6 @@ const phone = join(dist, "src/phone/cli.js");
 const execute = promisify(execFile);
 const node = (...args: string[]) => execute(process.execPath, args);
 const patienceMs = 150_000;
-
-/** Two seconds of nobody, seven of people, five of nobody, over and over. */
-async function prepare(folder: string): Promise<string> {
-  const { video } = await composeFootage();
-  const [visit, film] = [join(folder, "visit.mp4"), join(folder, "film.mp4")];
-  const cut = (from: string, to: string) => `trim=${from}:${to},setpts=PTS-STARTPTS`;
-  const parts = `[0:v]split[a][b];[a]${cut("8", "17")}[c];[b]${cut("0", "5")}[d];[c][d]concat=n=2:v=1`;
-  const encode = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "22"];
-  await run("ffmpeg", ["-v", "error", "-i", video, "-filter_complex", parts, ...encode, visit]);
-  await run("ffmpeg", ["-v", "error", "-stream_loop", "40", "-i", visit, "-c", "copy", film]);
-  return film;
-}
 
 const why = await whyNobody();
 
@@ -48,7 +36,7 @@ suite("device/local service", (test) => {
     async () => {
       await using folder = await quickFolder();
       const at = (name: string) => join(folder.path, name);
-      const film = await prepare(folder.path);
+      const film = await visitFilm(folder.path);
       const state = at("camera");
       const mine = ["--home", at("home")];
       await node(camera, "identity", "--state", state, "-o", at("c"));

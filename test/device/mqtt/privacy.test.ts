@@ -1,17 +1,15 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { type ChildProcess, execFile } from "node:child_process";
 import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import * as assert from "uvu/assert";
-import { composeFootage } from "../../../scripts/footage.ts";
-import type { ServiceEvent } from "../../../src/device/report.ts";
-import { run, whyNobody } from "../../lib/footage.ts";
+import { whyNobody } from "../../lib/footage.ts";
 import { listen, startMosquitto, until, whyNoBroker } from "../../lib/mosquitto.ts";
 import { relayWorld } from "../../lib/relay.ts";
 import { suite } from "../../lib/suite.ts";
 import { faultOf } from "../../lib/topics.ts";
+import { type Life, startLife, visitFilm } from "../../lib/visitor.ts";
 import { quickFolder } from "../../lib/world.ts";
 
 const dist = new URL("../../../", import.meta.url).pathname;
@@ -21,18 +19,6 @@ const execute = promisify(execFile);
 const call = (...args: string[]) => execute(process.execPath, args);
 const patienceMs = 150_000;
 const base = "obscura/porch";
-
-/** Somebody is there for twelve seconds, nobody for five, over and over. */
-async function prepare(folder: string): Promise<string> {
-  const { video } = await composeFootage();
-  const [visit, film] = [join(folder, "visit.mp4"), join(folder, "film.mp4")];
-  const cut = (from: string, to: string) => `trim=${from}:${to},setpts=PTS-STARTPTS`;
-  const parts = `[0:v]split[a][b];[a]${cut("8", "20")}[c];[b]${cut("0", "5")}[d];[c][d]concat=n=2:v=1`;
-  const encode = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "22"];
-  await run("ffmpeg", ["-v", "error", "-i", video, "-filter_complex", parts, ...encode, visit]);
-  await run("ffmpeg", ["-v", "error", "-stream_loop", "60", "-i", visit, "-c", "copy", film]);
-  return film;
-}
 
 /** Processes of this one that have the film open: what stands for the device, and its driver. */
 async function readersOf(film: string): Promise<string[]> {
@@ -52,39 +38,6 @@ async function lockedBy({ pid }: ChildProcess): Promise<number> {
   return Number(/VmLck:\s+(\d+) kB/.exec(status)?.[1]);
 }
 
-type Life = {
-  child: ChildProcess;
-  events: ServiceEvent[];
-  said(): string;
-  count(kind: ServiceEvent["event"]): number;
-  end(how: NodeJS.Signals): Promise<void>;
-};
-
-function start(args: readonly string[]): Life {
-  const child = spawn(process.execPath, [camera, "run", "--json", ...args]);
-  let [out, err] = ["", ""];
-  const events: ServiceEvent[] = [];
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-    for (let at = out.indexOf("\n"); at >= 0; at = out.indexOf("\n")) {
-      events.push(JSON.parse(out.slice(0, at)) as ServiceEvent);
-      out = out.slice(at + 1);
-    }
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    err += text;
-  });
-  const closed = once(child, "close");
-  return {
-    ...{ child, events, said: () => err },
-    count: (kind) => events.filter(({ event }) => event === kind).length,
-    async end(how) {
-      if (child.exitCode === null && child.signalCode === null) child.kill(how);
-      await closed;
-    },
-  };
-}
-
 const why = (await whyNobody()) ?? (await whyNoBroker());
 
 suite("device/mqtt privacy", (test) => {
@@ -99,7 +52,7 @@ suite("device/mqtt privacy", (test) => {
     async () => {
       await using folder = await quickFolder();
       const at = (name: string) => join(folder.path, name);
-      const film = await prepare(folder.path);
+      const film = await visitFilm(folder.path, 12);
       await using relay = await relayWorld({ isEmpty: true });
       const [state, home] = [at("camera"), at("home")];
       await call(camera, "identity", "--state", state, "-o", at("c"));
@@ -121,7 +74,7 @@ suite("device/mqtt privacy", (test) => {
           ].join("\n"),
         );
       const args = ["--source", film, "--state", state, "--config", at("camera.yaml")];
-      const open = () => start([...args, "--mqtt", broker.url]);
+      const open = () => startLife([...args, "--mqtt", broker.url]);
       const lives: Life[] = [];
       const begin = () => {
         const life = open();

@@ -4,9 +4,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import * as assert from "uvu/assert";
-import { composeFootage } from "../../../scripts/footage.ts";
 import type { VisitEvent } from "../../../src/device/mqtt/visits.ts";
-import { run, whyNobody } from "../../lib/footage.ts";
+import { whyNobody } from "../../lib/footage.ts";
 import {
   type Listener,
   listen,
@@ -18,6 +17,7 @@ import {
 import { relayWorld } from "../../lib/relay.ts";
 import { suite } from "../../lib/suite.ts";
 import { expectedStates, faultOf } from "../../lib/topics.ts";
+import { visitFilm } from "../../lib/visitor.ts";
 import { quickFolder } from "../../lib/world.ts";
 
 const dist = new URL("../../../", import.meta.url).pathname;
@@ -26,18 +26,6 @@ const phone = join(dist, "src/phone/cli.js");
 const execute = promisify(execFile);
 const call = (...args: string[]) => execute(process.execPath, args);
 const patienceMs = 150_000;
-
-/** Two seconds of nobody, seven of people, five of nobody, over and over. */
-async function prepare(folder: string): Promise<string> {
-  const { video } = await composeFootage();
-  const [visit, film] = [join(folder, "visit.mp4"), join(folder, "film.mp4")];
-  const cut = (from: string, to: string) => `trim=${from}:${to},setpts=PTS-STARTPTS`;
-  const parts = `[0:v]split[a][b];[a]${cut("8", "17")}[c];[b]${cut("0", "5")}[d];[c][d]concat=n=2:v=1`;
-  const encode = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "22"];
-  await run("ffmpeg", ["-v", "error", "-i", video, "-filter_complex", parts, ...encode, visit]);
-  await run("ffmpeg", ["-v", "error", "-stream_loop", "40", "-i", visit, "-c", "copy", film]);
-  return film;
-}
 
 const why = (await whyNobody()) ?? (await whyNoBroker());
 
@@ -52,7 +40,7 @@ suite("device/mqtt service", (test) => {
     async () => {
       await using folder = await quickFolder();
       const at = (name: string) => join(folder.path, name);
-      const film = await prepare(folder.path);
+      const film = await visitFilm(folder.path);
       await using relay = await relayWorld({ isEmpty: true });
       const state = at("camera");
       await call(camera, "identity", "--state", state, "-o", at("c"));
