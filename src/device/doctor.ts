@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
-import { readdir, readFile, stat, statfs } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { readFile, stat, statfs } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 import type { Mailbox } from "../protocol/wire/client.ts";
+import { readTemperatures, readThrottled } from "./heat.ts";
 import { isClockSynchronised } from "./trust.ts";
 
 export type Finding = {
@@ -158,32 +159,6 @@ export const checkHeat: Check = {
     return { state: "good", text: hottest > 0 ? `none, ${hottest} °C` : "none known" };
   },
 };
-
-async function readTemperatures(): Promise<number[]> {
-  const folder = "/sys/class/thermal";
-  const names = await readdir(folder).catch(() => []);
-  const zones = names.filter((name) => name.startsWith("thermal_zone"));
-  const texts = await Promise.all(zones.map((name) => read(join(folder, name, "temp"))));
-  return texts.map((text) => Math.round(Number(text) / 1000)).filter(Number.isFinite);
-}
-
-/** The firmware's bits; undefined on a board that has none. */
-async function readThrottled(): Promise<number | undefined> {
-  const raw = await read("/sys/devices/platform/soc/soc:firmware/get_throttled");
-  return raw === undefined ? undefined : Number.parseInt(raw, 16);
-}
-
-/** What a board can tell of its heat: °C of its hottest sensor, and whether it slows itself down now. */
-export async function readHeat(): Promise<{
-  temperature: number | undefined;
-  throttled: boolean | undefined;
-}> {
-  const [bits, temperatures] = await Promise.all([readThrottled(), readTemperatures()]);
-  return {
-    temperature: temperatures.length > 0 ? Math.max(...temperatures) : undefined,
-    throttled: bits === undefined ? undefined : (bits & 0xf) !== 0,
-  };
-}
 
 const unitFields = "LoadState,ActiveState,SubState,Result,NRestarts,StatusText,UnitFileState";
 

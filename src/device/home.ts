@@ -10,8 +10,8 @@ import type { Statement } from "../protocol/sealed/body.ts";
 import { type Alarm, forgetAlarm, openAlarm } from "./alarm/alarm.ts";
 import type { Config } from "./config.ts";
 import type { Incident } from "./detect/detect.ts";
-import { readHeat } from "./doctor.ts";
 import type { Health } from "./health.ts";
+import type { Heat } from "./heat.ts";
 import type { Keyring } from "./keyring.ts";
 import { type Local, openLocal } from "./local/local.ts";
 import { openMqtt, type Reading } from "./mqtt/mqtt.ts";
@@ -48,6 +48,7 @@ export type HomeOptions = {
   health: Pick<Health, "now" | "fault">;
   uplink: Pick<Uplink, "status" | "holds">;
   clockTrusted(): boolean;
+  heat(): Heat;
   /** What of the camera the house may change, as it is now. */
   mode(): Pick<Reading, "privacy" | "detection" | "threshold" | "profile">;
   /** Carries out what the house asks for; throws the Failure that says why not. */
@@ -85,11 +86,11 @@ export async function openHome(options: HomeOptions): Promise<Home> {
       }
     };
   const end = new AbortController();
-  let measured = await measure(options);
+  let storage = await measure(options);
   const watch = async () => {
     while (!end.signal.aborted) {
       await clock.sleep(measureEveryMs, end.signal).catch(() => {});
-      if (!end.signal.aborted) measured = await measure(options);
+      if (!end.signal.aborted) storage = await measure(options);
     }
   };
   const watching = watch().catch((error) => log.error(explain(error)));
@@ -108,7 +109,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
   };
   const read = (): Reading => ({
     ...{ ...health.now(), ...options.mode(), pairing, relay: relay() },
-    ...{ ...measured, clockTrusted: options.clockTrusted() },
+    ...{ storage, ...options.heat(), clockTrusted: options.clockTrusted() },
   });
   const commands = [...config.mqtt.commands, ...(alarm ? alarmOrders : [])];
   let { name } = config;
@@ -252,13 +253,12 @@ async function measure({
   state,
   outbox,
   limitBytes,
-}: HomeOptions): Promise<Pick<Reading, "storage" | "temperature" | "throttled">> {
+}: HomeOptions): Promise<Reading["storage"]> {
   const usedBytes = outbox.bytes();
   const card = await statfs(join(state, "outbox")).catch(() => undefined);
   const spareBytes = card
     ? card.bavail * card.bsize - config.outbox.headroomMiB * mib
     : Number.POSITIVE_INFINITY;
   const freeBytes = Math.max(0, Math.min(limitBytes - usedBytes, spareBytes));
-  const storage = { usedMiB: usedBytes / mib, freeMiB: freeBytes / mib };
-  return { storage, ...(await readHeat()) };
+  return { usedMiB: usedBytes / mib, freeMiB: freeBytes / mib };
 }

@@ -27,6 +27,7 @@ import {
 } from "./delivery.ts";
 import { openGlance } from "./glance.ts";
 import { type Health, openHealth } from "./health.ts";
+import { watchHeat } from "./heat.ts";
 import { type Home, openHome } from "./home.ts";
 import { openKeyring } from "./keyring.ts";
 import { openLight } from "./light.ts";
@@ -219,6 +220,7 @@ async function runStages(
       sealer?.note({ kind: "clock-synchronised", beforeMs }).catch((error) => fail(error));
     },
   });
+  const heat = await watchHeat({ clock, signal: end });
   const { relays, ...connections } = relaysOf(config, keyring, clock);
   stages.push({ close: async () => connections.close() });
   sealer = await openSealer({
@@ -263,7 +265,8 @@ async function runStages(
   await noteStart({ modes, note }).catch(fail);
   home = await openHome({
     ...{ config, state, keyring, version, outbox, limitBytes, health, uplink },
-    ...{ clockTrusted: trust.trusted, emit: options.emit, note, onProblem: fail, clock, logs },
+    ...{ clockTrusted: trust.trusted, heat: heat.now, emit: options.emit, note, onProblem: fail },
+    ...{ clock, logs },
     mode: () => {
       const { privacy, detection, profile } = modes.now();
       const { threshold } = config.detect;
@@ -293,7 +296,8 @@ async function runStages(
   const sight = openSight({
     ...{ state, modes, tuning, sealer, home, mail, health, supervisor },
     lookers: [snapshots, glance],
-    ...{ clockTrusted: trust.trusted, emit, onProblem: fail, clock, signal: over, logs },
+    ...{ clockTrusted: trust.trusted, heat: heat.now, emit, onProblem: fail, clock, signal: over },
+    logs,
   });
   seen = sight;
   const takePicture = async () => {

@@ -8,6 +8,7 @@ import { type Frame, openCamera, trimMemory } from "./camera/camera.ts";
 import { type Config, cameraOptions } from "./config.ts";
 import { installedModels, openDetect, openModel } from "./detect/detect.ts";
 import type { Health } from "./health.ts";
+import type { Heat } from "./heat.ts";
 import type { Home } from "./home.ts";
 import type { Mail } from "./mail/mail.ts";
 import type { Modes } from "./mode.ts";
@@ -36,6 +37,7 @@ export type SightOptions = {
   /** Every frame comes by each; they take references of their own. */
   lookers: readonly { offer(frame: Frame): void }[];
   clockTrusted(): boolean;
+  heat(): Heat;
   emit(event: ServiceEvent): void;
   onProblem(error: unknown): void;
   clock: Clock;
@@ -204,6 +206,7 @@ async function runStages(
     separateVisitMs: config.detect.separateVisitS * 1000,
     clock,
     signal: end,
+    throttled: () => round.heat().throttled ?? false,
     onMotion: home.motion,
     onEvent: (event) => tellModel(event, { log: logs("detect"), health }),
   });

@@ -47,6 +47,7 @@ async function world() {
         },
         uplink: { status: () => [], holds: () => false },
         clockTrusted: () => true,
+        heat: () => ({ temperature: undefined, throttled: undefined }),
         mode: () => ({ privacy: false, detection: true, threshold: 0.4, profile: "none" }),
         onOrder: async () => {},
         note: async (statement) => {
