@@ -36,6 +36,7 @@ const home = await openHome({
     fault: (about, text) => text && say({ fault: about, text }),
   },
   uplink: { status: () => [], holds: () => false }, clockTrusted: () => true,
+  heat: () => ({ temperature: undefined, throttled: undefined }),
   mode: () => ({ privacy: false, detection: true, threshold: 0.4, profile: "none" }),
   onOrder: async () => say({ order: true }),
   note: async (statement) => say({ note: statement }),
