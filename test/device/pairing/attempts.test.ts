@@ -7,11 +7,25 @@ import type { Statement } from "../../../src/protocol/sealed/body.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
 
-const settle = () => new Promise((resolve) => setTimeout(resolve, 30));
+/** A clock that tells when somebody waits by it: what a look was for has then been done. */
+class WatchedClock extends ManualClock {
+  #waiting: (() => void)[] = [];
+
+  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const slept = super.sleep(ms, signal);
+    for (const wake of this.#waiting.splice(0)) wake();
+    return slept;
+  }
+
+  /** Resolves when somebody waits again. */
+  rest(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
 
 async function world() {
   const home = await quickFolder();
-  const clock = new ManualClock();
+  const clock = new WatchedClock();
   const problems: unknown[] = [];
   const notes: Statement[] = [];
   const open: boolean[] = [];
@@ -34,8 +48,9 @@ async function world() {
     /** What was said since the last time, after two looks. */
     async news() {
       for (let i = 0; i < 2; i++) {
+        const looked = clock.rest();
         clock.advance(2_000);
-        await settle();
+        await looked;
       }
       assert.equal(problems, []);
       return notes.splice(0).map((note) => (note.kind === "problem" ? note.text : note.kind));
