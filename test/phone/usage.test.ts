@@ -26,6 +26,7 @@ suite("obscura-phone's words", (test) => {
         ...none.map((command) => [command, "extra"]),
         ...one.flatMap((command) => [[command], [command, "a", "b", "c"]]),
         ...["export", "delete", "thumbnail"].flatMap((many) => [[many], [many, "a", "--all"]]),
+        ["pair", "--lan", "--bluetooth", "obscura:link"],
         ...["pair", "join"].flatMap((by) => [[by], [by, "a", "b"], [by, "obscura-no:link"]]),
       ];
       for (const args of misuses) {

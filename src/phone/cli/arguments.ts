@@ -11,7 +11,7 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
 
   pair LINK                         become a camera's owner over the network, by the link that it
                                     shows (-: read it from standard input); makes this phone's
-                                    keys at first use
+                                    keys at first use. --lan: the same
   pair --bluetooth LINK             the same by radio, without a network, through this computer's
                                     BlueZ (--adapter NAME: by which, as hci0)
   pair --lens FILE --relay URL      the same by a code that the camera reads with its own eye:
@@ -149,6 +149,9 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
   const home = values.home ?? defaultHome();
   const { from, camera, out, name, phone, address, bluetooth, adapter } = values;
   const { lens, wifi, hidden } = values;
+  if (Number(values.lan) + Number(bluetooth) + Number(lens !== undefined) > 1) {
+    throw new Failure("misuse", "--lan, --bluetooth and --lens are ways: one at a time");
+  }
   const { check, viewer, cancel, follow, all, frame, force, json } = values;
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
@@ -174,6 +177,7 @@ function parse(argv: readonly string[]) {
         phone: { type: "string" },
         keys: { type: "string" },
         address: { type: "string" },
+        lan: { type: "boolean", default: false },
         bluetooth: { type: "boolean", default: false },
         adapter: { type: "string" },
         lens: { type: "string" },
