@@ -85,7 +85,8 @@ export async function linkOnCard(): Promise<string> {
 
 /** Has a phone pair by the link of a label, as soon as the board's window is open. */
 export async function pairBy(link: string, phone: string, more: string): Promise<void> {
-  const pair = () => sh(`${phone} pair --lan ${link} ${more}`).catch((error) => String(error.stderr));
+  const pair = () =>
+    sh(`${phone} pair --lan ${link} ${more}`).catch((error) => String(error.stderr));
   let said = await pair();
   // The window opens when the board has waited for a network.
   for (const endMs = Date.now() + patienceMs; /no camera answers/.test(said); said = await pair()) {
