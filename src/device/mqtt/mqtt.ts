@@ -337,6 +337,10 @@ export function openMqtt(options: MqttOptions): Mqtt {
       end.abort();
       await watching;
       await ear.idle();
+      // Nothing moves before a camera that is off.
+      movedUs = undefined;
+      say("motion", false);
+      say("recording", options.read().recording);
       say("availability", "offline");
       const enough = new AbortController();
       const late = clock.sleep(lastWordMs, enough.signal).catch(() => {});

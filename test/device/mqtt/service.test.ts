@@ -152,7 +152,7 @@ suite("device/mqtt service", (test) => {
         await wait("one more visit", () => events().some(({ run }) => !runs.has(run)));
         await end(second, "SIGTERM");
         await wait("goodbye", () => house.at(`${base}/availability`) === "offline");
-        for (const topic of ["person", "zone/all/person"]) {
+        for (const topic of ["person", "zone/all/person", "motion", "recording"]) {
           assert.is(house.at(`${base}/${topic}`), "OFF", `${topic} is stuck`);
         }
         assert.is(house.at(`${base}/count`), "0");
