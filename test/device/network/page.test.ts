@@ -1,0 +1,70 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { request } from "node:http";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import * as assert from "uvu/assert";
+import { keepPage } from "../../../src/device/network/page.ts";
+import { spotAddress } from "../../../src/device/network/spot.ts";
+import { suite } from "../../lib/suite.ts";
+
+const module = new URL("../../../src/device/network/page.js", import.meta.url).href;
+const program = `
+import { keepPage } from ${JSON.stringify(module)};
+const page = await keepPage();
+console.log(JSON.stringify([page !== undefined, process.env.LISTEN_FDS ?? null]));
+`;
+
+/** As a phone asks that looks for the internet. */
+async function ask(port: number, host: string) {
+  const asked = request({
+    port,
+    host: "127.0.0.1",
+    path: "/generate_204",
+    headers: { host },
+  }).end();
+  const [response] = await once(asked, "response");
+  let body = "";
+  for await (const chunk of response) body += chunk;
+  return { status: response.statusCode, location: response.headers.location, body };
+}
+
+suite("device/network/page", (test) => {
+  test("what was handed over to another program, or is not one socket, is left alone", async () => {
+    const pid = String(process.pid);
+    for (const environment of [
+      {},
+      { LISTEN_FDS: "1" },
+      { LISTEN_PID: "1", LISTEN_FDS: "1" },
+      { LISTEN_PID: pid, LISTEN_FDS: "2" },
+      { LISTEN_PID: pid, LISTEN_FDS: "x", LISTEN_FDNAMES: "page" },
+    ]) {
+      assert.is(await keepPage(environment), undefined);
+      assert.equal(environment, {}, "nobody else is told");
+    }
+  });
+
+  test("a socket that systemd listens at is served, whatever name is asked for", async () => {
+    const server: Server & { _handle?: { fd: number } } = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    // The process that is handed it is the one that it is named for, as with systemd.
+    const line = `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --input-type=module -e "$1"`;
+    const child = spawn("sh", ["-c", line, process.execPath, program], {
+      stdio: ["ignore", "pipe", "inherit", server._handle?.fd],
+    });
+    try {
+      const [said] = await once(child.stdout as NodeJS.ReadableStream, "data");
+      assert.equal(JSON.parse(String(said)), [true, null]);
+      server.close();
+      const anywhere = await ask(port, "connectivity.example");
+      assert.equal([anywhere.status, anywhere.location], [302, `http://${spotAddress}/`]);
+      const { status, body } = await ask(port, spotAddress);
+      assert.is(status, 200);
+      assert.match(body, "the camera's own network");
+    } finally {
+      const closed = once(child, "close");
+      child.kill("SIGKILL");
+      await closed;
+    }
+  });
+});
