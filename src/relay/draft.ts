@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { open, readdir, rm, unlink } from "node:fs/promises";
+import { type FileHandle, open, readdir, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../base/pure/failure.ts";
 import { checkContent } from "../protocol/wire/request.ts";
@@ -56,10 +56,10 @@ export async function openDrafts(folder: string, medium: Medium) {
         // One write is under way while the next bytes come.
         const flush = async () => {
           await writing;
-          const pieces = gathered.length === 1 ? gathered[0] : Buffer.concat(gathered);
+          const pieces = gathered;
           gathered = [];
           gatheredBytes = 0;
-          writing = medium.step("write", name, () => file.writeFile(pieces ?? ""));
+          writing = medium.step("write", name, () => writeAll(file, pieces));
           writing.catch(() => {});
         };
         try {
@@ -95,6 +95,15 @@ export async function openDrafts(folder: string, medium: Medium) {
       return { path, discard };
     },
   };
+}
+
+/** One call for all of them, and what a nearly full disk left of it singly: that says what is wrong. */
+async function writeAll(file: FileHandle, pieces: Uint8Array[]): Promise<void> {
+  let { bytesWritten: skip } = await file.writev(pieces);
+  for (const piece of pieces) {
+    if (skip < piece.length) await file.writeFile(piece.subarray(skip));
+    skip = Math.max(0, skip - piece.length);
+  }
 }
 
 export type Drafts = Awaited<ReturnType<typeof openDrafts>>;

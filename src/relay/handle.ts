@@ -80,7 +80,8 @@ export function openHandler(desk: Desk) {
     // A pipelined answer whose turn has not come is told nothing when its connection ends.
     const end = () => {
       if (gone.signal.aborted) return;
-      gone.abort();
+      // Without a reason Node makes an error with its stack, for each request.
+      gone.abort(null);
       socket.removeListener("close", end);
       if (request.complete || socket.destroyed) endUpload();
       for (const endWatch of endWatches) endWatch();
