@@ -225,6 +225,14 @@ export const schema = {
       whole: true,
       about: "room left free on the card for everything else",
     }),
+    retentionDays: number({
+      default: 0,
+      min: 0,
+      max: 3650,
+      whole: true,
+      about:
+        "days that the camera ran after which a clip goes from the card; 0 keeps it while there is room",
+    }),
   },
   relay: {
     urls: relayUrls,

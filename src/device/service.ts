@@ -229,6 +229,7 @@ async function runStages(
     keyring,
     outbox,
     folder: join(state, "journal"),
+    retentionDays: config.outbox.retentionDays,
     version,
     clock,
     clockTrusted: trust.trusted,

@@ -193,7 +193,7 @@ async function surveyClip(
     return { ...bare, summary, confirmed, state: summary.whole ? "whole" : "cut off" };
   }
   if (told.lost !== undefined && listed.length === 0) {
-    add("loss", "lost", `the camera had to let it go, ${told.lost} parts (${told.lostWhy})`);
+    addLost(`let it go, ${told.lost} parts`, told, add);
     return { ...bare, state: "lost", confirmed };
   }
   if (!told.started && told.ended && isBlind && listed.length === 0) {
@@ -275,7 +275,7 @@ function judgeClip({ told, mayBeOpen, parts, summary, trouble }: Seen, add: Add)
   const missing = missingFrom(there, count);
   // A copy may hold what the camera let go: the word alone decides nothing.
   if (told.lost !== undefined && (missing.length > 0 || !ended)) {
-    add("loss", "lost", `the camera had to let ${told.lost} parts of it go (${told.lostWhy})`);
+    addLost(`let ${told.lost} parts of it go`, told, add);
     return "lost";
   }
   if (trouble === "broken") return "broken";
@@ -301,6 +301,12 @@ function judgeClip({ told, mayBeOpen, parts, summary, trouble }: Seen, add: Add)
   if (summary?.whole) return "whole";
   add("lie", "broken", "the log calls it whole, and its closing is not there");
   return "broken";
+}
+
+/** What goes with age goes by the owner's own setting. */
+function addLost(what: string, { lostWhy }: Told, add: Add): void {
+  if (lostWhy === "expired") add("note", "lost", `the camera ${what}: its time was over`);
+  else add("loss", "lost", `the camera had to ${what} (${lostWhy})`);
 }
 
 function missingFrom(there: ReadonlySet<number>, count: number): number[] {

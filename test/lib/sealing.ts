@@ -49,6 +49,7 @@ export async function startSealer(
     onPart?(part: { clip: string; number: number }): void;
     onCut?(): void;
     newestElsewhere?: SealerOptions["newestElsewhere"];
+    retentionDays?: number;
   } = {},
 ): Promise<Running> {
   const keyring = await openKeyring(state);
@@ -71,6 +72,7 @@ export async function startSealer(
     onProblem: (failure) => options.onProblem?.(failure),
     fault: options.notebookFault,
     ...(options.onCut ? { onCut: options.onCut } : {}),
+    retentionDays: options.retentionDays ?? 0,
     ...(options.newestElsewhere ? { newestElsewhere: options.newestElsewhere } : {}),
   });
   const stop = async () => {

@@ -189,6 +189,19 @@ suite("verify", (test) => {
       isFound(found, "loss lost");
       assert.equal(found.states, ["lost"]);
       assert.match(found.texts.join(), new RegExp(`${id.slice(0, 12)}.*${parts.length} parts`));
+      // What went with age went by the owner's own setting.
+      const old = await camera.record({ film });
+      const aged = [{ clip: Buffer.from(old.id, "hex"), parts: old.parts.length }];
+      await camera.say({ kind: "lost", reason: "expired", clips: aged });
+      for (const part of old.parts) await camera.remove(part);
+      const later = await verify(world);
+      isFound(later, "loss lost");
+      assert.ok(
+        later.faults.some((one) => one.startsWith("note lost")),
+        later.faults.join(),
+      );
+      assert.equal(later.states, ["lost", "lost"]);
+      assert.match(later.texts.join(), new RegExp(`${old.id.slice(0, 12)}.* its time was over`));
     },
     slow,
   );

@@ -25,9 +25,17 @@ export {
   storageFailuresFile,
 } from "./failures.ts";
 
+export { chooseExpired, type DayMark } from "./retention.ts";
+
 export type Loss = { clip: string; parts: number };
-/** A clip as it lies there, `isOpen` while it is recorded. */
-export type Standing = { clip: string; incarnation: number; parts: number; isOpen: boolean };
+/** A clip as it lies there, `isOpen` while it is recorded; `orderMs` rises from clip to clip. */
+export type Standing = {
+  clip: string;
+  incarnation: number;
+  orderMs: number;
+  parts: number;
+  isOpen: boolean;
+};
 export type Change = { kind: "put"; name: Name } | { kind: "gone"; clip: string };
 
 /**
@@ -235,8 +243,8 @@ function serve(
     clips: () =>
       [...contents.clips.values()]
         .sort((a, b) => a.orderMs - b.orderMs || (a.clip < b.clip ? -1 : 1))
-        .map(({ clip, incarnation, parts }) => ({
-          ...{ clip, incarnation, parts: parts.length, isOpen: open.has(clip) },
+        .map(({ clip, incarnation, orderMs, parts }) => ({
+          ...{ clip, incarnation, orderMs, parts: parts.length, isOpen: open.has(clip) },
         })),
     watch(listener) {
       listeners.add(listener);

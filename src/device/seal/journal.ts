@@ -6,7 +6,7 @@ import { LogEpoch, sealBeacon } from "../../protocol/sealed/epoch.ts";
 import type { Sealed } from "../../protocol/sealed/sealed.ts";
 import { noHash, type Sign, type Suite } from "../../protocol/wire/signature.ts";
 import type { Owned } from "../keyring.ts";
-import type { Loss, Outbox } from "../outbox/outbox.ts";
+import { chooseExpired, type Loss, type Outbox } from "../outbox/outbox.ts";
 import { type Head, type Notebook, type NotebookFolder, writeNotebook } from "./notebook.ts";
 import { type Chosen, chooseForEpoch, dayMs } from "./recipients.ts";
 
@@ -111,6 +111,31 @@ export class Journal {
       await outbox.lose(victims);
       if (options.force) return;
     }
+  }
+
+  /**
+   * Names and takes away the clips that were kept for `retentionDays` of run time; 0 is for ever. What
+   * it remembers for that is durable with the next `save`.
+   */
+  async expire(retentionDays: number): Promise<void> {
+    const { notebook } = this;
+    const { outbox } = this.#options;
+    if (retentionDays === 0) {
+      delete notebook.days;
+      return;
+    }
+    const clips = outbox.clips();
+    const today = Math.floor(this.elapsedMs / dayMs);
+    const days = notebook.days ?? [];
+    const { victims, marks } = chooseExpired(clips, days, { today, retentionDays });
+    const chosen = new Set(victims);
+    const losses = clips.filter(({ clip }) => chosen.has(clip));
+    while (losses.length > 0) {
+      const some = losses.splice(0, mostLossesAnEntry);
+      await this.append(lost(some, "expired"));
+      await outbox.lose(some);
+    }
+    notebook.days = marks;
   }
 
   /** The newest head, signed, in place of the beacon before. */
@@ -279,7 +304,7 @@ export class Journal {
   }
 }
 
-export function lost(losses: readonly Loss[], reason: "full" | "damaged"): Statement {
+export function lost(losses: readonly Loss[], reason: "full" | "expired" | "damaged"): Statement {
   return {
     kind: "lost",
     clips: losses.map(({ clip, parts }) => ({ clip: fromHex(clip), parts })),

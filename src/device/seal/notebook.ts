@@ -1,6 +1,7 @@
 import type { DurableFolder } from "../../base/node/durable.ts";
 import { fromHex, fromText, toHex, toText } from "../../base/pure/bytes.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
+import type { DayMark } from "../outbox/outbox.ts";
 
 // What the camera must remember and cannot read from its own sealed log. Nothing in it is secret.
 
@@ -24,6 +25,8 @@ export type Notebook = {
   open: OpenClip[];
   announced: number; // the version of the member list that the log has
   floor?: Place; // the entry that the newest checkpoint names: those before it are let go
+  /** For clips that go with age: outbox.md, "Age". */
+  days?: DayMark[];
   receiving: string; // fingerprint of the receiving key that the log has, in hexadecimal; or none
 };
 
@@ -82,6 +85,10 @@ function parse(text: string): Notebook {
     const named = { number: whole(last?.number), hash: hash(last?.hash) };
     return { clip, at: whole(one.at), phase: "ending", last: named, reason };
   };
+  const dayMark = (value: unknown): DayMark => {
+    const one = value as Record<string, unknown>;
+    return { day: whole(one?.day), orderMs: whole(one?.orderMs) };
+  };
   return {
     incarnation: whole(read?.incarnation),
     epoch: whole(read.epoch),
@@ -99,6 +106,7 @@ function parse(text: string): Notebook {
     ...(read.floor
       ? { floor: { sequence: whole(read.floor.sequence), hash: hash(read.floor.hash) } }
       : {}),
+    ...(read.days ? { days: list(read.days).map(dayMark) } : {}),
     receiving: read.receiving ? toHex(hash(read.receiving)) : "",
   };
 }

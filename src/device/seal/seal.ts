@@ -79,6 +79,8 @@ export type SealerOptions = {
   version: string;
   clock: Clock;
   clockTrusted(): boolean;
+  /** Days of run time after which a clip goes; 0, and when absent, for none. */
+  retentionDays?: number;
   /** Each part as it becomes durable. */
   onPart?(part: SealedPart): void;
   /** The newest head of this log elsewhere that is not in it, of this incarnation or a later one. */
@@ -117,7 +119,7 @@ async function openIn(
   adopted: Owned,
   options: SealerOptions,
 ): Promise<Sealer> {
-  const { keyring, outbox, clock, onProblem } = options;
+  const { keyring, outbox, clock, onProblem, retentionDays = 0 } = options;
   const { identity, sign } = keyring;
   const isKept = outbox.kind === "folder";
   const where = { camera: identity.camera, suite: nodeSuite, outbox };
@@ -176,11 +178,13 @@ async function openIn(
   }
   for (const held of acknowledge(adopted, notebook.spent)) await journal.append(held);
   await journal.beacon();
+  await journal.expire(retentionDays);
   const timer = setInterval(() => void tick(), beaconIntervalMs);
   timer.unref();
   const tick = () =>
     journal
       .beacon()
+      .then(() => journal.expire(retentionDays))
       .then(() => journal.inTurn(() => journal.save()))
       .then(announceReceiving)
       .catch((error) => onProblem?.(error));

@@ -1,5 +1,10 @@
 import * as assert from "uvu/assert";
-import { type Candidate, chooseVictims } from "../../../src/device/outbox/retention.ts";
+import {
+  type Candidate,
+  chooseExpired,
+  chooseVictims,
+  type DayMark,
+} from "../../../src/device/outbox/retention.ts";
 import { suite } from "../../lib/suite.ts";
 
 const clip = (name: string, orderMs: number, bytes: number, isOpen = false): Candidate => ({
@@ -35,5 +40,37 @@ suite("retention", (test) => {
   test("clips of one moment go in a fixed order", () => {
     const list = [clip("b", 1, 5), clip("a", 1, 5)];
     assert.equal(chooseVictims(list, { ...room, incomingBytes: 11 }).victims, ["a"]);
+  });
+
+  test("a clip goes after as many whole days, whichever way the order of clips came about", () => {
+    const all = [clip("a", 5, 1), clip("b", 7, 1), clip("c", 9, 1)];
+    let there: Candidate[] = [];
+    let marks: DayMark[] = [];
+    const gone: [number, string[]][] = [];
+    for (let today = 0; today < 6; today++) {
+      there.push(...all.slice(today, today + 1));
+      const chosen = chooseExpired(there, marks, { today, retentionDays: 2 });
+      there = there.filter((one) => !chosen.victims.includes(one.clip));
+      if (chosen.victims.length > 0) gone.push([today, chosen.victims]);
+      marks = chosen.marks;
+      assert.ok(marks.length <= 3, "no more than the days kept, and today");
+    }
+    assert.equal(gone, [
+      [3, ["a"]],
+      [4, ["b"]],
+      [5, ["c"]],
+    ]);
+  });
+
+  test("what is recorded goes when it is over; days without a look at the clips are no shorter", () => {
+    const marks = [{ day: 0, orderMs: 5 }];
+    const running = [clip("long", 4, 1, true), clip("new", 6, 1)];
+    const first = chooseExpired(running, marks, { today: 9, retentionDays: 3 });
+    assert.equal(first, { victims: [], marks: [{ day: 9, orderMs: 6 }] });
+    const over = running.map((one) => ({ ...one, isOpen: false }));
+    const later = chooseExpired(over, first.marks, { today: 12, retentionDays: 3 });
+    assert.equal(later.victims, []);
+    const last = chooseExpired(over, later.marks, { today: 13, retentionDays: 3 });
+    assert.equal(last.victims, ["long", "new"]);
   });
 });

@@ -245,6 +245,37 @@ suite("seal", (test) => {
     assert.equal(days, [0, 0, 1]);
   });
 
+  test("a clip goes after its days of run time, whatever the clock says, and the log names it", async () => {
+    await using home = await quickFolder();
+    const camera = await makeCamera(home.path);
+    const clock = new ManualClock();
+    const dayMs = 86_400_000;
+    const kept: string[][] = [];
+    const clips: string[] = [];
+    // A clip on each of the first two days; on the third the clock is ten years on.
+    for (const day of [0, 1, 2, 3, 4, 5]) {
+      const { sealer, outbox, stop } = await startSealer(home.path, { clock, retentionDays: 2 });
+      if (day < 2) clips.push((await sealer.clip(recording(2))).clip);
+      if (day === 2) clock.stepWall(3650 * dayMs);
+      kept.push(outbox.clips().map(({ clip }) => clip));
+      clock.advance(dayMs);
+      await stop();
+    }
+    const [first = "", second = ""] = clips;
+    assert.equal(kept, [[first], clips, clips, clips, [second], []]);
+    assert.equal(
+      all(await camera.owner.readLog(camera.outbox), "lost").map(({ reason, clips: gone }) => [
+        reason,
+        ...gone.map(({ clip, parts }) => [hex(clip), parts]),
+      ]),
+      [
+        ["expired", [first, 3]],
+        ["expired", [second, 3]],
+      ],
+    );
+    assert.equal(await faultsOf(home.path), []);
+  });
+
   test("a log that was put back goes on in a new incarnation, with the restart key", async () => {
     await using home = await quickFolder();
     const camera = await makeCamera(home.path);
