@@ -14,7 +14,7 @@ const message: PushMessage = {
 };
 const longest: PushMessage = {
   endpoint: `https://push.example:8443/${"a".repeat(742)}`,
-  authorization: `vapid t=a.b.${"c".repeat(582)}, k=d`,
+  authorization: `vapid t=a.b.${"c".repeat(1006)}, k=d`,
   ttlS: 86_400,
   urgency: "very-low",
   topic: "t".repeat(32),

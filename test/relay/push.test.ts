@@ -235,7 +235,7 @@ suite("push", (test) => {
       return [status, stage];
     };
     assert.equal(await of(bytes.subarray(0, 100)), [400, "length"]);
-    assert.equal(await of(new Uint8Array(5511)), [413, "length"]);
+    assert.equal(await of(new Uint8Array(5935)), [413, "length"]);
     assert.equal(await of(bytes.with(0, 9)), [400, "version"]);
     assert.equal(await of(bytes.with(4, 0x20)), [400, "endpoint"]);
     assert.equal(at.service.received, []);

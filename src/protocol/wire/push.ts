@@ -32,7 +32,7 @@ export type Verdict =
 
 const version = 1;
 export const endpointBytes = 768;
-const authorizationBytes = 600;
+const authorizationBytes = 1024;
 const topicBytes = 32;
 export const pushBodyBytes = 4096;
 const mostTtlS = 86_400;
