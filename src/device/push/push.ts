@@ -87,11 +87,12 @@ export async function openPush(options: PushOptions): Promise<Push> {
     // Not waited for: it may be the line itself that says so.
     void line?.close();
   };
+  const sayKey = (publicKey: Uint8Array) => note({ kind: "push", what: "key", key: publicKey });
   const keyOf = async () => {
-    if (!book.key) {
-      book.key = newKey();
-      await book.save();
-    }
+    if (book.key) return book.key;
+    book.key = newKey();
+    await book.save();
+    await sayKey(book.key.publicKey);
     return book.key;
   };
   const open = (subscriber: Subscriber) => {
@@ -149,8 +150,8 @@ export async function openPush(options: PushOptions): Promise<Push> {
       });
     },
     async key() {
-      const { publicKey } = await keyOf();
-      await note({ kind: "push", what: "key", key: publicKey });
+      if (book.key) await sayKey(book.key.publicKey);
+      else await keyOf();
     },
     async subscribe(phone, subscription) {
       if (relays.length === 0) {

@@ -66,7 +66,7 @@ suite("device/push", (test) => {
     at.relayed(push, clip);
     await at.visit(push, { isAway: true, isUnseen: true });
     assert.is(relay.pushes.length, 1);
-    assert.equal(saidOf(at), ["added"]);
+    assert.equal(saidOf(at), ["key", "added"]);
     assert.equal(at.problems, []);
   });
 
@@ -283,7 +283,7 @@ suite("device/push", (test) => {
     const { at, push, relay, browser } = all;
     const membership = { members: [] } as unknown as Parameters<Push["follow"]>[0];
     await push.follow(membership);
-    assert.equal(saidOf(at), ["added", "removed"]);
+    assert.equal(saidOf(at), ["key", "added", "removed"]);
     await at.visit(push);
     assert.match(await whyNot(push.test(browser.phone)), /^absent/);
     assert.is(relay.pushes.length, 0);
