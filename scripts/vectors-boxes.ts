@@ -19,6 +19,7 @@ import { encodeStanzas, keyId, stanzaBytes, wrap } from "../src/protocol/sealed/
 import { decodePart, encodePart } from "../src/protocol/wire/part.ts";
 import { fixedRandom } from "./random.ts";
 import { describe, type Vector } from "./vectors.ts";
+import { generator } from "./vectors-pointer.ts";
 import { cameraSeed } from "./vectors-wire.ts";
 
 // Vectors of what is sealed, made with chosen randomness, and of what is inside.
@@ -136,6 +137,13 @@ const statements: readonly Statement[] = [
   { kind: "window", phone: hash, number: 8, addresses: [{ ip: bytesOf(8, 4), port: 41_234 }] },
   { kind: "asked", what: "privacy", value: "ON", by: "mqtt" },
   { kind: "alarm", what: "siren", mode: "away", by: "delay", score: 108, text: "Nobody disarmed" },
+  {
+    kind: "push",
+    what: "added",
+    phone: bytesOf(5, 32),
+    id: bytesOf(6, 16),
+    service: "push.example",
+  },
 ];
 const bodyOf = (statement: Statement) => ({
   ...{ wallMs: 1_700_000_000_000, clockTrusted: true, statement },
@@ -318,6 +326,13 @@ export function commandVectors(): Vector[] {
   const live = command({ kind: "live", nonce: bytesOf(6, 16), viewer: publicKey() });
   const ask = command({ kind: "ask", replaces: 0 });
   const window = command({ kind: "window", nonce: bytesOf(6, 16), secret: bytesOf(9, 32) });
+  const subscribe = command({
+    ...{ kind: "subscribe", replaces: 0 },
+    subscription: {
+      ...{ id: bytesOf(6, 16), key: publicKey(), p256dh: generator, auth: bytesOf(7, 16) },
+      endpoint: "https://push.example/send/abc",
+    },
+  });
   const bytes = seal(tombstone);
   return [
     well("well-tombstone", bytes, tombstone),
@@ -330,6 +345,7 @@ export function commandVectors(): Vector[] {
     refused("incarnation-another", "incarnation", seal(command(erase, { incarnation: 2 }))),
     refused("signature-of-another", "signature", seal(tombstone, { ...camera })),
     well("well-window", seal(window), window),
+    well("well-subscribe", seal(subscribe), subscribe),
   ].map((vector) => fixKind(vector));
 }
 

@@ -40,6 +40,7 @@ import {
 } from "./vectors-join.ts";
 import { networkVectors } from "./vectors-network.ts";
 import { checkpointVectors, confirmationVectors, tombstoneVectors } from "./vectors-phones.ts";
+import { pointerVectors } from "./vectors-pointer.ts";
 import { cameraSeed, put, type Refusal, refusals, rootSeed } from "./vectors-wire.ts";
 
 // Makes the vectors of the sealed formats: node dist/scripts/vectors-sealed.js
@@ -233,6 +234,7 @@ export async function sealedVectors(): Promise<Record<string, Vector[]>> {
     link: linkVectors(),
     lens: lensVectors(),
     network: networkVectors(),
+    pointer: pointerVectors(),
   };
 }
 

@@ -10,6 +10,7 @@ import { encodePart, type PartFields } from "../src/protocol/wire/part.ts";
 import { type Kind, kinds, type Sign, signObject } from "../src/protocol/wire/signature.ts";
 import { type Vector, writeVectors } from "./vectors.ts";
 import { askVectors, listingVectors } from "./vectors-mailbox.ts";
+import { pushVectors, verdictVectors } from "./vectors-push.ts";
 import { nameVectors, requestVectors } from "./vectors-text.ts";
 
 // Makes the vectors of the wire formats: node dist/scripts/vectors-wire.js
@@ -303,6 +304,8 @@ export function wireVectors(): Record<string, Vector[]> {
     request: requestVectors(),
     ask: askVectors(),
     listing: listingVectors(),
+    push: pushVectors(),
+    verdict: verdictVectors(),
   };
 }
 

@@ -134,6 +134,19 @@ const profiles = profilesOf({
   ...{ "record.preRollS": preRollS, "record.postRollS": postRollS },
 });
 
+const contact: Setting<string> = {
+  default: "mailto:camera@example.org",
+  about:
+    "whom a push service may write to about this camera's messages; it reads this, nobody else",
+  expected: "mailto: and an address, or https: and a name, of at most 100 characters",
+  read: (value) =>
+    typeof value === "string" &&
+    value.length <= 100 &&
+    /^(?:mailto:[!-~]+@[a-z0-9.-]+|https:\/\/[a-z0-9.-]+(?:\/[!-~]*)?)$/i.test(value)
+      ? value
+      : undefined,
+};
+
 export const schema = {
   name: text({ default: "camera", limit: 64, about: "what the phone calls this camera" }),
   privacy: choice({
@@ -265,6 +278,13 @@ export const schema = {
   alarm: alarmSchema,
   local: lanSettings,
   mail: mailSchema,
+  push: {
+    perHour: number({
+      ...{ default: 20, min: 1, max: 60, whole: true },
+      about: "messages in an hour at most to each phone that subscribed (obscura-phone push)",
+    }),
+    contact,
+  },
   light: text({
     default: "",
     limit: 64,

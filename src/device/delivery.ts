@@ -94,7 +94,7 @@ export function startUplink(options: DeliveryOptions): Uplink & { close(): Promi
 }
 
 export async function startCommands(
-  options: DeliveryOptions & Pick<CommandOptions, "takeSetting"> & { uplink: Uplink },
+  options: DeliveryOptions & Pick<CommandOptions, "takeSetting" | "push"> & { uplink: Uplink },
 ): Promise<Commands> {
   const { state, logs, fail } = options;
   const log = logs("command");

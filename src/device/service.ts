@@ -38,6 +38,7 @@ import { carryOut, noteStart } from "./orders.ts";
 import { countStorageFailure, isStorageFailure, storageFailuresFile } from "./outbox/outbox.ts";
 import { watchAttempts } from "./pairing/pairing.ts";
 import { openPanel, type Panel } from "./panel.ts";
+import { openPush, type Push } from "./push/push.ts";
 import type { ServiceEvent } from "./report.ts";
 import { openSealer, type Sealer } from "./seal/seal.ts";
 import { closeAll, openSight, type Sight, type Stage } from "./sight.ts";
@@ -194,10 +195,12 @@ async function runStages(
   let home: Home | undefined;
   let seen: Sight | undefined;
   let mail: Mail | undefined;
+  let push: Push | undefined;
   const emit = (event: ServiceEvent) => {
     options.emit(event);
     home?.event(event);
     mail?.event(event);
+    push?.event(event);
   };
   const keyring = await openKeyring(state);
   const version = await programVersion();
@@ -237,7 +240,10 @@ async function runStages(
     onProblem: fail,
   });
   stages.push(sealer);
-  const { note } = sealer;
+  const note: Sealer["note"] = async (statement) => {
+    push?.said(statement);
+    await sealer?.note(statement);
+  };
   // What an owner asked for may end this run: it begins anew, or never again.
   const ended = new AbortController();
   let ending: Ending | undefined;
@@ -285,6 +291,23 @@ async function runStages(
   stages.push(home);
   mail = await openMail({ config, state, outbox, health, note, onProblem: fail, clock, logs });
   stages.push(mail);
+  const { identity, adopted, sign } = keyring;
+  push = await openPush({
+    ...{
+      config,
+      state,
+      isKept: outbox.kind === "folder",
+      relays,
+      uplink,
+      health,
+      note,
+      clock,
+      logs,
+    },
+    ...{ camera: identity.camera, sign, membership: adopted?.membership, onProblem: fail },
+    ...{ incarnation: () => delivery.sealer.life.incarnation, clockTrusted: trust.trusted },
+  });
+  stages.push(push);
   const { window: onWindow } = home;
   stages.push(watchAttempts({ state, clock, note, onWindow, onProblem: fail }));
   const onReset = () => void resetBy("the button was held for ten seconds", delivery);
@@ -294,8 +317,12 @@ async function runStages(
   panel.lend(glance);
   stages.push({ close: () => panel.takeBack() });
   const over = AbortSignal.any([signal, storage.signal, ended.signal]);
+  const [letters, messages] = [mail, push];
+  const tellers: Pick<Mail, "watch"> = {
+    watch: (recording) => messages.watch(letters.watch(recording)),
+  };
   const sight = openSight({
-    ...{ state, modes, tuning, sealer, home, mail, health, supervisor },
+    ...{ state, modes, tuning, sealer, home, mail: tellers, health, supervisor },
     lookers: [snapshots, glance],
     ...{ clockTrusted: trust.trusted, heat: heat.now, emit, onProblem: fail, clock, signal: over },
     logs,
@@ -317,7 +344,7 @@ async function runStages(
       ...{ model: seeing.model, camera: config.name },
     });
   };
-  const commands = await startCommands({ ...delivery, uplink, takeSetting: tuning.set });
+  const commands = await startCommands({ ...delivery, push, uplink, takeSetting: tuning.set });
   stages.push(commands);
   home.lend(commands.take);
   try {

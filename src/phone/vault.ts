@@ -163,6 +163,20 @@ const camera = object({
   base: optional(object({ checkpoint: bytes(1, 1024), members: optional(bytes(1, 8192)) })),
   /** When it was looked into last whether the log may begin later. */
   vouchedMs: optional(integer()),
+  /** Subscriptions to push services (command.md): what opens their pointers, and which have come. */
+  pushes: optional(
+    list(
+      object({
+        ...{ id: bytes(16), secret, service: text(280), atMs: integer() },
+        /** Of a browser, where this phone stands in for one. */
+        own: optional(object({ secret: bytes(32), p256dh: bytes(65), auth: bytes(16) })),
+        come: optional(
+          object({ incarnation: u32, highest: integer(), below: list(integer(), 64) }),
+        ),
+      }),
+      16,
+    ),
+  ),
   /** The entry that this phone has named to the others last (seen.md). */
   named: optional(object({ atMs: integer(), sequence: integer() })),
 });

@@ -75,7 +75,7 @@ function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
 }
 
 const conflicts = new Set(["rises", "camera"]);
-const denials = new Set(["right", "age"]);
+const denials = new Set(["right", "age", "push", "host"]);
 
 /** The status of a failure behind the signature's check. */
 export function statusOf(failure: Failure): number {

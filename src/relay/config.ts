@@ -18,10 +18,11 @@ function list(options: {
   expected: string;
   most: number;
   pattern: RegExp;
+  default?: string[];
 }): Setting<string[]> {
-  const { about, expected, most, pattern } = options;
+  const { about, expected, most, pattern, default: preset = [] } = options;
   return {
-    ...{ about, expected: `a list of at most ${most} of ${expected}`, default: [] },
+    ...{ about, expected: `a list of at most ${most} of ${expected}`, default: preset },
     read: (value) => {
       if (!Array.isArray(value) || value.length > most) return undefined;
       const good = value.every((one) => typeof one === "string" && pattern.test(one));
@@ -46,6 +47,12 @@ const whole = (about: string, preset: number, min: number, max: number) =>
   number({ default: preset, min, max, whole: true, about });
 const yesNo = (about: string, preset: boolean) =>
   choice({ default: preset, of: [true, false], about });
+
+/** Of Chrome, Firefox, Safari, Edge. */
+const knownServices = [
+  ...["fcm.googleapis.com", "updates.push.services.mozilla.com"],
+  ...["*.push.apple.com", "*.notify.windows.com"],
+];
 
 export const schema = {
   folder: text({
@@ -114,6 +121,25 @@ export const schema = {
     waiting: whole("requests that wait for something new", 256, 1, 100_000),
     waitingPerKey: whole("of one key", 8, 1, 10_000),
     leastBytesPerSecond: whole("slower senders and readers are cut off", 1024, 0, 1_000_000),
+  },
+  push: {
+    forward: yesNo("hand messages of cameras on to push services, so that phones are told", true),
+    services: list({
+      about: "push services that are handed messages, by https alone and at public addresses",
+      expected: "hosts in lower case, or *. and what they end in: *.push.apple.com",
+      most: 64,
+      pattern: /^(?:\*\.)?(?:[a-z0-9-]{1,63}\.){1,8}[a-z][a-z0-9-]{0,62}$/,
+      default: [...knownServices],
+    }),
+    own: list({
+      about:
+        "push services of your own, as ntfy: also by plain HTTP, and at addresses that are not public",
+      expected: "addresses without a path: https://push.example or http://192.168.1.5:2586",
+      most: 16,
+      pattern:
+        /^https?:\/\/(?:[a-z0-9][a-z0-9.-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?$/,
+    }),
+    perHour: whole("messages of one mailbox that are handed on", 120, 1, 100_000),
   },
   metrics: {
     host: text({ default: "127.0.0.1", limit: 253, about: "where /metrics and /health answer" }),

@@ -37,6 +37,8 @@ function decideForRoot(ask: Ask, key: Uint8Array): Verdict {
       return ask.name.kind === "door" || isBoxOf(ask.name, key) ? "yes" : "no";
     case "delete":
       return ask.name.kind === "door" ? "no" : "yes";
+    case "push":
+      return "no";
   }
 }
 
@@ -67,6 +69,8 @@ function decideForCamera(ask: Ask): Verdict {
       return ask.name.kind === "part" ? "aged" : "no";
     case "delete-clip":
       return "aged";
+    case "push":
+      return "yes";
   }
 }
 

@@ -12,6 +12,7 @@ import {
   printListing,
 } from "../protocol/wire/mailbox.ts";
 import { nameHash } from "../protocol/wire/name.ts";
+import { decodePush, printVerdict, pushBytes, verdictType } from "../protocol/wire/push.ts";
 import { checkContent, verifyRequest } from "../protocol/wire/request.ts";
 import {
   answerBytes,
@@ -28,6 +29,7 @@ import { decide } from "./gate.ts";
 import type { Limits } from "./limit.ts";
 import type { Act, Metrics } from "./metrics.ts";
 import type { Poll } from "./poll.ts";
+import type { Forwarder } from "./push.ts";
 import type { Store } from "./store.ts";
 
 // One request, from its head to the end of its answer: the checks of protocol/wire/mailbox.md in
@@ -38,6 +40,7 @@ export type Desk = {
   limits: Limits;
   poll: Poll;
   flow: Flow;
+  forwarder: Forwarder;
   metrics: Metrics;
   authorities: Authorities;
   /** "" or "/steps": the paths are below it. */
@@ -58,7 +61,7 @@ const passedOverBytes = 2 * longest.part;
 type Asked = { mailbox: Uint8Array; ask: Ask; key: Uint8Array; contentSha512: Uint8Array };
 
 export function openHandler(desk: Desk) {
-  const { store, limits, poll, flow, metrics } = desk;
+  const { store, limits, poll, flow, forwarder, metrics } = desk;
   const nothing = nodeSuite.sha512().digest();
   let uploads = 0;
 
@@ -151,7 +154,8 @@ export function openHandler(desk: Desk) {
         });
         return undefined;
       }
-      if (!["GET", "PUT", "DELETE"].includes(method)) {
+      const isPosted = method === "POST" && url.endsWith("/push");
+      if (!isPosted && !["GET", "PUT", "DELETE"].includes(method)) {
         response.setHeader("allow", "GET, PUT, DELETE, OPTIONS");
         refuse(405, { title: "a mailbox knows GET, PUT and DELETE", stage: "method" });
         return undefined;
@@ -192,6 +196,7 @@ export function openHandler(desk: Desk) {
     async function serve(asked: Asked, isAged: boolean): Promise<void> {
       const { mailbox, ask, key, contentSha512 } = asked;
       if (ask.act === "put") return await take(asked);
+      if (ask.act === "push") return await forward(asked);
       checkEmpty(request);
       checkContent(contentSha512, nothing);
       if (ask.act === "list") return await list(asked, ask.page, toHex(key));
@@ -240,6 +245,32 @@ export function openHandler(desk: Desk) {
       } finally {
         uploads--;
       }
+    }
+
+    async function forward({ mailbox, contentSha512 }: Asked): Promise<void> {
+      const { "content-length": written, "transfer-encoding": coding } = request.headers;
+      if (coding !== undefined || written === undefined) {
+        return refuse(411, { title: "a message says its length", stage: "length" });
+      }
+      if (!(Number(written) <= pushBytes)) {
+        return refuse(413, { title: "longer than a message can be", stage: "length" });
+      }
+      goOn?.();
+      isAwaited = false;
+      const pieces: Uint8Array[] = [];
+      for await (const piece of request.iterator({ destroyOnReturn: false })) pieces.push(piece);
+      const content = Buffer.concat(pieces);
+      checkContent(contentSha512, nodeSuite.sha512().update(content).digest());
+      const message = decodePush(content);
+      forwarder.check(message);
+      const digest = toHex(contentSha512);
+      // What is sent once more, since its answer was lost, is no second message.
+      if (!forwarder.knows(digest) && !limits.takePush(toHex(mailbox))) {
+        return refuse(429, { title: "too many messages of this mailbox", retryS: 60 });
+      }
+      const verdict = await forwarder.forward(message, digest);
+      if (gone.signal.aborted) return;
+      answerBytes(response, 200, verdictType, printVerdict(verdict));
     }
 
     async function list(asked: Asked, page: Page, key: string): Promise<void> {

@@ -12,6 +12,8 @@ export type Limits = {
   /** False when the slot has used up its allowance; `cost` counts as so many requests. */
   takeOfAddress(slot: number, cost?: number): boolean;
   takeOfKey(key: string): boolean;
+  /** False when a mailbox has had as many messages handed on as may be in an hour. */
+  takePush(mailbox: string): boolean;
   /** False when as many connections of this slot are open as may be; then it is not counted. */
   connect(slot: number): boolean;
   disconnect(slot: number): void;
@@ -24,12 +26,15 @@ export function openLimits({
   perSecondOfKey,
   perSecondOfAddress,
   connectionsOfAddress,
+  pushesPerHour,
   monotonicMs,
 }: {
   perSecondOfKey: number;
   /** 0: no limit, as behind a proxy, where all come from one address. */
   perSecondOfAddress: number;
   connectionsOfAddress: number;
+  /** Of one mailbox. */
+  pushesPerHour: number;
   monotonicMs(): number;
 }): Limits {
   const secret = randomBytes(32);
@@ -37,11 +42,13 @@ export function openLimits({
     createHmac("sha512", secret).update(text).digest().readUInt16BE(0) % slots;
   const addresses = openBuckets(perSecondOfAddress, monotonicMs);
   const keys = openBuckets(perSecondOfKey, monotonicMs);
+  const pushes = openBuckets(pushesPerHour / 3600, monotonicMs, pushesPerHour);
   const connections = new Uint16Array(slots);
   return {
     slotOfAddress: (address) => slotOf(`address ${networkOf(address)}`),
     takeOfAddress: (slot, cost = 1) => perSecondOfAddress === 0 || addresses(slot, cost),
     takeOfKey: (key) => keys(slotOf(`key ${key}`), 1),
+    takePush: (mailbox) => pushes(slotOf(`push ${mailbox}`), 1),
     connect(slot) {
       const open = connections[slot] ?? 0;
       if (perSecondOfAddress > 0 && open >= connectionsOfAddress) return false;
@@ -55,8 +62,11 @@ export function openLimits({
 }
 
 /** Token buckets in two arrays, full at first. */
-function openBuckets(perSecond: number, monotonicMs: () => number) {
-  const most = perSecond * burstS;
+function openBuckets(
+  perSecond: number,
+  monotonicMs: () => number,
+  most: number = perSecond * burstS,
+) {
   const used = new Float64Array(slots);
   const lastMs = new Float64Array(slots);
   return (slot: number, cost: number): boolean => {

@@ -1,7 +1,7 @@
 // What the operator may count. No mailbox, key or address is a label, and figures are coarse and
 // renewed once a minute: who reads them every second must not learn when somebody walked by.
 
-const acts = ["put", "get", "list", "wait", "delete", "none"] as const;
+const acts = ["put", "get", "list", "wait", "delete", "push", "none"] as const;
 const results = ["done", "absent", "refused", "limited", "full", "failed"] as const;
 export type Act = (typeof acts)[number];
 export type Result = (typeof results)[number];

@@ -10,6 +10,7 @@ import { openFlow } from "./flow.ts";
 import { openLimits } from "./limit.ts";
 import { coarse, openMetrics } from "./metrics.ts";
 import { openPoll } from "./poll.ts";
+import { type ForwarderOptions, openForwarder } from "./push.ts";
 import { openMetricsServer, openServer } from "./server.ts";
 import { openStore } from "./store.ts";
 
@@ -32,6 +33,8 @@ export type RelayOptions = {
   fault?: Fault | undefined;
   /** For tests: another port and interface than those of multicast DNS. */
   mdns?: NonNullable<AnnouncerOptions["mdns"]>;
+  /** For tests: other names and certificates than the world's. */
+  outside?: Pick<ForwarderOptions, "resolve" | "ca">;
   /** For tests of time: other periods than the program's own. */
   periods?: Partial<typeof usualPeriods>;
 };
@@ -91,7 +94,9 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
     ...{ perSecondOfKey: most.requestsPerSecondPerKey, monotonicMs },
     perSecondOfAddress: most.requestsPerSecondPerAddress,
     connectionsOfAddress: most.connectionsPerAddress,
+    pushesPerHour: config.push.perHour,
   });
+  const forwarder = openForwarder({ push: config.push, monotonicMs, ...options.outside });
   const flow = openFlow({
     ...{ leastBytesPerSecond: most.leastBytesPerSecond, graceMs: periods.graceMs, monotonicMs },
   });
@@ -108,7 +113,16 @@ async function openIn(root: DurableFolder, options: RelayOptions): Promise<Relay
     ...(tls.certificate === "" ? {} : { tls }),
     ...{ connectionsMost: most.connections, headersMs: periods.headersMs },
     desk: {
-      ...{ store, limits, poll, flow, metrics, prefix: config.prefix, uploadsMost: most.puts },
+      ...{
+        store,
+        limits,
+        poll,
+        flow,
+        forwarder,
+        metrics,
+        prefix: config.prefix,
+        uploadsMost: most.puts,
+      },
       authorities: {
         named: new Set(config.authority),
         schemePort: tls.certificate === "" ? 80 : 443,

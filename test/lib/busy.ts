@@ -23,6 +23,7 @@ export function watched(mailbox: Mailbox): Watched {
       get: (name, options) => during(mailbox.get(name, options)),
       list: (options) => during(mailbox.list(options)),
       remove: (what, options) => during(mailbox.remove(what, options)),
+      push: (message, options) => during(mailbox.push(message, options)),
       relayMs: () => mailbox.relayMs(),
     },
     async pass(clock, ms, stepMs) {

@@ -40,6 +40,12 @@ export type Obeying = Running & {
 
 let numbers = 1000;
 
+/** For tests that are not about who is told of visits. */
+export const nobodyTold: CommandOptions["push"] = {
+  ...{ key: async () => {}, subscribe: async () => {}, unsubscribe: async () => {} },
+  ...{ test: async () => {}, follow: async () => {}, statements: () => [] },
+};
+
 /** What the service does with a state folder, up to the commands. */
 export async function startCamera(
   camera: Pick<Camera, "state">,
@@ -48,6 +54,7 @@ export async function startCamera(
     clock?: Clock;
     picture?: () => Promise<Uint8Array>;
     openWindow?: CommandOptions["openWindow"];
+    push?: CommandOptions["push"];
     fault?: Fault;
     boxes?: string;
     outboxFault?: Fault;
@@ -92,6 +99,7 @@ export async function startCamera(
         },
       ),
     openWindow: options.openWindow ?? (async () => []),
+    push: options.push ?? nobodyTold,
     markErased: async () => void endings.push("marked"),
     onDone: (one) => void done.push(one),
     onEnd: (how) => void endings.push(how),

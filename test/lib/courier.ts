@@ -17,6 +17,7 @@ import {
 import { openKeyring } from "../../src/device/keyring.ts";
 import { isStorageFailure, openOutbox } from "../../src/device/outbox/outbox.ts";
 import { openSealer } from "../../src/device/seal/seal.ts";
+import { nobodyTold } from "./commands.ts";
 import { opening, pattern } from "./sealed.ts";
 import { recording } from "./sealing.ts";
 
@@ -72,7 +73,12 @@ async function main(task: CourierTask): Promise<void> {
     onEnd: () => {},
   };
   const uplink = startUplink(delivery);
-  const commands = await startCommands({ ...delivery, uplink, takeSetting: () => true });
+  const commands = await startCommands({
+    ...delivery,
+    uplink,
+    push: nobodyTold,
+    takeSetting: () => true,
+  });
   say(`ready ${sealer.life.incarnation}`);
 
   const pause = (ms: number) => clock.sleep(ms, end).catch(() => {});

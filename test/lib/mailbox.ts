@@ -3,6 +3,7 @@ import { type Beacon, decodeBeacon, replacesBeacon } from "../../src/protocol/wi
 import type { Mailbox } from "../../src/protocol/wire/client.ts";
 import { type Listed, listMost, printClip } from "../../src/protocol/wire/mailbox.ts";
 import { type Name, parseName, printName } from "../../src/protocol/wire/name.ts";
+import { decodePush, type PushMessage, type Verdict } from "../../src/protocol/wire/push.ts";
 
 /** What a relay may do instead of what it should. */
 export type Mischief = {
@@ -29,6 +30,9 @@ export class FakeRelay implements Mailbox {
   /** Names in the order in which they came, with repeats. */
   readonly puts: string[] = [];
   readonly removed: string[] = [];
+  /** Messages that it was to hand on, and what it says of each. */
+  readonly pushes: PushMessage[] = [];
+  verdict: () => Verdict = () => ({ kind: "accepted" });
   requests = 0;
   mischief: Mischief = {};
   /** Called before each answer. */
@@ -45,6 +49,12 @@ export class FakeRelay implements Mailbox {
     await new Promise((_, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
+  }
+
+  async push(bytes: Uint8Array, { signal }: { signal?: AbortSignal } = {}): Promise<Verdict> {
+    await this.#ask("push", signal);
+    this.pushes.push(decodePush(bytes));
+    return this.verdict();
   }
 
   async put(

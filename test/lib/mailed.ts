@@ -21,6 +21,8 @@ export type Mailed = {
   said: { notes: string[]; problems: string[]; log: string; faults: (string | undefined)[] };
   sealer(): Running;
   open(settings: Partial<MailSettings>, more?: Partial<MailOptions>): Promise<Mail>;
+  /** Who else is told what the stages say. */
+  join(mail: Mail): void;
   /** A visit from its first sight to its sealed clip; the clip's id. */
   visit(mail: Mail, options?: VisitOptions): Promise<string>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -51,6 +53,7 @@ export async function openMailed({ clock = systemClock }: { clock?: Clock } = {}
   return {
     ...{ state: folder.path, said },
     sealer: () => running,
+    join: (mail) => void mails.push(mail),
     async open(settings, more = {}) {
       const config = await readConfig(undefined);
       const mail = { from: "camera@example.org", to: ["owner@example.org"], ...settings };

@@ -176,6 +176,7 @@ export async function relayWorld(
     fault?: Fault;
     folder?: string;
     periods?: RelayOptions["periods"];
+    outside?: RelayOptions["outside"];
   } = {},
 ): Promise<RelayWorld> {
   const home = options.folder === undefined ? await quickFolder() : undefined;
@@ -187,6 +188,7 @@ export async function relayWorld(
       ...{ folder, config, clock: options.clock ?? systemClock, fault: options.fault },
       log: openLog("relay", "debug", (line) => lines.push(line)),
       ...(options.periods ? { periods: options.periods } : {}),
+      ...(options.outside ? { outside: options.outside } : {}),
     });
   let relay = await start();
   const http = openHttp();

@@ -223,6 +223,7 @@ suite("phone/relay", (test) => {
       // As the relay's settings are at first, by a clock that only waiting moves on.
       const limits = openLimits({
         ...{ perSecondOfKey: 100, perSecondOfAddress: 50, connectionsOfAddress: 64 },
+        pushesPerHour: 1,
         monotonicMs: () => pauses.reduce((sum, ms) => sum + ms, 0),
       });
       let refused = 0;

@@ -87,6 +87,7 @@ function* table(): Generator<[by: Who, what: string, method: string, ask: Ask, v
     const ask: Ask = { act: "delete-clip", clip: { incarnation: 1, clip: other } };
     const may = by === "root" || by === "owner" ? "yes" : by === "camera" ? "aged" : "no";
     yield [by, "a clip", "DELETE", ask, may];
+    yield [by, "a message", "POST", { act: "push" }, by === "camera" ? "yes" : "no"];
   }
 }
 
@@ -103,7 +104,7 @@ suite("rights", (test) => {
       assert.is(bare, by === "root" ? verdict : "no", `${by} ${method} ${what}, no list`);
       count++;
     }
-    assert.is(count, 6 * (9 * 3 + 5));
+    assert.is(count, 6 * (9 * 3 + 6));
   });
 
   test("a share that is over opens nothing", () => {
@@ -128,7 +129,7 @@ suite("rights", (test) => {
         there.add("the owner's box").add("the door list");
         // Deletions last: what is there to begin with is asked for before.
         const rows = [...table()].filter(([one]) => one === by);
-        const order = ["GET", "PUT", "DELETE"];
+        const order = ["GET", "PUT", "DELETE", "POST"];
         rows.sort((a, b) => order.indexOf(a[2]) - order.indexOf(b[2]));
         for (const [, what, method, ask, verdict] of rows) {
           const body = method === "PUT" ? (objects[what] as Put).bytes : undefined;
@@ -139,6 +140,8 @@ suite("rights", (test) => {
           } else if (method === "GET") {
             assert.is(status, ask.act === "list" || there.has(what) ? 200 : 404, row);
           } else if (method === "DELETE") assert.is(status, 204, row);
+          // Nothing was in it: who may, is told that.
+          else if (method === "POST") assert.equal([status, stage], [400, "length"], row);
           else {
             const isFirst = !there.has(what) || what === "the door list";
             assert.is(status, isFirst ? 201 : 200, row);

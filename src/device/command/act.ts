@@ -10,6 +10,7 @@ import { verifyConfirmation, verifyTombstone } from "../../protocol/sealed/tombs
 import { decodeEntry } from "../../protocol/wire/entry.ts";
 import type { Keyring } from "../keyring.ts";
 import type { Outbox } from "../outbox/outbox.ts";
+import type { Subscribers } from "../push/push.ts";
 import type { Recording, Sealer } from "../seal/seal.ts";
 import type { Asked, Memory } from "./memory.ts";
 
@@ -26,6 +27,8 @@ export type Hands = {
   removeAtRelays(clip: string, incarnation: number): Promise<void>;
   /** One picture of now, as a recording without video (command.md). Throws Failure "gone" without a camera. */
   picture(): Promise<Recording>;
+  /** Who is told of visits by push services. */
+  push: Subscribers;
   /**
    * Opens a window for pairing under a secret, in place of one that is open; resolves to where it listens.
    * Throws Failure "busy" when another program pairs here.
@@ -65,7 +68,10 @@ export async function act({ phone, number, action }: Asked, hands: Hands): Promi
     case "membership": {
       const keyring = await hands.keyring().follow(action.list);
       hands.taken(keyring);
-      if (keyring.adopted) await sealer.follow(keyring.adopted);
+      if (keyring.adopted) {
+        await sealer.follow(keyring.adopted);
+        await hands.push.follow(keyring.adopted.membership);
+      }
       return "nothing";
     }
     case "setting": {
@@ -100,6 +106,18 @@ export async function act({ phone, number, action }: Asked, hands: Hands): Promi
       await sealer.note({ kind: "window", phone, number, addresses: [...addresses] });
       return "nothing";
     }
+    case "push-key":
+      await hands.push.key();
+      return "nothing";
+    case "subscribe":
+      await hands.push.subscribe(phone, action.subscription);
+      return "nothing";
+    case "unsubscribe":
+      await hands.push.unsubscribe(phone, action.id);
+      return "nothing";
+    case "push-test":
+      await hands.push.test(phone);
+      return "nothing";
     case "erase":
       await hands.markErased();
       return "erase";
@@ -162,7 +180,7 @@ async function checkpoint(bytes: Uint8Array, hands: Hands): Promise<void> {
   const settings = Object.entries(memory.settings).map(
     ([called, kept]) => ({ kind: "setting", name: called, ...kept }) as const,
   );
-  await sealer.checkpoint(bytes, { sequence, hash }, settings);
+  await sealer.checkpoint(bytes, { sequence, hash }, [...settings, ...hands.push.statements()]);
 }
 
 function cameraOf(hands: Hands): Uint8Array {

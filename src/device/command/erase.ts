@@ -9,12 +9,13 @@ const mark = "asked";
 /** Everything that says whose camera this is, where it was, and what it saw; the keys first. */
 const erased = [
   ...["keys", "label", "outbox", "journal", "commands", "pairing", "network", "attempts", "home"],
-  ...["alarm", "local", "mail", "mode", "precision.json"],
+  ...["alarm", "local", "mail", "mode", "push", "precision.json"],
 ] as const;
 
 /** Of these, what is overwritten before it goes. What was sealed opens with no key of this board. */
 const shredded = [
   ...["keys", "label", "commands", "pairing", "network", "home", "local", "mail"],
+  "push",
 ] as const;
 
 /** Durable when it resolves: from here on nothing of this state is used again. */

@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
-import type { Visit } from "./tray.ts";
+import type { Attachment, Visit } from "../visit/visit.ts";
 
 // What stands in a message. In the words: the camera's name, when, how many persons, the clip; nothing more.
 
-export type Attachment = { name: string; type: string; bytes: Uint8Array };
 export type Letter = {
   /** The same for the same visits, so that what was sent twice shows as one where that is looked at. */
   id: string;

@@ -17,6 +17,13 @@ import type { ServiceEvent } from "../report.ts";
 import { Backoff } from "../uplink/uplink.ts";
 import {
   type Attachment,
+  add,
+  hourUs,
+  openTeller,
+  type Visit,
+  watchVisitors,
+} from "../visit/visit.ts";
+import {
   type Letter,
   letterOf,
   print,
@@ -28,8 +35,7 @@ import {
 import { type Notes, openNotes } from "./notes.ts";
 import { encryptTo, readKeys } from "./openpgp.ts";
 import { send } from "./send.ts";
-import { add, decide, hourUs, type Plan, sent, type Visit } from "./tray.ts";
-import { watchVisitors } from "./visitors.ts";
+import { decide, type Plan, sent } from "./tray.ts";
 
 export { runMail } from "./command.ts";
 
@@ -61,7 +67,6 @@ export type MailOptions = {
 
 /** A server that is away is tried again after ten minutes at most. */
 const mostBackoffMs = 10 * 60_000;
-const goodbyeMs = 2_000;
 /** Pictures that were encrypted and wait; above, the oldest visits are told in words. */
 const mostLetters = 8;
 const mostSealedBytes = 3 * 2 ** 20;
@@ -94,12 +99,9 @@ function run(notes: Notes, options: MailOptions): Mail {
   const { config, clock, health, onProblem, random = Math.random } = options;
   const log = options.logs("mail");
   const { tray } = notes;
-  const end = new AbortController();
-  const cut = new AbortController();
   const backoff = new Backoff({ clock, random, mostMs: mostBackoffMs });
   /** Encrypted pictures by clip, the oldest first. */
   const letters = new Map<string, Promise<string>>();
-  let wake = () => {};
   let told = "";
   let failingUs: number | undefined;
 
@@ -108,7 +110,7 @@ function run(notes: Notes, options: MailOptions): Mail {
     onVisit(visit) {
       add(tray, visit);
       void save();
-      wake();
+      teller.wake();
     },
     onPictures: config.mail.picture === "openpgp" ? keep : undefined,
   });
@@ -141,17 +143,17 @@ function run(notes: Notes, options: MailOptions): Mail {
     const kept = isWhole ? letters.get(visit.clip) : undefined;
     return await printed(letterOf(visit, { name, pictures }), kept);
   };
-  const deliver = async (plan: Exclude<Plan, { kind: "wait" }>) => {
+  const deliver = async (plan: Exclude<Plan, { kind: "wait" }>, signal: AbortSignal) => {
     const server = await readMailServer(config.mail);
     const message = { envelope: config.mail, bytes: await compose(plan) };
-    const { rejected } = await send({ ...message, server, clock, signal: cut.signal });
+    const { rejected } = await send({ ...message, server, clock, signal });
     if (rejected.length === 0) return;
     log.warn(`${nameOfServer(server)} takes nothing for some of mail.to`, { of: rejected.length });
   };
-  const act = async (plan: Exclude<Plan, { kind: "wait" }>) => {
+  const act = async (plan: Exclude<Plan, { kind: "wait" }>, cut: AbortSignal) => {
     const visits = plan.kind === "letter" ? [plan.visit] : plan.visits;
     try {
-      await deliver(plan);
+      await deliver(plan, cut);
       sent(tray, plan, clock.monotonicUs());
       backoff.worked();
       for (const { clip } of visits) letters.delete(clip);
@@ -161,7 +163,7 @@ function run(notes: Notes, options: MailOptions): Mail {
       health.fault("mail");
       log.info("told", { visits: visits.length });
     } catch (error) {
-      if (cut.signal.aborted) return;
+      if (cut.aborted) return;
       const failure = isFailure(error)
         ? error
         : new Failure("gone", "a message could not be made", { cause: error });
@@ -178,29 +180,9 @@ function run(notes: Notes, options: MailOptions): Mail {
     }
     await save();
   };
-  const loop = async () => {
-    while (!end.signal.aborted) {
-      const plan = decide(tray, clock.monotonicUs(), config.mail.perHour);
-      if (plan.kind === "wait") {
-        await pause(plan.untilUs);
-        continue;
-      }
-      await backoff.ready(end.signal);
-      // What came meanwhile goes with it.
-      const now = decide(tray, clock.monotonicUs(), config.mail.perHour);
-      if (now.kind !== "wait") await act(now);
-    }
-  };
-  const pause = async (untilUs: number | undefined) => {
-    const enough = new AbortController();
-    wake = () => enough.abort();
-    const stop = AbortSignal.any([enough.signal, end.signal]);
-    const ms = untilUs === undefined ? longestPauseMs : (untilUs - clock.monotonicUs()) / 1000;
-    await clock.sleep(Math.max(0, ms), stop).catch(() => {});
-    wake = () => {};
-  };
-  const running = loop().catch((error) => {
-    if (!end.signal.aborted) log.error(explain(error));
+  const teller = openTeller<Plan>({
+    ...{ clock, backoff, log, act },
+    decide: () => decide(tray, clock.monotonicUs(), config.mail.perHour),
   });
   return {
     watch(recording) {
@@ -220,21 +202,12 @@ function run(notes: Notes, options: MailOptions): Mail {
       }
     },
     async close() {
-      end.abort(new Failure("gone", "the camera ends"));
-      const late = new AbortController();
-      clock.sleep(goodbyeMs, late.signal).then(
-        () => cut.abort(end.signal.reason),
-        () => {},
-      );
-      await running;
-      late.abort();
+      await teller.close();
       await save();
       await notes.close();
     },
   };
 }
-
-const longestPauseMs = 24 * 3_600_000;
 
 /** The parts of a clip up to its first picture; nothing when they are gone, or more than a letter takes. */
 async function pictureOf(

@@ -3,9 +3,9 @@ import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
 import { fromText, toText } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { isFailure } from "../../base/pure/failure.ts";
-import { hourUs, mostWaiting, newTray, type Tray, type Visit } from "./tray.ts";
+import { newTray, printTray, readTray, type Tray } from "../visit/visit.ts";
 
-// What of the tray outlives a stop. It shows no more than the names and times of what lies in the outbox.
+// What of the tray outlives a stop.
 
 export type Notes = {
   readonly tray: Tray;
@@ -19,7 +19,6 @@ export type Notes = {
 
 const waitingFile = "waiting";
 const toldFile = "told";
-const clipPattern = /^[0-9a-f]{32}$/;
 
 /** Opens the folder `mail` of a state folder; without one (a card that failed) nothing is kept. */
 export async function openNotes(state: string | undefined, clock: Clock): Promise<Notes> {
@@ -47,53 +46,14 @@ async function text(folder: DurableFolder, name: string): Promise<string> {
   }
 }
 
-function print({ visits, earlier, sentUs }: Tray, clock: Clock): string {
-  const kept = visits.map(({ clip, atMs, clockTrusted, picture, refusals }) => ({
-    ...{ clip, atMs, clockTrusted, picture, refusals },
-  }));
-  // The monotonic clock begins anew with the board, so what is kept is by the wall's.
-  const nowUs = clock.monotonicUs();
-  const sentMs = sentUs.map((atUs) => Math.round(clock.wallMs() - (nowUs - atUs) / 1000));
-  return JSON.stringify({ version: 1, earlier, visits: kept, sentMs });
+function print(tray: Tray, clock: Clock): string {
+  return JSON.stringify({ version: 1, ...printTray(tray, clock) });
 }
 
-/** What cannot be read is as if it were not there: the clips and their log do not depend on it. */
 function read(written: string, clock: Clock): Tray {
-  const tray = newTray();
-  let value: unknown;
   try {
-    value = JSON.parse(written);
+    return readTray(JSON.parse(written), clock);
   } catch {
-    return tray;
+    return newTray();
   }
-  const { visits, earlier, sentMs } = (value ?? {}) as Record<string, unknown>;
-  if (Array.isArray(visits)) {
-    tray.visits = visits.flatMap((one) => readVisit(one) ?? []).slice(-mostWaiting);
-  }
-  if (isCount(earlier)) tray.earlier = earlier;
-  const nowUs = clock.monotonicUs();
-  const ages = (Array.isArray(sentMs) ? sentMs : []).map((atMs) => clock.wallMs() - Number(atMs));
-  // A clock that was set since makes ages that none can be.
-  tray.sentUs = ages
-    .map((ageMs) => ageMs * 1000)
-    .filter((ageUs) => ageUs >= 0 && ageUs < hourUs)
-    .map((ageUs) => nowUs - ageUs)
-    .slice(-60);
-  return tray;
 }
-
-function readVisit(value: unknown): Visit | undefined {
-  const { clip, atMs, clockTrusted, picture, refusals } = (value ?? {}) as Record<string, unknown>;
-  const isRight = typeof clip === "string" && clipPattern.test(clip) && isTime(atMs);
-  if (!isRight) return undefined;
-  return {
-    ...{ clip, atMs, clockTrusted: clockTrusted === true, persons: undefined },
-    picture: isCount(picture) ? picture : undefined,
-    refusals: isCount(refusals) ? refusals : 0,
-  };
-}
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && Number(value) >= 0;
-const isTime = (value: unknown): value is number =>
-  typeof value === "number" && Math.abs(value) <= 8.64e15;

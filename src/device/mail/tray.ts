@@ -1,28 +1,6 @@
-// What waits to be sent, and what is sent next: decided here, done elsewhere.
+import { hourUs, type Tray, type Visit } from "../visit/visit.ts";
 
-/** One visit that nobody has been told of. */
-export type Visit = {
-  /** The first clip of it, in hexadecimal. */
-  clip: string;
-  /** When somebody was first seen, ms since 1970. */
-  atMs: number;
-  clockTrusted: boolean;
-  /** How many were seen first; not kept over a new start. */
-  persons: number | undefined;
-  /** The last part of the clip that its first picture needs; undefined without one. */
-  picture: number | undefined;
-  /** How often a server refused its message for good. */
-  refusals: number;
-};
-
-export type Tray = {
-  /** The oldest first. */
-  visits: Visit[];
-  /** Those before them that are only counted any more. */
-  earlier: number;
-  /** When messages were sent, in µs of the monotonic clock, the oldest first; of the last hour. */
-  sentUs: number[];
-};
+// What is sent next of what waits: decided here, done elsewhere.
 
 export type Plan =
   | { kind: "wait"; untilUs: number | undefined }
@@ -30,21 +8,6 @@ export type Plan =
   | { kind: "letter"; visit: Visit }
   /** One for many, and for `earlier` before them. */
   | { kind: "summary"; visits: readonly Visit[]; earlier: number };
-
-export const mostWaiting = 100;
-export const hourUs = 3_600_000_000;
-
-export function newTray(): Tray {
-  return { visits: [], earlier: 0, sentUs: [] };
-}
-
-/** A clip is told of once. */
-export function add(tray: Tray, visit: Visit): void {
-  if (tray.visits.some(({ clip }) => clip === visit.clip)) return;
-  tray.visits.push(visit);
-  const over = tray.visits.splice(0, Math.max(0, tray.visits.length - mostWaiting));
-  tray.earlier += over.length;
-}
 
 /**
  * A message for each visit, the newest first, while all that wait fit into what is left of the hour.

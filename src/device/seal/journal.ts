@@ -25,7 +25,7 @@ export type JournalOptions = {
 
 /** Kinds that a phone may skip when it does not know them; of all others it has to know. */
 const skippable: ReadonlySet<string> = new Set([
-  ...["started", "problem", "setting", "watched", "asked", "alarm"],
+  ...["started", "problem", "setting", "watched", "asked", "alarm", "push"],
 ]);
 const mostLossesAnEntry = 256;
 /** An epoch with less room than this is over: no turn writes more entries after it was prepared. */

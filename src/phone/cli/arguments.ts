@@ -26,6 +26,15 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   open FILE                         write the picture in a file that a camera sent by mail as JPEG
                                     (--frame: the whole view)
   snapshot                          have the camera take a picture now, and write it as JPEG
+  push on                           have the camera tell this phone of visits by way of a push
+                                    service: --subscription FILE (what a browser's
+                                    JSON.stringify(subscription) gives), or --endpoint URL (-: from
+                                    standard input) with keys that are made here, as for UnifiedPush
+  push key                          the camera's key, with which a browser subscribes
+  push list, push off [ID]          who is told; tell this phone no more
+  push test                         have the camera send a test message
+  push open FILE                    what a message says (-: from standard input): as it came, or as a
+                                    browser opened it (--picture FILE: and fetch the picture)
   window                            have the camera open its window for pairing, and show the link of
                                     it: to give it another network (pair LINK --wifi NAME)
   log                               what the camera wrote down: who looked, what was set, what it had
@@ -63,7 +72,7 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   --address A    HOST:PORT of the camera, in place of the link's (pair)
   --wifi NAME    the network that the camera is to join (pair; its password from standard input;
                  --hidden: one that does not send its name)
-  --wait N       seconds to wait for the camera (snapshot, window, settings, erase, remove-phone,
+  --wait N       seconds to wait for the camera (snapshot, window, push, settings, erase, remove-phone,
                  recovery-kit, pair --lens, --bluetooth or --wifi) or the other phone (add-phone, join)
   --all          every clip that opens (export, thumbnail)
   --json         JSON on standard output: a document, or one a line where it says more than once
@@ -88,6 +97,7 @@ const commands = {
   ...{ cameras: nothing, clips: nothing, export: clips, thumbnail: clips },
   open: file,
   ...{ snapshot: nothing, window: nothing },
+  push: [1, 2, "key, on, list, off, test or open"],
   ...{ verify: nothing, log: nothing, delete: clips },
   settings: [0, 2, "a name and a value, or neither"],
   ...{ phones: nothing, "add-phone": nothing },
@@ -126,6 +136,9 @@ export type Arguments = {
   frame: boolean;
   force: boolean;
   json: boolean;
+  subscription: string | undefined;
+  endpoint: string | undefined;
+  picture: string | undefined;
 };
 
 /** Reads the command line; "help" and "version" instead where those were asked for. */
@@ -148,14 +161,14 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
   }
   const home = values.home ?? defaultHome();
   const { from, camera, out, name, phone, address, bluetooth, adapter } = values;
-  const { lens, wifi, hidden } = values;
+  const { lens, wifi, hidden, subscription, endpoint, picture } = values;
   if (Number(values.lan) + Number(bluetooth) + Number(lens !== undefined) > 1) {
     throw new Failure("misuse", "--lan, --bluetooth and --lens are ways: one at a time");
   }
   const { check, viewer, cancel, follow, all, frame, force, json } = values;
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
-    ...{ bluetooth, adapter, lens, wifi, hidden },
+    ...{ bluetooth, adapter, lens, wifi, hidden, subscription, endpoint, picture },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
     relays: values.relay === undefined ? undefined : readRelays(values.relay),
     waitMs: values.wait === undefined ? undefined : readWait(values.wait),
@@ -193,6 +206,9 @@ function parse(argv: readonly string[]) {
         all: { type: "boolean", default: false },
         frame: { type: "boolean", default: false },
         force: { type: "boolean", default: false },
+        subscription: { type: "string" },
+        endpoint: { type: "string" },
+        picture: { type: "string" },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
         version: { type: "boolean", default: false },

@@ -18,7 +18,7 @@ import { withParts } from "../parts.ts";
 import type { Line } from "../relay.ts";
 import type { Clip, Survey } from "../survey.ts";
 import { readTold } from "../told.ts";
-import { shortId, Vault } from "../vault.ts";
+import { type CameraKeys, shortId, Vault } from "../vault.ts";
 import { type Arguments, help, readArguments } from "./arguments.ts";
 import { backup, restore } from "./backup.ts";
 import { cameras } from "./cameras.ts";
@@ -28,9 +28,11 @@ import { choose, type Exported, exportClips, exportThumbnails } from "./export.t
 import { followClips } from "./follow.ts";
 import { recoveryKit } from "./kit.ts";
 import { log } from "./log.ts";
+import { openNotice } from "./notice.ts";
 import { open } from "./open.ts";
 import { openVoice, type Voice, writeWhole } from "./out.ts";
 import { pair } from "./pair.ts";
+import { checkPush, push } from "./push.ts";
 import { compareRelays } from "./relays.ts";
 import { settings } from "./settings.ts";
 import { printClips, printFaults, printVerdict, surveyToJson } from "./show.ts";
@@ -75,6 +77,7 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
   await using store = await openHome(given.home, voice.warn);
   const say = (text: string, json: unknown) =>
     voice.print(given.json ? `${JSON.stringify(json)}\n` : text);
+  if (given.command === "push") checkPush(given);
   if (given.command === "restore" || given.command === "backup") {
     const [path = ""] = given.operands;
     if (given.command === "backup") {
@@ -111,6 +114,12 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
     return await settings(given, () => openWorld(given, store, line), voice, say);
   }
   if (given.command === "open") return await open(given, vault, say);
+  if (given.command === "push") {
+    const connect = async ({ id }: CameraKeys) =>
+      (await openWorld({ ...given, camera: toHex(id) }, store, line)).link;
+    if (given.operands[0] === "open") return await openNotice(given, vault, connect, say);
+    return await push(given, () => openWorld(given, store, line), voice, say);
+  }
   // What cannot be taken back is asked for by name.
   const camera = given.command === "erase" ? given.operands[0] : given.camera;
   const world = await openWorld({ ...given, camera }, store, line);

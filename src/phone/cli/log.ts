@@ -92,12 +92,31 @@ function tell(statement: Statement, nameOf: (phone: Uint8Array) => string): stri
       return tellAsked(statement);
     case "alarm":
       return `alarm ${statement.what}${statement.mode ? ` (${statement.mode})` : ""}: ${statement.text}`;
+    case "push":
+      return tellPush(statement, nameOf);
     case "checkpointed":
       return "an owner vouched for the log up to here";
     case "receiving-key":
     case "day-closed":
     case "nonce":
       return "";
+  }
+}
+
+function tellPush(
+  { what, phone, service = "" }: Statement & { kind: "push" },
+  nameOf: (phone: Uint8Array) => string,
+): string {
+  const who = phone ? nameOf(phone) : "a phone";
+  switch (what) {
+    case "key":
+      return "the camera said its key at push services";
+    case "added":
+      return `${who} is told of visits from now on, by ${service}`;
+    case "removed":
+      return `${who} is not told by ${service} any more`;
+    case "gone":
+      return `${who} is not told by ${service} any more: that knows the subscription no longer`;
   }
 }
 

@@ -17,6 +17,8 @@ import type { Say } from "./world.ts";
 const mostBytes = 8 * 2 ** 20;
 
 type Opened = {
+  /** For people: where it came from. */
+  path: string;
   clip: Uint8Array;
   opening: OpeningDetails | undefined;
   pictures: { details: ThumbnailDetails; bytes: Uint8Array }[];
@@ -34,23 +36,34 @@ export async function open(
   const [path = ""] = operands;
   const bytes = await readNamed(path, { what: "a sealed picture", mostBytes });
   const camera = cameraOf(bytes, vault, path);
-  const { clip, opening, pictures } = openParts(bytes, camera, path);
+  const opened = openParts(bytes, camera, path);
+  const { file, width, height, opening } = await writePicture(opened, { frame, out });
+  const { wallMs: startMs, clockTrusted } = opening;
+  const clip = toHex(opened.clip);
+  const name = camera.name || "a camera";
+  const time = printTime(startMs, clockTrusted);
+  say(`${file}  ${width}x${height}, of ${name}, ${time}, clip ${clip.slice(0, 12)}\n`, {
+    ...{ file, width, height, clip, camera: toHex(camera.id), name: camera.name },
+    ...{ start: new Date(startMs).toISOString(), clockTrusted },
+  });
+  return 0;
+}
+
+/** Writes the person, or with `frame` the whole view: the newest there is. */
+export async function writePicture(
+  { clip, opening, pictures, path }: Opened,
+  { frame, out }: { frame: boolean; out: string | undefined },
+): Promise<{ file: string; width: number; height: number; opening: OpeningDetails }> {
   const wanted = frame ? "frame" : "person";
   const picture = pictures.findLast(({ details }) => details.what === wanted) ?? pictures.at(-1);
   if (!picture || !opening) {
     throw new Failure("absent", `${path} ends before its first picture: it was cut off on its way`);
   }
-  const startMs = opening.wallMs;
-  const file = await place({ id: clip, startMs }, { count: 1, out }, ".jpg", "");
+  const at = { id: clip, startMs: opening.wallMs };
+  const file = await place(at, { count: 1, out }, ".jpg", "");
   await writeWhole(file, picture.bytes);
   const { width, height } = picture.details;
-  const name = camera.name || "a camera";
-  const time = printTime(startMs, opening.clockTrusted);
-  say(`${file}  ${width}x${height}, of ${name}, ${time}, clip ${toHex(clip).slice(0, 12)}\n`, {
-    ...{ file, width, height, clip: toHex(clip), camera: toHex(camera.id), name: camera.name },
-    ...{ start: new Date(startMs).toISOString(), clockTrusted: opening.clockTrusted },
-  });
-  return 0;
+  return { file, width, height, opening };
 }
 
 /** The camera that the first part names, if this phone knows it; whether that made it is seen later. */
@@ -68,7 +81,8 @@ function cameraOf(bytes: Uint8Array, vault: Vault, path: string): CameraKeys {
   throw new Failure("denied", `${path} is of no camera that this phone knows`);
 }
 
-function openParts(bytes: Uint8Array, camera: CameraKeys, path: string): Opened {
+/** The first parts of a clip one behind the other, held against the camera's signature. */
+export function openParts(bytes: Uint8Array, camera: CameraKeys, path: string): Opened {
   let clip: Uint8Array = new Uint8Array();
   const opener = new ClipOpener({
     ...{ camera: camera.id, suite: nodeSuite },
@@ -94,5 +108,5 @@ function openParts(bytes: Uint8Array, camera: CameraKeys, path: string): Opened 
     const text = `${path} is not as this camera sealed it: ${cause.message}`;
     throw new Failure(cause.kind, text, { cause });
   }
-  return { clip, opening, pictures };
+  return { path, clip, opening, pictures };
 }

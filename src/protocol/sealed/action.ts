@@ -1,7 +1,9 @@
 import { fromText, Reader, toText, Writer } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import { inviteSecretBytes } from "./invite.ts";
+import { subscriptionBytes } from "./pointer.ts";
 import { sizes } from "./sodium.ts";
+import { encodeSubscription, readSubscription, type Subscription } from "./subscription.ts";
 
 // What a command asks for. Specification: command.md.
 
@@ -52,7 +54,14 @@ export type Action =
   /** What opened these clips is destroyed on this phone: a confirmation (tombstone.md). */
   | ({ kind: "confirm"; confirmation: Uint8Array } & Lasting)
   /** A signed head that stands for all entries up to it (checkpoint.md). */
-  | ({ kind: "checkpoint"; checkpoint: Uint8Array } & Lasting);
+  | ({ kind: "checkpoint"; checkpoint: Uint8Array } & Lasting)
+  /** Asks for the camera's key at push services; the log answers. `replaces` is 0, as of those below. */
+  | ({ kind: "push-key" } & Lasting)
+  /** Has this phone told of visits; one with its id takes the place of that. */
+  | ({ kind: "subscribe"; subscription: Subscription } & Lasting)
+  | ({ kind: "unsubscribe"; id: Uint8Array } & Lasting)
+  /** Has a test message sent to each subscription of this phone. */
+  | ({ kind: "push-test" } & Fleeting);
 
 /** Numbers from 128 on may be skipped by a camera that does not know them. */
 const numbers = {
@@ -68,6 +77,10 @@ const numbers = {
   confirm: 10,
   checkpoint: 11,
   window: 12,
+  "push-key": 13,
+  subscribe: 14,
+  unsubscribe: 15,
+  "push-test": 16,
 } as const satisfies Record<Action["kind"], number>;
 
 export function encodeAction(action: Action): { kind: number; bytes: Uint8Array } {
@@ -85,6 +98,14 @@ export function encodeAction(action: Action): { kind: number; bytes: Uint8Array 
     case "snapshot":
     case "erase":
     case "ask":
+    case "push-key":
+    case "push-test":
+      break;
+    case "subscribe":
+      writer.raw(encodeSubscription(action.subscription));
+      break;
+    case "unsubscribe":
+      writer.raw(action.id);
       break;
     case "setting":
       writer.bytes16(fromText(action.name)).bytes16(fromText(action.value));
@@ -149,6 +170,14 @@ function readAction(number: number, reader: Reader): Action {
       return { kind: "confirm", ...lasting(), confirmation: rest() };
     case numbers.checkpoint:
       return { kind: "checkpoint", ...lasting(), checkpoint: rest() };
+    case numbers["push-key"]:
+      return { kind: "push-key", ...lasting() };
+    case numbers.subscribe:
+      return { kind: "subscribe", ...lasting(), subscription: readSubscription(reader) };
+    case numbers.unsubscribe:
+      return { kind: "unsubscribe", ...lasting(), id: reader.take(subscriptionBytes) };
+    case numbers["push-test"]:
+      return { kind: "push-test", ...nonce() };
     default:
       throw new Failure("refused", `a command of kind ${number}`, {
         stage: number < 128 ? "action" : "skipped",

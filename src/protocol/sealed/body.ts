@@ -123,6 +123,16 @@ const kinds = {
     score: integer(0, 0xffff_ffff),
     text: text(512),
   }),
+  /** Who is told of visits by push services, and the key that the camera has there. */
+  push: define(23, {
+    what: oneOf("key", "added", "removed", "gone"),
+    /** P-256, not compressed: with "key". */
+    key: optional(bytes(65)),
+    /** With the others: whose subscription, which one, and at which host. */
+    phone: optional(key),
+    id: optional(bytes(16)),
+    service: optional(text(280)),
+  }),
 } as const;
 
 function define<F extends Parameters<typeof object>[0]>(number: number, fields: F) {

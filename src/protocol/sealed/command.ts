@@ -149,6 +149,10 @@ function mayAsk(role: Role | undefined, action: Action, phone: Uint8Array): bool
     case "ask":
     case "live":
     case "snapshot":
+    case "push-key":
+    case "subscribe":
+    case "unsubscribe":
+    case "push-test":
       return role === "owner" || role === "viewer";
     case "confirm":
       return (

@@ -13,6 +13,7 @@ import {
   problemBytes,
 } from "./mailbox.ts";
 import type { Name } from "./name.ts";
+import { parseVerdict, type Verdict, verdictBytes } from "./push.ts";
 import { signRequest } from "./request.ts";
 import { keyBytes, type Sign, type Suite } from "./signature.ts";
 
@@ -67,6 +68,12 @@ export type Mailbox = {
   }): Promise<Listed[]>;
   /** Takes away an object or all parts of a clip. What is not there is no error. */
   remove(what: Name | Clip, options?: { signal?: AbortSignal }): Promise<void>;
+  /**
+   * Has the relay hand a message to a push service (`encodePush`), and resolves with what that said.
+   * Stages of a refusal: "push" when this relay forwards nothing, "host" when not to there, "method"
+   * from a relay that is older than this.
+   */
+  push(message: Uint8Array, options?: { signal?: AbortSignal }): Promise<Verdict>;
   /** The relay's time by its last answer, ms since 1970, to the second; undefined before one. */
   relayMs(): number | undefined;
 };
@@ -191,9 +198,18 @@ export function openMailbox({
       const answer = await request("DELETE", ask, { mostBytes: 0, waitMs: 0, signal });
       if (answer.status !== 204 && answer.status !== 404) throw failureOf(answer);
     },
+    async push(message, { signal } = {}) {
+      const asked = { body: message, mostBytes: verdictBytes, waitMs: forwardMs, signal };
+      const answer = await request("POST", { act: "push" }, asked);
+      if (answer.status !== 200) throw failureOf(answer);
+      return parseVerdict(answer.body);
+    },
     relayMs: () => (aheadMs === undefined ? undefined : Math.round(nowMs() + aheadMs)),
   };
 }
+
+/** What a relay may take for a push service, besides its own time. */
+const forwardMs = 15_000;
 
 const relayPattern =
   /^(https?):\/\/((?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?)((?:\/[a-z0-9._~-]{1,64}){0,4})\/?$/;

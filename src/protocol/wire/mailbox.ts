@@ -20,7 +20,9 @@ export type Page = {
 export type Ask =
   | { act: "put" | "get" | "delete"; name: Name }
   | { act: "delete-clip"; clip: Clip }
-  | { act: "list"; page: Page };
+  | { act: "list"; page: Page }
+  /** To be handed to a push service (push.md). */
+  | { act: "push" };
 export type Listed = { name: Name; bytes: number };
 
 export const listMost = 1000;
@@ -55,6 +57,8 @@ export function printAsk(mailbox: Uint8Array, ask: Ask): { path: string; query: 
       return { path: root + printClip(ask.clip), query: "?" };
     case "list":
       return { path: root, query: printPage(ask.page) };
+    case "push":
+      return { path: root + pushPath, query: "?" };
   }
 }
 
@@ -85,8 +89,11 @@ export function parseAsk(
       if (clip) return { mailbox, ask: { act: "delete-clip", clip } };
       return { mailbox, ask: { act: "delete", name: parseName(rest) } };
     }
+    case "POST":
+      if (rest !== pushPath) throw refuse("method", "only a message is posted");
+      return { mailbox, ask: { act: "push" } };
     default:
-      throw refuse("method", "a mailbox knows PUT, GET and DELETE");
+      throw refuse("method", "a mailbox knows PUT, GET, DELETE and POST");
   }
 }
 
@@ -97,6 +104,7 @@ export function printClip({ incarnation, clip }: Clip): string {
   return name.slice(0, clipPrefix);
 }
 
+const pushPath = "push";
 const clipPrefix = "part/".length + 10 + 1 + 2 * clipIdBytes + 1;
 const clipPattern = /^part\/[0-9]{10}\/[0-9a-f]{32}\/$/;
 

@@ -1,13 +1,6 @@
 import * as assert from "uvu/assert";
-import {
-  add,
-  decide,
-  hourUs,
-  mostWaiting,
-  newTray,
-  sent,
-  type Visit,
-} from "../../../src/device/mail/tray.ts";
+import { decide, sent } from "../../../src/device/mail/tray.ts";
+import { add, hourUs, mostWaiting, newTray, type Visit } from "../../../src/device/visit/visit.ts";
 import { generator } from "../../lib/fuzz.ts";
 import { suite } from "../../lib/suite.ts";
 

@@ -1,4 +1,5 @@
 import * as assert from "uvu/assert";
+import { generator } from "../../../scripts/vectors-pointer.ts";
 import { Writer } from "../../../src/base/pure/bytes.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { type Action, actionBytes } from "../../../src/protocol/sealed/action.ts";
@@ -21,6 +22,7 @@ import {
   ready,
 } from "../../../src/protocol/sealed/sodium.ts";
 import { keyId } from "../../../src/protocol/sealed/stanza.ts";
+import { encodeSubscription } from "../../../src/protocol/sealed/subscription.ts";
 import { encodeSupply } from "../../../src/protocol/sealed/supply.ts";
 import { encodeConfirmation } from "../../../src/protocol/sealed/tombstone.ts";
 import {
@@ -48,6 +50,13 @@ const viewer = kemPair().publicKey;
 const clip = pattern(16, 3);
 const key = pattern(32, 9);
 
+const subscribed = {
+  ...{ kind: "subscribe" as const, replaces: 0 },
+  subscription: {
+    ...{ id: pattern(16), key: viewer, p256dh: generator, auth: pattern(16) },
+    endpoint: "https://push.example/send/abc",
+  },
+};
 const actions: Action[] = [
   { kind: "live", nonce, viewer },
   { kind: "talk", nonce, viewer },
@@ -61,6 +70,10 @@ const actions: Action[] = [
   { kind: "confirm", replaces: 0, confirmation: confirmed(owner) },
   { kind: "checkpoint", replaces: 0, checkpoint: pattern(216) },
   { kind: "window", nonce, secret: pattern(32) },
+  { kind: "push-key", replaces: 0 },
+  subscribed,
+  { kind: "unsubscribe", replaces: 0, id: pattern(16) },
+  { kind: "push-test", nonce },
 ];
 
 function confirmed(by: Signer): Uint8Array {
@@ -173,6 +186,7 @@ suite("command", (test) => {
     refused("nonce", () => ask({ kind: "window", nonce: with9(3), secret: key }));
     assert.is(ask({ kind: "live", nonce: with9(1), viewer }, from(2, 0)), "do");
     assert.is(ask({ kind: "ask", replaces: 0 }, from(2, 0)), "do");
+    refused("nonce", () => ask({ kind: "push-test", nonce: with9(3) }, from(2, 0)));
     refused("role", () => ask({ kind: "ask", replaces: 0 }, from(3, 0)));
     assert.is(ask({ kind: "snapshot", nonce: with9(2) }), "do");
     assert.is(nonceLifeMs, 30_000);
@@ -205,6 +219,12 @@ suite("command", (test) => {
     const gone: Action = { kind: "tombstone", replaces: 0, tombstone: pattern(99) };
     refused("role", () => allow(gone, "viewer"));
     refused("role", () => allow(gone, "kit"));
+    for (const action of actions.slice(-4)) {
+      for (const role of ["owner", "viewer"] as const) {
+        assert.is(allow("nonce" in action ? { ...action, nonce: with9(1) } : action, role), "do");
+      }
+      refused("role", () => allow(action, "kit"));
+    }
     // A repeat of what was taken is no error, even when its nonce is old by now.
     assert.is(ask({ kind: "snapshot", nonce: with9(9) }, from(1, 1), 4), "done");
   });
@@ -216,7 +236,7 @@ suite("command", (test) => {
       const boxes = [actions[3], actions[5]].map((action) =>
         sealCommand(command(action as Action, { phone: key }), receiving.publicKey, quick),
       );
-      const plains = [1, 3, 4, 5, 6, 7, 8, 9, 12].map((kind) => plainOf(kind, key, true));
+      const plains = [1, 3, 4, 5, 6, 7, 8, 9, 12, 14].map((kind) => plainOf(kind, key, true));
       fuzz({
         name: "command",
         seeds: [...boxes.map(({ bytes }) => bytes), ...plains],
@@ -228,7 +248,7 @@ suite("command", (test) => {
         },
         reaches: [
           ...["taken", "length", "version", "suite", "kind", "flags", "box", "camera"],
-          ...["incarnation", "signature", "action", "skipped"],
+          ...["incarnation", "signature", "action", "skipped", "point", "endpoint"],
         ],
       });
     },
@@ -243,6 +263,7 @@ function plainOf(kind: number, key = owner.key, quick = false): Uint8Array {
   else body.u32(1);
   if (kind === 1) body.raw(viewer);
   if (kind === 12) body.raw(pattern(32));
+  if (kind === 14) body.raw(encodeSubscription(subscribed.subscription));
   if (kind === 4) body.bytes16(pattern(4).map(() => 97)).bytes16(new Uint8Array());
   const plain = writeEnvelope(commandKind)
     .raw(camera)

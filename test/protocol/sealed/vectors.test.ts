@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { fixedRandom } from "../../../scripts/random.ts";
 import { printVector, type Vector } from "../../../scripts/vectors.ts";
 import { sealedVectors } from "../../../scripts/vectors-sealed.ts";
 import { ed25519Signer, nodeSuite } from "../../../src/base/node/crypto.ts";
@@ -46,6 +47,7 @@ import {
   verifyAdoption,
   verifyIdentity,
 } from "../../../src/protocol/sealed/pairing.ts";
+import { openPointer, sealPointer } from "../../../src/protocol/sealed/pointer.ts";
 import { encodeSeen, verifySeen } from "../../../src/protocol/sealed/seen.ts";
 import { kemPublicKey, ready } from "../../../src/protocol/sealed/sodium.ts";
 import {
@@ -122,6 +124,19 @@ const openers: Record<string, (vector: Vector) => Opened> = {
   checkpoint: ({ header, bytes }) => {
     const fields = verifyCheckpoint(bytes, input(header, "expectedCamera"), nodeSuite);
     return { fields, again: encodeCheckpoint(fields, owner).bytes };
+  },
+  pointer: ({ header, bytes }) => {
+    const secret = input(header, "secret");
+    const holder = {
+      ...{ camera: input(header, "expectedCamera"), phone: input(header, "expectedPhone") },
+      subscription: input(header, "expectedSubscription"),
+      pair: { publicKey: kemPublicKey(secret), secret },
+    };
+    const opened = openPointer(bytes, [holder], nodeSuite);
+    if (!opened) throw new Failure("refused", "for another key", { stage: "null" });
+    using _ = fixedRandom(header.random ?? "");
+    const again = sealPointer(opened.pointer, holder.pair.publicKey, camera);
+    return { fields: opened.pointer, again };
   },
   offer: ({ bytes }) => {
     const { hash: _, ...fields } = verifyOffer(bytes, nodeSuite);

@@ -43,6 +43,7 @@ const asks: [method: string, ask: Ask][] = [
     ["DELETE", { act: "delete", name }],
   ]),
   ["DELETE", { act: "delete-clip", clip: { incarnation: 7, clip } }],
+  ["POST", { act: "push" }],
   ...pages.map((page): [string, Ask] => ["GET", { act: "list", page }]),
 ];
 
@@ -64,6 +65,7 @@ function printText(method: string, ask: Ask): Uint8Array {
 
 const methods: Record<Ask["act"], string> = {
   ...{ put: "PUT", get: "GET", delete: "DELETE", "delete-clip": "DELETE", list: "GET" },
+  push: "POST",
 };
 
 function parsePageText(text: string): Page {

@@ -1,7 +1,9 @@
 import type { Recording } from "../record/record.ts";
 import type { ServiceEvent } from "../report.ts";
-import type { Attachment } from "./letter.ts";
 import type { Visit } from "./tray.ts";
+
+/** A picture as a message may carry it. */
+export type Attachment = { name: string; type: string; bytes: Uint8Array };
 
 /** Visits that are under way, from what the stages say, up to where there is something to tell. */
 export type Visitors = {
