@@ -318,6 +318,7 @@ export function commandVectors(): Vector[] {
   const live = command({ kind: "live", nonce: bytesOf(6, 16), viewer: publicKey() });
   const ask = command({ kind: "ask", replaces: 0 });
   const window = command({ kind: "window", nonce: bytesOf(6, 16), secret: bytesOf(9, 32) });
+  const alarm = command({ kind: "alarm", nonce: bytesOf(6, 16), order: "disarm" });
   const bytes = seal(tombstone);
   return [
     well("well-tombstone", bytes, tombstone),
@@ -330,6 +331,7 @@ export function commandVectors(): Vector[] {
     refused("incarnation-another", "incarnation", seal(command(erase, { incarnation: 2 }))),
     refused("signature-of-another", "signature", seal(tombstone, { ...camera })),
     well("well-window", seal(window), window),
+    well("well-alarm", seal(alarm), alarm),
   ].map((vector) => fixKind(vector));
 }
 

@@ -48,6 +48,7 @@ export async function startCamera(
     clock?: Clock;
     picture?: () => Promise<Uint8Array>;
     openWindow?: CommandOptions["openWindow"];
+    alarm?: CommandOptions["alarm"];
     fault?: Fault;
     boxes?: string;
     outboxFault?: Fault;
@@ -92,6 +93,7 @@ export async function startCamera(
         },
       ),
     openWindow: options.openWindow ?? (async () => []),
+    alarm: options.alarm ?? (async () => {}),
     markErased: async () => void endings.push("marked"),
     onDone: (one) => void done.push(one),
     onEnd: (how) => void endings.push(how),

@@ -7,7 +7,7 @@ import { code, door, type Household, prefix } from "./household.ts";
 // What happens in a house: what it asks of its camera, and what ends there. Each waits until it has come
 // about, and leaves all as it was.
 
-export type Errand = { name: string; isRestart?: true; run(home: Household): Promise<void> };
+export type Errand = { name: string; isOnce?: true; run(home: Household): Promise<void> };
 
 const press = (action: string, typed?: string) => JSON.stringify({ action, code: typed ?? null });
 
@@ -127,17 +127,27 @@ export const commands: readonly Errand[] = [
   {
     name: "a phone looks",
     async run(home) {
-      const from = home.here();
       await home.phone("snapshot", "-o", join(home.folder, "looked.jpg"), "--wait", "120");
-      await home.says("being_watched", "ON", from);
+      await home.wait("watched", () => home.state("being_watched") === "ON");
     },
   },
   {
-    name: "a phone opens the window",
+    // It stays open for ten minutes, also over new starts.
+    ...{ name: "a phone opens the window", isOnce: true },
+    async run(home) {
+      await home.phone("window", "--wait", "120");
+      await home.wait("the window", () => home.state("pairing_window") === "ON");
+    },
+  },
+  {
+    name: "a phone arms and disarms",
     async run(home) {
       const from = home.here();
-      await home.phone("window", "--wait", "120");
-      await home.says("pairing_window", "ON", from);
+      await home.phone("arm", "away", "--wait", "120");
+      await home.says("alarm", "armed_away", from);
+      const said = await home.phone("disarm", "--wait", "120");
+      if (!said.includes("disarmed")) throw new Error(said);
+      await home.says("alarm", "disarmed", from);
     },
   },
   {
@@ -175,7 +185,7 @@ const restart = (
 ): Errand => {
   const isHard = camera === "SIGKILL" || (camera && broker !== undefined);
   return {
-    ...{ name: what, isRestart: true },
+    name: what,
     run: (home) =>
       home.disturb(
         {

@@ -51,7 +51,7 @@ async function live(home: Household): Promise<string[]> {
   }
   for (const restart of others) await go(restart);
   if (minutes > 0) await go(absence);
-  const all = [...commands, ...restarts];
+  const all = [...commands, ...restarts].filter(({ isOnce }) => !isOnce);
   while (performance.now() < endMs) {
     const order = all
       .map((errand) => ({ errand, at: random(1_000_000) }))
