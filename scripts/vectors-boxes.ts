@@ -333,6 +333,7 @@ export function commandVectors(): Vector[] {
       endpoint: "https://push.example/send/abc",
     },
   });
+  const alarm = command({ kind: "alarm", nonce: bytesOf(6, 16), order: "disarm" });
   const bytes = seal(tombstone);
   return [
     well("well-tombstone", bytes, tombstone),
@@ -346,6 +347,7 @@ export function commandVectors(): Vector[] {
     refused("signature-of-another", "signature", seal(tombstone, { ...camera })),
     well("well-window", seal(window), window),
     well("well-subscribe", seal(subscribe), subscribe),
+    well("well-alarm", seal(alarm), alarm),
   ].map((vector) => fixKind(vector));
 }
 

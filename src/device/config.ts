@@ -22,6 +22,7 @@ import { lanFaults, lanSettings } from "./lan.ts";
 import { mailFaults, mailSchema } from "./mailserver.ts";
 import { allowedOrders } from "./order.ts";
 import { profilesOf } from "./profile.ts";
+import { pushSchema } from "./push/push.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
@@ -133,19 +134,6 @@ const profiles = profilesOf({
   ...{ "detect.threshold": threshold, "detect.zones": zones },
   ...{ "record.preRollS": preRollS, "record.postRollS": postRollS },
 });
-
-const contact: Setting<string> = {
-  default: "mailto:camera@example.org",
-  about:
-    "whom a push service may write to about this camera's messages; it reads this, nobody else",
-  expected: "mailto: and an address, or https: and a name, of at most 100 characters",
-  read: (value) =>
-    typeof value === "string" &&
-    value.length <= 100 &&
-    /^(?:mailto:[!-~]+@[a-z0-9.-]+|https:\/\/[a-z0-9.-]+(?:\/[!-~]*)?)$/i.test(value)
-      ? value
-      : undefined,
-};
 
 export const schema = {
   name: text({ default: "camera", limit: 64, about: "what the phone calls this camera" }),
@@ -278,13 +266,7 @@ export const schema = {
   alarm: alarmSchema,
   local: lanSettings,
   mail: mailSchema,
-  push: {
-    perHour: number({
-      ...{ default: 20, min: 1, max: 60, whole: true },
-      about: "messages in an hour at most to each phone that subscribed (obscura-phone push)",
-    }),
-    contact,
-  },
+  push: pushSchema,
   light: text({
     default: "",
     limit: 64,

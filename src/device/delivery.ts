@@ -57,6 +57,7 @@ export type DeliveryOptions = {
   onRelayed(part: { clip: string; number: number; atUs: number; relay: number }): void;
   picture: CommandOptions["picture"];
   openWindow: CommandOptions["openWindow"];
+  alarm: CommandOptions["alarm"];
   markErased(): Promise<void>;
   onEnd(ending: Ending): void;
   /** Storage that failed ends the program. */

@@ -5,7 +5,7 @@ import { openDurable } from "../base/node/durable.ts";
 import type { Log } from "../base/node/log.ts";
 import { fromText, toText } from "../base/pure/bytes.ts";
 import type { Clock } from "../base/pure/clock.ts";
-import { explain, isFailure } from "../base/pure/failure.ts";
+import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 import type { Statement } from "../protocol/sealed/body.ts";
 import { type Alarm, forgetAlarm, openAlarm } from "./alarm/alarm.ts";
 import type { Config } from "./config.ts";
@@ -32,6 +32,8 @@ export type Home = {
   window(isOpen: boolean): void;
   /** What takes sealed commands, also those that the local interface is handed. */
   lend(take: (box: Uint8Array) => Promise<boolean>): void;
+  /** Carries out what an owner's phone asks of the alarm. Throws Failure "refused" without one. */
+  alarm(order: "arm_home" | "arm_away" | "disarm"): Promise<void>;
   /** Settings that were changed while the camera runs. */
   set(config: Config): void;
   close(): Promise<void>;
@@ -72,7 +74,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
   if (config.mqtt.url === "" && config.local.port === 0) {
     const nothing = () => {};
     const none = { incident: nothing, event: nothing, motion: nothing, window: nothing };
-    return { ...none, lend: nothing, set: nothing, close: async () => {} };
+    return { ...none, lend: nothing, alarm: noAlarm, set: nothing, close: async () => {} };
   }
   const log = options.logs("mqtt");
   const id = config.mqtt.id || nameOf(options.keyring);
@@ -156,6 +158,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
       pairing = isOpen;
     },
     lend: (take) => local?.lend(take),
+    alarm: alarm ? alarm.obey : noAlarm,
     set: safely((next: Config) => {
       name = next.name;
       mqtt.set({ name, zones: next.detect.zones });
@@ -170,6 +173,10 @@ export async function openHome(options: HomeOptions): Promise<Home> {
       await watching;
     },
   };
+}
+
+async function noAlarm(): Promise<never> {
+  throw new Failure("refused", "this camera has no alarm (alarm.enabled, mqtt.url)");
 }
 
 /** Undefined unless the settings switch it on; also when it cannot be opened, which is a fault. */

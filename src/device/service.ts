@@ -253,6 +253,10 @@ async function runStages(
     onRelayed: (part) => emit({ event: "relayed", ...part }),
     picture: () => takePicture(),
     openWindow: (secret) => panel.openWindow(secret),
+    alarm: async (order) => {
+      if (!home) throw new Failure("busy", "the camera is starting");
+      await home.alarm(order);
+    },
     markErased: () => markErased(state),
     onEnd: (how) => {
       ending = how;

@@ -55,6 +55,7 @@ export async function startCamera(
     picture?: () => Promise<Uint8Array>;
     openWindow?: CommandOptions["openWindow"];
     push?: CommandOptions["push"];
+    alarm?: CommandOptions["alarm"];
     fault?: Fault;
     boxes?: string;
     outboxFault?: Fault;
@@ -100,6 +101,7 @@ export async function startCamera(
       ),
     openWindow: options.openWindow ?? (async () => []),
     push: options.push ?? nobodyTold,
+    alarm: options.alarm ?? (async () => {}),
     markErased: async () => void endings.push("marked"),
     onDone: (one) => void done.push(one),
     onEnd: (how) => void endings.push(how),

@@ -69,6 +69,7 @@ async function main(task: CourierTask): Promise<void> {
     onRelayed: ({ clip, number }) => say(`relayed ${clip} ${number}`),
     picture: async () => pictureOf(still, opening),
     openWindow: async () => [],
+    alarm: async () => {},
     markErased: async () => {},
     onEnd: () => {},
   };

@@ -5,7 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 import mqtt, { type IClientOptions } from "mqtt";
 import type { Tls } from "../../scripts/mosquitto.ts";
-import type { Message } from "./topics.ts";
+import type { Heard } from "./stream.ts";
 
 // Who uses and who listens to a broker of the test's own.
 
@@ -75,7 +75,7 @@ export async function makeUsers(
 
 export type Listener = {
   /** All that came, in order. */
-  readonly messages: Message[];
+  readonly messages: Heard[];
   /** What lies at each topic, by the last message. */
   at(topic: string): string | undefined;
   of(topic: string): string[];
@@ -87,11 +87,12 @@ export type Listener = {
 
 /** A client that knows nothing of the camera's and reads everything. Comes back by itself. */
 export async function listen(url: string, options: IClientOptions = {}): Promise<Listener> {
-  const messages: Message[] = [];
+  const messages: Heard[] = [];
   const client = mqtt.connect(url, { ...options, reconnectPeriod: 50 });
   client.on("error", () => {});
-  client.on("message", (topic, payload, { retain }) => {
-    messages.push({ topic, payload: Buffer.from(payload), isRetained: retain });
+  client.on("message", (topic, payload, { retain, qos }) => {
+    const atMs = performance.now();
+    messages.push({ topic, payload: Buffer.from(payload), isRetained: retain, qos, atMs });
   });
   await new Promise<void>((resolve, reject) => {
     client.subscribe("#", { qos: 1, rap: true }, (error) => (error ? reject(error) : resolve()));

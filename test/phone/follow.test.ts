@@ -38,6 +38,7 @@ function obey({ camera, url }: World, picture: Uint8Array) {
   const nonce = pattern(16);
   const done: string[] = [];
   const secrets: Uint8Array[] = [];
+  const orders: string[] = [];
   const where = { ip: Uint8Array.of(192, 168, 1, 5), port: 41_234 };
   const over = new AbortController();
   const run = async () => {
@@ -71,6 +72,16 @@ function obey({ camera, url }: World, picture: Uint8Array) {
             ...(isTaken ? { refused: "another program pairs here" } : {}),
           });
         }
+        if (action.kind === "alarm") {
+          assert.equal(action.nonce, nonce);
+          const isNew = !orders.includes(action.order);
+          const refused = isNew ? {} : { refused: "this camera has no alarm" };
+          orders.push(action.order);
+          const deed = { kind: "alarm", what: "arming", mode: "away", by: "command" } as const;
+          const text = "asked for; 60 s to leave";
+          if (action.order === "arm_away" && isNew) await camera.say({ ...deed, score: 0, text });
+          await camera.say({ kind: "command-done", phone, number, action: "alarm", ...refused });
+        }
         if (action.kind === "setting") {
           const isWrong = action.value === "9";
           if (!isWrong) {
@@ -89,7 +100,7 @@ function obey({ camera, url }: World, picture: Uint8Array) {
     if (!over.signal.aborted) throw error;
   });
   return {
-    ...{ done, secrets, where },
+    ...{ done, secrets, where, orders },
     async [Symbol.asyncDispose]() {
       over.abort();
       await running;
@@ -238,7 +249,22 @@ suite("obscura-phone over a relay", (test) => {
       assert.is(taken.code, 1);
       assert.match(taken.err, /gives no window: another program pairs here/);
       assert.not.equal(camera.secrets[1], camera.secrets[0]);
+      const away = await run("arm", "away");
+      assert.equal(
+        [away.code, away.out],
+        [0, "Front door: arming (away): asked for; 60 s to leave\n"],
+      );
+      const off = await run("disarm", "--json");
+      assert.equal([off.code, JSON.parse(off.out).what], [0, null], off.err);
+      const without = await run("arm", "away");
+      assert.is(without.code, 1);
+      assert.match(without.err, /gives no change of the alarm: this camera has no alarm/);
+      assert.equal(camera.orders, ["arm_away", "disarm", "arm_away"]);
+      const shut = await run("privacy", "on");
+      assert.equal([shut.code, shut.out], [0, "privacy is true\n"], shut.err);
       const told = await run("log");
+      assert.match(told.out, /alarm arming \(away\): asked for; 60 s to leave/);
+      assert.match(told.out, /alarm, asked for by .*: refused: this camera has no alarm/);
       assert.match(told.out, /a window for pairing is open, as .* asked/);
     },
     slow,

@@ -19,10 +19,33 @@ suite("obscura-phone's words", (test) => {
       assert.is(help.code, 0);
       assert.match(help.out, /exit codes: 0 well, 1 failed, 2 misuse, 3/);
       assert.match((await phone(home, "--version")).out, /^\d+\.\d+\.\d+\n$/);
-      const none = ["cameras", "clips", "snapshot", "window", "verify", "phones", "add-phone"];
-      const one = ["adopt", "remove-phone", "erase", "backup", "restore", "recovery-kit"];
+      const none = [
+        "cameras",
+        "clips",
+        "snapshot",
+        "window",
+        "disarm",
+        "verify",
+        "phones",
+        "add-phone",
+      ];
+      const one = [
+        "adopt",
+        "remove-phone",
+        "erase",
+        "backup",
+        "restore",
+        "recovery-kit",
+        "arm",
+        "privacy",
+      ];
       const misuses = [
         ...[[], ["fly"], ["clips", "--fly"], ["settings", "a", "b", "c"], ["recovery-kit", "fly"]],
+        ...[
+          ["arm", "both"],
+          ["privacy", "true"],
+          ["arm", "Home"],
+        ],
         ...none.map((command) => [command, "extra"]),
         ...one.flatMap((command) => [[command], [command, "a", "b", "c"]]),
         ...["export", "delete", "thumbnail"].flatMap((many) => [[many], [many, "a", "--all"]]),

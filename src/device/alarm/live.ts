@@ -41,6 +41,8 @@ export type Alarm = {
   message(message: Message): void;
   /** Done, and durable, when it resolves. Throws Failure "denied" when it takes another code. */
   take(command: Command, code: string | undefined): Promise<void>;
+  /** The same for an owner, who signed it: no code is asked for, and it is noted too when it resolves. */
+  obey(command: Command): Promise<void>;
   /** From now on told of what it does, once that is kept; at first of what it did so far. */
   listen(onTold: (told: readonly Told[]) => void): void;
   close(): Promise<void>;
@@ -155,6 +157,11 @@ export async function openAlarm(options: AlarmOptions): Promise<Alarm> {
     throw await refuse("a wrong code was given");
   };
 
+  const carryOut = async (command: Command) => {
+    fault("state", undefined);
+    await tell(machine.command(command, now()));
+  };
+
   // What an earlier start has left is told of, and kept, before anything else happens.
   const begun = machine.tick(now());
   planned = machine.view(now());
@@ -175,8 +182,11 @@ export async function openAlarm(options: AlarmOptions): Promise<Alarm> {
       if (settings.code !== "" && needsCode(command, machine.view(now()), settings)) {
         await checkCode(given);
       }
-      fault("state", undefined);
-      await tell(machine.command(command, now()));
+      await carryOut(command);
+    },
+    async obey(command) {
+      await carryOut(command);
+      await noted;
     },
     listen(listener) {
       onTold = listener;

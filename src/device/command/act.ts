@@ -3,6 +3,7 @@ import { nodeSuite } from "../../base/node/crypto.ts";
 import { equal, fromHex, toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure } from "../../base/pure/failure.ts";
+import type { Action } from "../../protocol/sealed/action.ts";
 import { verifyCheckpoint } from "../../protocol/sealed/checkpoint.ts";
 import type { Address } from "../../protocol/sealed/invite.ts";
 import { roleOf } from "../../protocol/sealed/membership.ts";
@@ -34,6 +35,8 @@ export type Hands = {
    * Throws Failure "busy" when another program pairs here.
    */
   openWindow(secret: Uint8Array): Promise<readonly Address[]>;
+  /** Arms or disarms the alarm; noted when it resolves. Throws Failure "refused" without one. */
+  alarm(order: Extract<Action, { kind: "alarm" }>["order"]): Promise<void>;
   /** Checks a setting's YAML and returns it as JSON; throws Failure "misuse". */
   checkSetting(name: string, value: string): Promise<string>;
   /** Takes a setting that is kept; false when it is in force from the next start on. */
@@ -117,6 +120,9 @@ export async function act({ phone, number, action }: Asked, hands: Hands): Promi
       return "nothing";
     case "push-test":
       await hands.push.test(phone);
+      return "nothing";
+    case "alarm":
+      await hands.alarm(action.order);
       return "nothing";
     case "erase":
       await hands.markErased();

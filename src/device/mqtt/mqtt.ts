@@ -337,9 +337,11 @@ export function openMqtt(options: MqttOptions): Mqtt {
       end.abort();
       await watching;
       await ear.idle();
-      // Nothing moves before a camera that is off.
+      // Nothing moves before a camera that is off; it hands no picture out, lets nobody pair, and would end
+      // no siren.
       movedUs = undefined;
-      say("motion", false);
+      for (const name of ["motion", "being_watched", "pairing_window"] as const) say(name, false);
+      for (const name of ["alarm_warning", "alarm_siren"] as const) if (alarm) say(name, false);
       say("recording", options.read().recording);
       say("availability", "offline");
       const enough = new AbortController();

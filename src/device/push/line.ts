@@ -10,6 +10,7 @@ import { hourUs, openTeller, type Visit } from "../visit/visit.ts";
 import { type Book, idOf, type Subscriber } from "./book.ts";
 import { compose, type News, newsOf } from "./message.ts";
 import { type Arrivals, next, type Plan, settle } from "./plan.ts";
+import type { PushSettings } from "./settings.ts";
 
 /** One subscriber, who is told of what waits for them. */
 export type Line = {
@@ -24,7 +25,7 @@ export type Line = {
 
 /** What telling takes of the rest of the camera. */
 export type TellingOptions = {
-  config: { name: string; push: { perHour: number; contact: string } };
+  config: { name: string; push: PushSettings };
   camera: Uint8Array;
   sign: Sign;
   incarnation(): number;

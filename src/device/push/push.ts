@@ -19,6 +19,8 @@ import { type Book, newKey, newSubscriber, openBook, type Subscriber } from "./b
 import { type Line, type LineOptions, openLine, type TellingOptions } from "./line.ts";
 import { Arrivals } from "./plan.ts";
 
+export { pushSchema } from "./settings.ts";
+
 /** What phones ask for (command.md); each says in the camera's log what came of it. */
 export type Subscribers = {
   /** Says the camera's key at push services. */

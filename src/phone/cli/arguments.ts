@@ -37,6 +37,9 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
                                     browser opened it (--picture FILE: and fetch the picture)
   window                            have the camera open its window for pairing, and show the link of
                                     it: to give it another network (pair LINK --wifi NAME)
+  arm home|away                     arm the alarm of the house; no code is asked for: this phone signs
+  disarm                            disarm it, the same
+  privacy on|off                    have the camera shut its lens, or open it; the house cannot end it
   log                               what the camera wrote down: who looked, what was set, what it had
                                     to give up, who tried to pair
   verify                            check the log and every clip; names each gap, fork and replay
@@ -72,8 +75,9 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   --address A    HOST:PORT of the camera, in place of the link's (pair)
   --wifi NAME    the network that the camera is to join (pair; its password from standard input;
                  --hidden: one that does not send its name)
-  --wait N       seconds to wait for the camera (snapshot, window, push, settings, erase, remove-phone,
-                 recovery-kit, pair --lens, --bluetooth or --wifi) or the other phone (add-phone, join)
+  --wait N       seconds to wait for the camera (snapshot, window, push, arm, disarm, privacy,
+                 settings, erase, remove-phone, recovery-kit, pair --lens, --bluetooth or --wifi) or
+                 the other phone (add-phone, join)
   --all          every clip that opens (export, thumbnail)
   --json         JSON on standard output: a document, or one a line where it says more than once
   --help, --version
@@ -98,6 +102,9 @@ const commands = {
   open: file,
   ...{ snapshot: nothing, window: nothing },
   push: [1, 2, "key, on, list, off, test or open"],
+  arm: [1, 1, "home or away"],
+  disarm: nothing,
+  privacy: [1, 1, "on or off"],
   ...{ verify: nothing, log: nothing, delete: clips },
   settings: [0, 2, "a name and a value, or neither"],
   ...{ phones: nothing, "add-phone": nothing },
@@ -108,6 +115,11 @@ const commands = {
   ...{ backup: file, restore: file },
 } satisfies Record<string, Takes>;
 export type Command = keyof typeof commands;
+/** What the first operand may be. */
+const choices: { readonly [K in Command]?: readonly string[] } = {
+  arm: ["home", "away"],
+  privacy: ["on", "off"],
+};
 
 export type Arguments = {
   command: Command;
@@ -154,7 +166,8 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
   }
   const [least, most, what] = commands[command];
   const isNamed = most < Number.POSITIVE_INFINITY || values.all !== operands.length > 0;
-  if (operands.length < least || operands.length > most || !isNamed) {
+  const isOne = choices[command]?.includes(operands[0] ?? "") ?? true;
+  if (operands.length < least || operands.length > most || !isNamed || !isOne) {
     throw new Failure("misuse", `${command} takes ${what}`, {
       hint: "`obscura-phone --help` says more",
     });

@@ -19,6 +19,7 @@ import type { Line } from "../relay.ts";
 import type { Clip, Survey } from "../survey.ts";
 import { readTold } from "../told.ts";
 import { type CameraKeys, shortId, Vault } from "../vault.ts";
+import { orderAlarm } from "./alarm.ts";
 import { type Arguments, help, readArguments } from "./arguments.ts";
 import { backup, restore } from "./backup.ts";
 import { cameras } from "./cameras.ts";
@@ -112,6 +113,14 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
   }
   if (given.command === "settings") {
     return await settings(given, () => openWorld(given, store, line), voice, say);
+  }
+  if (given.command === "privacy") {
+    const isOn = given.operands[0] === "on";
+    const wish = { ...given, operands: ["privacy", String(isOn)] };
+    return await settings(wish, () => openWorld(given, store, line), voice, say);
+  }
+  if (given.command === "arm" || given.command === "disarm") {
+    return await orderAlarm(given, await openWorld(given, store, line), voice, say);
   }
   if (given.command === "open") return await open(given, vault, say);
   if (given.command === "push") {

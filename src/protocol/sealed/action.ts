@@ -28,6 +28,9 @@ export const settingNames: readonly string[] = [
   "relay.kbitPerS",
 ];
 
+/** What of the alarm may be asked for from afar, in the order of their numbers, from 1. */
+export const alarmOrders = ["arm_home", "arm_away", "disarm"] as const;
+
 type Fleeting = { nonce: Uint8Array }; // 16 bytes, given out by the camera under 30 s ago
 type Lasting = { replaces: number }; // the version that it takes the place of
 
@@ -39,6 +42,8 @@ export type Action =
   | ({ kind: "snapshot" } & Fleeting)
   /** Opens a window for pairing under this secret (invite.md, 32 bytes); the log says where. */
   | ({ kind: "window"; secret: Uint8Array } & Fleeting)
+  /** Arms the alarm of the house, or disarms it. */
+  | ({ kind: "alarm"; order: (typeof alarmOrders)[number] } & Fleeting)
   /** One setting, as YAML text of the configuration's schema. */
   | ({ kind: "setting"; name: string; value: string } & Lasting)
   /** The next member list (membership.md). */
@@ -81,6 +86,7 @@ const numbers = {
   subscribe: 14,
   unsubscribe: 15,
   "push-test": 16,
+  alarm: 17,
 } as const satisfies Record<Action["kind"], number>;
 
 export function encodeAction(action: Action): { kind: number; bytes: Uint8Array } {
@@ -94,6 +100,9 @@ export function encodeAction(action: Action): { kind: number; bytes: Uint8Array 
       break;
     case "window":
       writer.raw(action.secret);
+      break;
+    case "alarm":
+      writer.u8(alarmOrders.indexOf(action.order) + 1);
       break;
     case "snapshot":
     case "erase":
@@ -149,6 +158,8 @@ function readAction(number: number, reader: Reader): Action {
       return { kind: "snapshot", ...nonce() };
     case numbers.window:
       return { kind: "window", ...nonce(), secret: reader.take(inviteSecretBytes) };
+    case numbers.alarm:
+      return { kind: "alarm", ...nonce(), order: orderOf(reader.u8()) };
     case numbers.setting:
       return {
         kind: "setting",
@@ -184,4 +195,13 @@ function readAction(number: number, reader: Reader): Action {
         hint: "Update this program",
       });
   }
+}
+
+function orderOf(number: number): (typeof alarmOrders)[number] {
+  const order = alarmOrders[number - 1];
+  if (order) return order;
+  throw new Failure("refused", `an order ${number} for the alarm`, {
+    stage: "action",
+    hint: "Update this program",
+  });
 }

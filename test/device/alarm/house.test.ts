@@ -214,6 +214,25 @@ suite("device/alarm/house", (define) => {
     assert.ok(warned <= 6, camera.said());
   });
 
+  test("a camera that is stopped leaves no siren on, and goes on with it when it is back", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    const siren = () => house.at(`${base}/alarm_siren`);
+    {
+      await using camera = await startCamera(house, folder.path, broker.url);
+      await house.publish(`${panel}/set`, "TRIGGER");
+      await until("the siren is on", () => siren() === "ON", { told: camera.said });
+    }
+    await until("it said goodbye", () => house.at(`${base}/availability`) === "offline");
+    assert.equal([siren(), house.at(panel)], ["OFF", "triggered"]);
+    await using camera = await startCamera(house, folder.path, broker.url);
+    await until("the siren is on again", () => siren() === "ON", { told: camera.said });
+    await house.publish(`${panel}/set`, "DISARM");
+    await until("silent", () => siren() === "OFF", { told: camera.said });
+    check(house);
+  });
+
   test("a loop that arms and disarms without a code costs a dozen deeds, and not more", async () => {
     await using folder = await quickFolder();
     await using broker = await startMosquitto(folder.path);

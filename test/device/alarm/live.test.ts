@@ -144,6 +144,26 @@ suite("device/alarm/live", (test) => {
     await next.close();
   });
 
+  test("an owner's phone needs no code, also while none is tried; it is noted when it is done", async () => {
+    await using at = await world();
+    const alarm = await at.open({ code: at.code, codeToArm: true });
+    await alarm.obey("arm_away");
+    assert.is(alarm.view().state, "armed_away");
+    assert.is(at.notes.length, 1);
+    for (const wrong of ["1111", "2222", "3333"]) {
+      await deny(alarm.take("disarm", wrong), /a wrong code was given/);
+    }
+    await deny(alarm.take("disarm", "0815"), /too many wrong codes/);
+    await alarm.obey("arm_home");
+    assert.is(alarm.view().state, "armed_home");
+    await alarm.obey("disarm");
+    await alarm.obey("disarm");
+    assert.is(at.whats(), "armed refused refused refused armed disarmed");
+    assert.is(at.notes.length, 6);
+    await deny(alarm.take("arm_away", "0815"), /too many wrong codes/);
+    await alarm.close();
+  });
+
   test("arming takes the code where that is set, calling for help never", async () => {
     await using at = await world();
     await writeFile(at.code, "Öffne-dich");

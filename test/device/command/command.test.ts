@@ -4,7 +4,6 @@ import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import { equal, toHex } from "../../../src/base/pure/bytes.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
-import { Failure } from "../../../src/base/pure/failure.ts";
 import type { Action } from "../../../src/protocol/sealed/action.ts";
 import type { Statement } from "../../../src/protocol/sealed/body.ts";
 import {
@@ -281,32 +280,6 @@ suite("command", (test) => {
     assert.ok(opened.whole);
     const [picture] = opened.events.filter(({ kind }) => kind === "thumbnail");
     assert.ok(picture?.kind === "thumbnail" && equal(picture.bytes, pattern(5000, 77)));
-  });
-
-  test("a window is opened for an owner with a young nonce; its secret is in no entry", async () => {
-    const clock = new ManualClock();
-    const opened: Uint8Array[] = [];
-    const addresses = [{ ip: Uint8Array.of(192, 168, 1, 5), port: 41_234 }];
-    const openWindow = async (secret: Uint8Array) => {
-      if (opened.length > 0) throw new Failure("busy", "another program pairs here");
-      opened.push(secret);
-      return addresses;
-    };
-    await using world = await makeWorld({ clock, openWindow });
-    const secret = pattern(32, 41);
-    const open = (nonce: Uint8Array) => world.ask({ kind: "window", nonce, secret });
-    assert.match(await open(pattern(16)), /old nonce/);
-    assert.is(opened.length, 0);
-    assert.is(await open(await nonceOf(world)), "done");
-    assert.equal(opened, [secret]);
-    assert.match(await open(await nonceOf(world)), /another program pairs here/);
-    const lines = await world.camera.owner.readLog(world.camera.outbox);
-    const told = all(lines, "window");
-    assert.equal(
-      told.map((one) => one.addresses),
-      [addresses],
-    );
-    assert.not.match(JSON.stringify(lines), toHex(secret));
   });
 
   test("asks, and refusals, do not fill the log", async () => {

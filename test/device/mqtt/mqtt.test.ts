@@ -118,8 +118,12 @@ suite("device/mqtt", (define) => {
       "the same lies there",
       () => house.at(`${base}/last_event`) === JSON.stringify(last),
     );
+    camera.reading = { ...well, watched: true, pairing: true };
+    const ends = ["being_watched", "pairing_window"];
+    await until("watched", () => ends.every((name) => house.at(`${base}/${name}`) === "ON"));
     await camera.close();
     await until("it said goodbye", () => house.at(`${base}/availability`) === "offline");
+    for (const name of ends) assert.is(house.at(`${base}/${name}`), "OFF", name);
     check(house);
     assert.equal(camera.faults, [undefined]);
     assert.not(camera.log().includes(visit), "payloads in the log");

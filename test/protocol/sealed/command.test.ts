@@ -2,7 +2,7 @@ import * as assert from "uvu/assert";
 import { generator } from "../../../scripts/vectors-pointer.ts";
 import { Writer } from "../../../src/base/pure/bytes.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
-import { type Action, actionBytes } from "../../../src/protocol/sealed/action.ts";
+import { type Action, actionBytes, decodeAction } from "../../../src/protocol/sealed/action.ts";
 import { boxBytes, boxKind } from "../../../src/protocol/sealed/box.ts";
 import {
   admit,
@@ -74,6 +74,9 @@ const actions: Action[] = [
   subscribed,
   { kind: "unsubscribe", replaces: 0, id: pattern(16) },
   { kind: "push-test", nonce },
+  { kind: "alarm", nonce, order: "arm_home" },
+  { kind: "alarm", nonce, order: "arm_away" },
+  { kind: "alarm", nonce, order: "disarm" },
 ];
 
 function confirmed(by: Signer): Uint8Array {
@@ -106,6 +109,19 @@ suite("command", (test) => {
     }
     const without = command(actions[7] as Action, { head: undefined });
     assert.is(open(seal(without))?.head, undefined);
+  });
+
+  test("an order for the alarm that is not known is not taken for another", () => {
+    for (const number of [0, 4, 255]) {
+      refused("action", () => decodeAction(17, Uint8Array.of(...nonce, number)));
+    }
+    for (const rest of [[], [1, 1]]) {
+      const bytes = Uint8Array.of(...nonce, ...rest);
+      assert.throws(
+        () => decodeAction(17, bytes),
+        (error: unknown) => isFailure(error, "corrupt"),
+      );
+    }
   });
 
   test("its name is in the phone's own box, under its number", () => {
@@ -184,6 +200,14 @@ suite("command", (test) => {
     refused("role", () => ask({ kind: "window", nonce: with9(1), secret: key }, from(2, 0)));
     assert.is(ask({ kind: "window", nonce: with9(1), secret: key }), "do");
     refused("nonce", () => ask({ kind: "window", nonce: with9(3), secret: key }));
+    for (const order of ["arm_home", "arm_away", "disarm"] as const) {
+      const alarm = (age: number): Action => ({ kind: "alarm", nonce: with9(age), order });
+      refused("role", () => ask(alarm(1), from(2, 0)));
+      refused("role", () => ask(alarm(1), from(3, 0)));
+      refused("nonce", () => ask(alarm(3)));
+      refused("nonce", () => ask(alarm(9)));
+      assert.is(ask(alarm(1)), "do");
+    }
     assert.is(ask({ kind: "live", nonce: with9(1), viewer }, from(2, 0)), "do");
     assert.is(ask({ kind: "ask", replaces: 0 }, from(2, 0)), "do");
     refused("nonce", () => ask({ kind: "push-test", nonce: with9(3) }, from(2, 0)));
