@@ -65,6 +65,7 @@ const zones: Setting<Zone[]> = {
       if (typeof item !== "object" || item === null || !("name" in item) || !("polygon" in item)) {
         return undefined;
       }
+      if (Object.keys(item).length !== 2) return undefined;
       const polygon = readPolygon(item.polygon);
       const isNamed = typeof item.name === "string" && /^[a-z0-9_-]{1,32}$/i.test(item.name);
       return polygon && isNamed ? { name: item.name as string, polygon } : undefined;

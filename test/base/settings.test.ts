@@ -31,7 +31,7 @@ const refusals: [text: string, message: string | RegExp][] = [
   ],
   ["detekt:\n  threshold: 0.5\n", "c.yaml:1: detekt is not a setting. Did you mean detect?"],
   ["threshold: 0.5\n", "c.yaml:1: threshold is not a setting. Did you mean detect.threshold?"],
-  ["volume: 11\n", "c.yaml:1: volume is not a setting; there are name, detect"],
+  ["volume: 11\n", "c.yaml:1: volume is not a setting; there are version, name, detect"],
   [
     "detect:\n  threshold: high\n",
     'c.yaml:2: detect.threshold is "high"; expected a number from 0 to 1',
@@ -45,12 +45,25 @@ const refusals: [text: string, message: string | RegExp][] = [
     "detect:\n  precision: int4\n",
     /precision is "int4"; expected one of auto, int8\. Did you mean int8\?$/,
   ],
-  ["name: 123456789\n", "c.yaml:1: name is 123456789; expected text of at most 8 characters"],
+  ["name: 123456789\n", "c.yaml:1: name is 123456789; expected a line of at most 8 characters"],
   ["detect: 5\n", "c.yaml:1: detect should hold settings by name"],
   ["- a\n", "c.yaml:1: the file should hold settings by name"],
-  ["name: a\nname: b\n", /c\.yaml:2: .*unique/],
+  ["name: a\nname: b\n", "c.yaml:2: name stands there a second time"],
+  [
+    "detect:\n  precision: int8\n  precision: auto\n",
+    "c.yaml:3: precision stands there a second time",
+  ],
+  ["name: a\n---\nname: b\n", "c.yaml:2: more than one document"],
+  ["name: *x\n", "c.yaml:1: *x is an alias; write the value itself"],
+  ["name: &x [*x]\n", "c.yaml:1: *x is an alias; write the value itself"],
+  ["name: b\ndetect:\n\tthreshold: 1\n", "c.yaml:3: Tabs are not allowed as indentation"],
+  ['name: "a\\nb"\n', 'c.yaml:1: name is "a\\nb"; expected a line of at most 8 characters'],
+  [`name: ${"x".repeat(5000)}\n`, /^.{100,200}; expected a line of at most 8 characters$/],
+  ["? version\n", "c.yaml:1: version is null; expected 1 to 2, which this program reads"],
+  ['version: "1"\n', 'c.yaml:1: version is "1"; expected 1 to 2, which this program reads'],
+  ["verson: 1\n", "c.yaml:1: verson is not a setting. Did you mean version?"],
   ["name: [a\n", /^c\.yaml:\d: /],
-  ["version: 3\n", "c.yaml:1: version is 3; this program reads version 1 to 2"],
+  ["version: 3\n", "c.yaml:1: version is 3; expected 1 to 2, which this program reads"],
   ["version: 0\n", /version is 0/],
   [
     "detect:\n  score: 0.5\n  threshold: 0.6\n",
@@ -58,7 +71,7 @@ const refusals: [text: string, message: string | RegExp][] = [
   ],
   [
     "a: 1\nb: 2\n",
-    "c.yaml:1: a is not a setting; there are name, detect\nc.yaml:2: b is not a setting; there are name, detect",
+    "c.yaml:1: a is not a setting; there are version, name, detect\nc.yaml:2: b is not a setting; there are version, name, detect",
   ],
 ];
 
@@ -90,6 +103,17 @@ suite("base/settings", (test) => {
       assert.is(read(old, (line) => notices.push(line)).detect.threshold, 0.7);
       assert.match(notices.join(), /is called detect\.threshold now/);
     }
+  });
+
+  test("of very many mistakes the first are named, and how many more there are", () => {
+    const many = Array.from({ length: 500 }, (_, i) => `k${i}: 1\n`).join("");
+    assert.throws(
+      () => read(many),
+      (error: Failure) => {
+        const lines = error.message.split("\n");
+        return lines.length === 21 && lines[20] === "and 480 more mistakes";
+      },
+    );
   });
 
   test("a file of aliases cannot grow", () => {

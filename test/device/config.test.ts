@@ -90,9 +90,16 @@ suite("device/config", (test) => {
     ["camera:\n  masks: [[[0, 0], [1, 1]]]\n", /camera\.yaml:2: camera\.masks .* 3 to 32/],
     ["camera:\n  masks: [[[0, 0], [1, 1], [2, 0]]]\n", /:2: camera\.masks/],
     ["detect:\n  zones: [{name: a b, polygon: [[0,0],[1,0],[1,1]]}]\n", /:2: detect\.zones/],
+    [
+      "detect:\n  zones: [{name: a, polygon: [[0,0],[1,0],[1,1]], threshold: 0.5}]\n",
+      /:2: detect\.zones/,
+    ],
     ["camera:\n  rotate: 45\n", /:2: camera\.rotate is 45; expected one of 0, 90, 180, 270/],
     ["camera:\n  format: MJPEG\n", /:2: camera\.format is "MJPEG"; .*Did you mean MJPG\?/],
-    ["light: x\nnonsenseofakind: 1\n", /:2: .* is not a setting; there are name, .*camera/],
+    [
+      "light: x\nnonsenseofakind: 1\n",
+      /:2: .* is not a setting; there are version, name, .*camera/,
+    ],
     ["camera:\n  nonsenseofakind: 1\n", /:2: .* there are camera\.source, /],
     ["camera:\n  fps: 1e999\n", /:2: camera\.fps is Infinity; expected/],
     ["record:\n  preRolS: 4\n", /:2: .*Did you mean record\.preRollS\?/],

@@ -78,6 +78,11 @@ suite("obscura-phone", (test) => {
       const { id } = await world.camera.record({ film, thumbnail: jpeg, persons: 2 });
       await world.camera.beacon();
 
+      const heard = await world.run("cameras");
+      assert.is(heard.code, 0, heard.err);
+      assert.ok(heard.out.includes(` ${world.outbox} `), heard.out);
+      const nowhere = join(world.path, "nowhere");
+      assert.is((await phone(world.home, "cameras", "--from", nowhere)).code, 1);
       const listed = await world.run("clips");
       assert.is(listed.code, 0, listed.err);
       assert.match(
@@ -196,6 +201,25 @@ suite("obscura-phone", (test) => {
         assert.is(code, 0, err);
         assert.is(Buffer.compare(await readFile(join(world.path, made)), jpeg), 0, command);
       }
+      assert.is((await world.run("thumbnail", id, "-o", join(world.path, "f.JPEG"))).code, 0);
+      assert.is(Buffer.compare(await readFile(join(world.path, "f.JPEG")), jpeg), 0);
+      // What would be a folder of that name is nothing that anybody wants.
+      const before = await readdir(world.path);
+      for (const [what, out] of [
+        [["thumbnail", id], "one.png"],
+        [["export", whole.id], "one.mkv"],
+        [["export", whole.id], "-"],
+        [["export", "--all"], "all.mp4"],
+      ] as const) {
+        const { code, err } = await world.run(
+          ...what,
+          "-o",
+          out === "-" ? out : join(world.path, out),
+        );
+        assert.is(code, 2, err);
+        assert.match(err, /a folder was expected/);
+      }
+      assert.equal(await readdir(world.path), before);
       const all = join(world.path, "all");
       const exported = await world.run("export", "--all", "-o", all, "--json");
       assert.is(exported.code, 0, exported.err);

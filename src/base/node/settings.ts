@@ -1,4 +1,4 @@
-import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import * as yaml from "yaml";
 import { toText } from "../pure/bytes.ts";
 import { explain, Failure, isFailure } from "../pure/failure.ts";
 import { readNamed } from "./program.ts";
@@ -51,11 +51,11 @@ export function choice<const T extends string | number | boolean>(
 }
 
 export function text(options: About & { default: string; limit: number }): Setting<string> {
+  const line = new RegExp(`^[^\\x00-\\x1f\\x7f-\\x9f]{0,${options.limit}}$`);
   return {
     ...options,
-    expected: `text of at most ${options.limit} characters`,
-    read: (value) =>
-      typeof value === "string" && value.length <= options.limit ? value : undefined,
+    expected: `a line of at most ${options.limit} characters`,
+    read: (value) => (typeof value === "string" && line.test(value) ? value : undefined),
   };
 }
 
@@ -86,11 +86,15 @@ function distance(a: string, b: string): number {
 /** ". Did you mean X?" where a known name is near, else nothing. */
 export function nearest(path: string, known: readonly string[]): string {
   const last = (name: string) => name.split(".").at(-1) ?? "";
-  const cost = (name: string) => Math.min(distance(path, name), distance(last(path), last(name)));
-  const best = known.toSorted(
-    (a, b) => cost(a) - cost(b) || distance(path, a) - distance(path, b),
-  )[0];
-  return best && cost(best) <= Math.ceil(path.length / 3) ? `. Did you mean ${best}?` : "";
+  const far = (name: string) => Math.min(distance(path, name), distance(last(path), last(name)));
+  const [best] = known.toSorted((a, b) => far(a) - far(b) || distance(path, a) - distance(path, b));
+  return best && far(best) <= Math.ceil(path.length / 3) ? `. Did you mean ${best}?` : "";
+}
+
+function complaint({ code, message, pos }: yaml.YAMLError, text: string): string {
+  if (code === "MULTIPLE_DOCS") return "more than one document";
+  if (code !== "DUPLICATE_KEY") return message.split(/ at line \d/)[0] ?? "";
+  return `${/^[^\s:]*/.exec(text.slice(pos[0]))} stands there a second time`;
 }
 
 /**
@@ -104,13 +108,15 @@ export function readSettings<S extends Schema>(
   { version, onNotice }: { version: number; onNotice?: ((line: string) => void) | undefined },
 ): Values<S> {
   const { file } = source;
-  const lines = new LineCounter();
-  const document = parseDocument(source.text, { lineCounter: lines, uniqueKeys: true });
-  const lineOf = (node: unknown) => lines.linePos((node as Node | undefined)?.range?.[0] ?? 0).line;
+  const lines = new yaml.LineCounter();
+  const document = yaml.parseDocument(source.text, { lineCounter: lines, uniqueKeys: true });
+  const lineOf = (node: unknown) => lines.linePos((node as yaml.Node)?.range?.[0] ?? 0).line;
   const faults = document.errors.map(
-    (error) => `${file}:${error.linePos?.[0].line ?? 1}: ${error.message.split("\n")[0]}`,
+    (error) => `${file}:${error.linePos?.[0].line ?? 1}: ${complaint(error, source.text)}`,
   );
-  const settings = new Map(walk(schema));
+  const one = number({ about: "its format", default: version, min: 1, max: version, whole: true });
+  const ours = { ...one, expected: `1 to ${version}, which this program reads` };
+  const settings = new Map([["version", ours], ...walk(schema)] as [string, AnySetting][]);
   const former = new Map(
     [...settings].flatMap(([path, { formerly }]) => (formerly ?? []).map((old) => [old, path])),
   );
@@ -118,9 +124,15 @@ export function readSettings<S extends Schema>(
   const known = [...settings.keys(), ...sections];
   const found = new Map<string, unknown>();
 
+  // An alias may be of nothing, of itself, or of more than there is memory for.
+  yaml.visit(document, {
+    Alias(_, alias) {
+      faults.push(`${file}:${lineOf(alias)}: *${alias.source} is an alias; write the value itself`);
+    },
+  });
   const visit = (node: unknown, path: string): void => {
-    if (isScalar(node) && node.value === null) return;
-    if (!isMap(node)) {
+    if (yaml.isScalar(node) && node.value === null) return;
+    if (!yaml.isMap(node)) {
       faults.push(`${file}:${lineOf(node)}: ${path || "the file"} should hold settings by name`);
       return;
     }
@@ -129,18 +141,13 @@ export function readSettings<S extends Schema>(
       const target = former.get(name) ?? name;
       const setting = settings.get(target);
       const at = `${file}:${lineOf(key)}`;
-      if (name === "version") {
-        const written: unknown = (value as Node).toJS(document);
-        if (typeof written !== "number" || written < 1 || written > version || written % 1 !== 0) {
-          faults.push(`${at}: version is ${written}; this program reads version 1 to ${version}`);
-        }
-      } else if (setting) {
-        const written: unknown = value === null ? null : (value as Node).toJS(document);
+      const written: unknown = (value as yaml.Node | null)?.toJS(document) ?? null;
+      const told = typeof written === "number" ? String(written) : JSON.stringify(written);
+      if (setting) {
         const read = setting.read(written);
         if (read === undefined) {
           const meant = nearest(String(written), (setting.of ?? []).map(String));
-          const told = typeof written === "number" ? written : JSON.stringify(written);
-          const is = setting.shown?.(written) ?? told;
+          const is = setting.shown?.(written) ?? told.slice(0, 100);
           faults.push(`${at}: ${name} is ${is}; expected ${setting.expected}${meant}`);
         } else if (found.has(target)) {
           faults.push(`${at}: ${name} sets ${target} a second time`);
@@ -155,16 +162,14 @@ export function readSettings<S extends Schema>(
     }
   };
   if (document.contents !== null && faults.length === 0) visit(document.contents, "");
+  if (faults.length > 20) faults.splice(20, Infinity, `and ${faults.length - 20} more mistakes`);
   if (faults.length > 0) throw new Failure("misuse", faults.join("\n"));
   return fill(schema, found, "") as Values<S>;
 }
 
 const longest = { what: "a settings file", mostBytes: 64 * 1024 };
 
-/**
- * The settings of `file`, or the defaults when no file is named. Throws as `readSettings`, also when the
- * file cannot be read.
- */
+/** The settings of `file`, or without one the defaults. Throws as `readSettings`, and when it cannot be read. */
 export async function loadSettings<S extends Schema>(
   file: string | undefined,
   schema: S,
@@ -186,12 +191,12 @@ function parentsOf(path: string): string[] {
 }
 
 function fill(schema: Schema, found: Map<string, unknown>, path: string): Record<string, unknown> {
-  const entries = Object.entries(schema).map(([key, entry]) => {
+  const filled = Object.entries(schema).map(([key, entry]) => {
     const name = path + key;
     if (!isSetting(entry)) return [key, fill(entry, found, `${name}.`)];
     return [key, found.has(name) ? found.get(name) : entry.default];
   });
-  return Object.fromEntries(entries);
+  return Object.fromEntries(filled);
 }
 
 /** Every setting with its default and meaning, as a file that reads back to the defaults. */

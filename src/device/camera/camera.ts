@@ -43,5 +43,8 @@ async function isDevice(source: string): Promise<boolean> {
     if (source.startsWith("/dev/")) return undefined;
     throw new Failure("absent", `there is no camera and no file ${source}`, { cause });
   });
-  return found?.isCharacterDevice() ?? true;
+  if (found?.isFile()) return false;
+  if (!found || found.isCharacterDevice()) return true;
+  // A pipe would be waited for without an end.
+  throw new Failure("refused", `${source} is neither a camera nor a file`);
 }

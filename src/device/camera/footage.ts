@@ -25,7 +25,9 @@ export type FootagePicture = {
 const limits = ["-protocol_whitelist", "file,pipe"];
 
 function unreadable(file: string, complaint: string): Failure {
-  const why = complaint ? `: ${complaint}` : "";
+  // ffmpeg's own words, without its addresses in memory and without the file's name again.
+  const said = complaint.replace(/\[[^\]]*@ 0x[^\]]*\] /g, "").replaceAll(`file:${file}: `, "");
+  const why = said ? `: ${said}` : "";
   return new Failure("corrupt", `${file} cannot be read as a picture or a video${why}`, {
     hint: "Give a file that ffmpeg can play",
   });

@@ -55,7 +55,8 @@ const upright: Record<number, string> = {
  */
 export async function* readPictures(file: string, options: ReadOptions): AsyncGenerator<Picture> {
   const head = await readHead(file);
-  const decoder = decoderOf(head);
+  // JPEGs one after the other, as webcams and their programs keep them, begin as one does.
+  const decoder = /\.mjpe?g$/i.test(file) ? undefined : decoderOf(head);
   if (!decoder && (await isVideo(file))) return yield* decodeVideo(file, options);
   let orientation = 1;
   if (decoder === "mjpeg") {

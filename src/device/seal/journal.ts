@@ -194,6 +194,14 @@ export class Journal {
 
   /** Saves the notebook, with the last beacon before it, and forgets the epoch's key. */
   async close(): Promise<void> {
+    await this.inTurn(async () => {
+      if (this.#unnamed.length === 0) return;
+      await this.prepare();
+      await this.#nameLost();
+    }).catch((error) => {
+      // A card without any room is no reason not to end well.
+      if (!isFailure(error, "full")) throw error;
+    });
     await this.beacon();
     await this.inTurn(() => this.save());
     this.#epoch?.log.end();
@@ -255,7 +263,23 @@ export class Journal {
     return chosen;
   }
 
+  /** And then names what went to make room for it. */
   async #write(statement: Statement): Promise<void> {
+    await this.#writeOne(statement);
+    await this.#nameLost();
+  }
+
+  /** What could not be named stays to be, behind the next entry. */
+  async #nameLost(): Promise<void> {
+    for (;;) {
+      const unnamed = this.#unnamed.slice(0, mostLossesAnEntry);
+      if (unnamed.length === 0) return;
+      await this.#writeOne(lost(unnamed, "full"));
+      this.#unnamed.splice(0, unnamed.length);
+    }
+  }
+
+  async #writeOne(statement: Statement): Promise<void> {
     const { clock, clockTrusted } = this.#options;
     const epoch = this.#epoch;
     if (!epoch) throw new Failure("misuse", "an entry without an epoch");
@@ -273,8 +297,6 @@ export class Journal {
     await this.#putEntry(sealed);
     const { incarnation } = this.notebook;
     this.notebook.head = { incarnation, sequence: this.nextSequence, hash };
-    const unnamed = this.#unnamed.splice(0, mostLossesAnEntry);
-    if (unnamed.length > 0) await this.#write(lost(unnamed, "full"));
   }
 
   async #putEntry(sealed: Sealed): Promise<void> {

@@ -2,10 +2,13 @@ import { nodeSuite } from "../../base/node/crypto.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import { explain, isFailure } from "../../base/pure/failure.ts";
 import { type Beacon, verifyBeacon } from "../../protocol/wire/beacon.ts";
+import { findCamera } from "../find.ts";
 import { heardOf } from "../heard.ts";
+import type { Link } from "../link.ts";
 import { type Line, openFirstRelay } from "../relay.ts";
 import { type CameraKeys, shortId, type Vault } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
+import { openFolder } from "./folder.ts";
 import type { Voice } from "./out.ts";
 import { printTable, printTime } from "./show.ts";
 import type { Say } from "./world.ts";
@@ -18,18 +21,31 @@ type Row = {
   text: string;
 };
 
-/** `obscura-phone cameras`: all that are known, and when each was heard through its relay. */
+/**
+ * `obscura-phone cameras`: all that are known, and when each was heard through its relay; or the one
+ * whose folder is named, and when it was heard there.
+ */
 export async function cameras(
-  { relays }: Arguments,
+  { from, relays, camera: named }: Arguments,
   vault: Vault,
   line: Line,
   voice: Voice,
   say: Say,
 ): Promise<void> {
   const nowMs = Date.now();
-  const rows = await Promise.all(
-    vault.content.cameras.map((camera) => look(camera, relays ?? camera.relays, line, nowMs)),
-  );
+  const lookThere = async (folder: string) => {
+    const link = await openFolder(folder);
+    const camera = await findCamera(vault, link, named);
+    return [await look(camera, folder, async () => link, nowMs)];
+  };
+  const lookAtRelays = async (camera: CameraKeys) => {
+    const urls = relays ?? camera.relays;
+    return await look(camera, urls[0], () => openFirstRelay(urls, camera, line), nowMs);
+  };
+  const rows =
+    from === undefined
+      ? await Promise.all(vault.content.cameras.map(lookAtRelays))
+      : await lookThere(from);
   await vault.saveIfTouched();
   const hasKit = ({ kits = 0 }: CameraKeys) => kits > 0;
   const isWithout = (camera: CameraKeys) =>
@@ -60,14 +76,14 @@ export async function cameras(
 
 async function look(
   camera: CameraKeys,
-  urls: readonly string[],
-  line: Line,
+  first: string | undefined,
+  open: () => Promise<Link>,
   nowMs: number,
 ): Promise<Row> {
-  const none = { camera, relay: undefined, atMs: undefined };
-  if (urls.length === 0) return { ...none, state: "no relay", text: "no relay: see --from" };
+  const none = { camera, relay: first, atMs: undefined };
+  if (first === undefined) return { ...none, state: "no relay", text: "no relay: see --from" };
   try {
-    const link = await openFirstRelay(urls, camera, line);
+    const link = await open();
     const bytes = await link.get({ kind: "beacon" });
     let beacon: Beacon | undefined;
     try {
@@ -81,6 +97,6 @@ async function look(
     return { camera, relay: link.where, state, atMs, text: lie ? `${text}. ${lie.text}` : text };
   } catch (error) {
     if (!isFailure(error)) throw error;
-    return { ...none, relay: urls[0], state: "unreachable", text: explain(error) };
+    return { ...none, state: "unreachable", text: explain(error) };
   }
 }

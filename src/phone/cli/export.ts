@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { failureOf, makeFolder } from "../../base/node/durable.ts";
 import { toHex } from "../../base/pure/bytes.ts";
@@ -192,17 +193,32 @@ async function readThumbnail(
   return best ?? other;
 }
 
-/** -o names the file of a single clip, or the folder of several; else they go where one stands. */
+/** What nobody calls a folder. */
+const media = /^-$|\.(?:mp4|m4v|mov|mkv|avi|webm|jpe?g|png|gif|webp)$/i;
+
+/**
+ * -o names the file of a single clip, or the folder of several; else they go where one stands.
+ * Throws Failure "misuse" for a file that cannot be what is written.
+ */
 export async function place(
   clip: Pick<Clip, "id" | "startMs">,
   { count, out }: { count: number; out: string | undefined },
   ending: string,
   suffix: string,
 ): Promise<string> {
-  if (out !== undefined && count === 1 && extname(out).toLowerCase() === ending) {
+  const given = out && extname(out).toLowerCase().replace(".jpeg", ".jpg");
+  if (out !== undefined && count === 1 && given === ending) {
     return suffix === "" ? out : out.slice(0, -ending.length) + suffix + ending;
   }
   const folder = out ?? ".";
+  const isFolder = await stat(folder).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (media.test(folder) && !isFolder) {
+    const what = count === 1 ? `a file that ends in ${ending}, or a folder` : "a folder";
+    throw new Failure("misuse", `-o ${folder}: ${what} was expected`);
+  }
   await makeFolder(folder, 0o777).catch((error) => {
     throw failureOf(error, "mkdir", folder);
   });

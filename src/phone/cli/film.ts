@@ -61,5 +61,6 @@ export async function makeFilm(init: Uint8Array, fragments: readonly Uint8Array[
   const { buffer } = output.target;
   if (!buffer) throw new Failure("corrupt", "no film came out of this clip", { stage: "video" });
   const { codedWidth: width, codedHeight: height } = track;
-  return { bytes: new Uint8Array(buffer), seconds: end, pictures, width, height };
+  const seconds = Math.round(end * 1e6) / 1e6;
+  return { bytes: new Uint8Array(buffer), seconds, pictures, width, height };
 }

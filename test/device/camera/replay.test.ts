@@ -245,6 +245,20 @@ suite("device/camera/replay", (test) => {
     }
     const error = await open(text).catch((e) => e);
     assert.match(error.hint, "ffmpeg can play");
+    const film = join(folder.path, "film.mp4");
+    await writeFile(film, "not a film\n");
+    const told = (await open(film).catch((e) => e)).message;
+    assert.match(told, `${film} cannot be read as a picture or a video: `);
+    assert.ok(!/ @ 0x|file:/.test(told), told);
+    const pipe = join(folder.path, "pipe.mp4");
+    await run("mkfifo", [pipe]);
+    for (const source of [pipe, folder.path]) {
+      const { signal } = new AbortController();
+      const options = { source, slabBytes: 1 << 20, clock: systemClock, signal };
+      const neither = await openCamera(options).catch((e) => e);
+      assert.ok(isFailure(neither, "refused"), String(neither));
+      assert.is(neither.message, `${source} is neither a camera nor a file`);
+    }
     const nv12 = await open(text, { format: "NV12" }).catch((e) => e);
     assert.ok(isFailure(nv12, "refused"));
 

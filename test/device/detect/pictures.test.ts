@@ -113,6 +113,19 @@ suite("pictures", (test) => {
     assert.equal(numbers(await readAll(film, 3)), [0, 4, 7, 10, 14, 17]);
   });
 
+  test("JPEGs one after the other are a film by its name", async () => {
+    await using folder = await temporaryFolder();
+    for (const name of ["film.mjpeg", "FILM.MJPG"]) {
+      const film = join(folder.path, name);
+      await counted(film, 10, 20, "-c:v", "mjpeg", "-f", "mjpeg");
+      // It has no times: 25 pictures a second.
+      assert.equal(numbers(await readAll(film, 5)), [0, 5, 10, 15]);
+    }
+    const one = join(folder.path, "one.mjpeg");
+    await copyFile(photograph, one);
+    assert.equal((await readAll(one)).map(size), ["600x400"]);
+  });
+
   test("a rate that changes half-way, and pictures out of order, are numbered right", async () => {
     await using folder = await temporaryFolder();
     const film = join(folder.path, "film.mkv");

@@ -97,6 +97,46 @@ suite("seal/clip", (test) => {
     assert.equal(await faultsOf(home.path, { limitBytes }), []);
   });
 
+  test("what went so that an entry had room is named, however often its own entry found none", async () => {
+    await using home = await quickFolder();
+    const camera = await makeCamera(home.path);
+    // Whether each next entry finds room; after these, all do.
+    let entries: boolean[] = [];
+    const noRoom = { applied: false, error: Object.assign(new Error("full"), { code: "ENOSPC" }) };
+    const outboxFault: Fault = (step, name) =>
+      step === "create" && name.startsWith("entry.") && entries.shift() === false
+        ? noRoom
+        : undefined;
+    const { sealer, outbox, stop } = await startSealer(home.path, { outboxFault });
+    const clips: string[] = [];
+    for (let i = 0; i < 5; i++) clips.push((await sealer.clip(recording(1))).clip);
+    const gone = () => clips.filter((clip) => outbox.parts(clip).length === 0);
+
+    // The first goes for this entry, and its own entry finds no room until there is none to give.
+    entries = [false, true, ...Array.from({ length: 5 }, () => false)];
+    const note = { kind: "problem", code: "x", text: "x" } as const;
+    const failure = await sealer.note(note).catch((error: unknown) => error);
+    assert.ok(isFailure(failure, "full"), String(failure));
+    assert.equal(gone(), clips);
+    await sealer.note(note);
+    const lost = async () => {
+      const lines = await camera.owner.readLog(camera.outbox);
+      return all(lines, "lost").flatMap((one) => one.clips.map(({ clip }) => hex(clip)));
+    };
+    assert.equal(await lost(), clips);
+
+    // Nor is it forgotten when nothing is said any more before the stop.
+    const { clip } = await sealer.clip(recording(1));
+    clips.push(clip);
+    entries = [false, false];
+    await sealer.note(note).catch((error: unknown) => assert.ok(isFailure(error, "full")));
+    assert.equal(gone(), clips);
+    entries = [];
+    await stop();
+    assert.equal(await lost(), clips);
+    assert.equal(await faultsOf(home.path), []);
+  });
+
   test("a clip that does not fit even alone is cut off and said, and the camera goes on", async () => {
     await using home = await quickFolder();
     const camera = await makeCamera(home.path);
