@@ -45,7 +45,14 @@ const refusals: [text: string, message: string | RegExp][] = [
     "detect:\n  precision: int4\n",
     /precision is "int4"; expected one of auto, int8\. Did you mean int8\?$/,
   ],
-  ["name: 123456789\n", "c.yaml:1: name is 123456789; expected text of at most 8 characters"],
+  [
+    "name: 123456789\n",
+    "c.yaml:1: name is 123456789; expected text of at most 8 characters, in one line",
+  ],
+  [
+    'name: "a\\tb"\n',
+    'c.yaml:1: name is "a\\tb"; expected text of at most 8 characters, in one line',
+  ],
   ["detect: 5\n", "c.yaml:1: detect should hold settings by name"],
   ["- a\n", "c.yaml:1: the file should hold settings by name"],
   ["name: a\nname: b\n", /c\.yaml:2: .*unique/],

@@ -53,9 +53,11 @@ export function choice<const T extends string | number | boolean>(
 export function text(options: About & { default: string; limit: number }): Setting<string> {
   return {
     ...options,
-    expected: `text of at most ${options.limit} characters`,
-    read: (value) =>
-      typeof value === "string" && value.length <= options.limit ? value : undefined,
+    expected: `text of at most ${options.limit} characters, in one line`,
+    read: (value) => {
+      const isRight = typeof value === "string" && value.length <= options.limit;
+      return isRight && !/\p{Cc}/u.test(value) ? value : undefined;
+    },
   };
 }
 
