@@ -195,7 +195,6 @@ export function alarmFaults(
     ...doublesOf(sensors.map(({ name }) => name)).map((name) => `alarm.sensors has ${name} twice`),
     ...doublesOf(settings.zones.map(({ zone }) => zone)).map((at) => `alarm.zones has ${at} twice`),
   ];
-  const taken = sensors.filter(({ name }) => isOfTheEye(name, zones));
   const loops = sensors.filter(({ topic }) => own !== undefined && isBelow(topic, own));
   const most = mostScore(settings, zones);
   return [
@@ -203,7 +202,6 @@ export function alarmFaults(
     ...(sliceS <= windowS ? [] : ["alarm.sliceS is to be alarm.windowS at most"]),
     ...unknown.map(({ zone }) => `alarm.zones names ${zone}, which is not in detect.zones`),
     ...doubles,
-    ...taken.map(({ name }) => `alarm.sensors: ${name} is what the camera's own eye is called`),
     ...loops.map(({ name }) => `alarm.sensors: the topic of ${name} is this camera's own`),
     ...(most >= sirenAt
       ? []
@@ -211,10 +209,6 @@ export function alarmFaults(
     ...(codeToArm && code === "" ? ["alarm.codeToArm needs alarm.code"] : []),
   ];
 }
-
-/** Two sources of one name would count as one. */
-const isOfTheEye = (name: string, zones: readonly string[]) =>
-  ["motion", "person", ...zones.map((zone) => `person in ${zone}`)].includes(name);
 
 export const isBelow = (topic: string, base: string): boolean => topic.startsWith(`${base}/`);
 
