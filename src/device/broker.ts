@@ -1,6 +1,6 @@
 import type { Setting } from "../base/node/settings.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
-import { type Login, readLogin, readPem } from "./login.ts";
+import { type Login, readLogin, readPem, shownLogin } from "./login.ts";
 
 // The MQTT broker of the house, as the settings name it: where it is, and the files to log in with.
 
@@ -41,8 +41,6 @@ export function parseBroker(url: string): Omit<Broker, "login"> | undefined {
   return at === 0 ? undefined : { host, port: at, tls: protocol === "mqtts:" ? {} : undefined };
 }
 
-const hasLogin = (value: unknown) => typeof value === "string" && /^[^/]*\/\/[^/]*@/.test(value);
-
 export const brokerUrl: Setting<string> = {
   default: "",
   about: "the MQTT broker that is told states and counts, never a picture; empty for none",
@@ -52,12 +50,12 @@ export const brokerUrl: Setting<string> = {
     if (typeof value !== "string") return undefined;
     return value === "" || parseBroker(value) ? value : undefined;
   },
-  shown: (value) => (hasLogin(value) ? "an address that holds a user or a password" : undefined),
+  shown: shownLogin,
 };
 
 /** What of the settings cannot go together, or nothing. */
 export function brokerFaults({ url, ca, certificate, key }: BrokerSettings): string[] {
-  const isTls = url.startsWith("mqtts:");
+  const isTls = parseBroker(url)?.tls !== undefined;
   return [
     ...((certificate === "") === (key === "")
       ? []

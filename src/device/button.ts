@@ -1,3 +1,4 @@
+import { readdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Log } from "../base/node/log.ts";
 import type { Clock } from "../base/pure/clock.ts";
@@ -21,7 +22,7 @@ export const linePattern: RegExp = /^(gpiochip\d{1,3})\/(\d{1,4})$/;
 
 /**
  * One button between a GPIO line and ground. "warned" and "long" come while it is held.
- * `line` is "" for none. A line that cannot be had is said in the log and tried again.
+ * `line` is "" for none. A line that cannot be had is said in the log, once for each reason, and tried again.
  *
  * @param watch the edges of that line, for tests
  */
@@ -61,12 +62,19 @@ export function openButton(
     }
   };
   const run = async () => {
+    let told = "";
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
-      const why = await watch(line, onEdge, end.signal).then(() => "it ended", explain);
+      const heard = (edge: Edge) => {
+        // It works again.
+        [told, pauseMs] = ["", firstPauseMs];
+        onEdge(edge);
+      };
+      const why = await watch(line, heard, end.signal).then(() => "it ended", explain);
       hold?.stop.abort();
       hold = undefined;
       if (end.signal.aborted) return;
-      log.warn(`the button at ${line} cannot be used: ${why}`);
+      if (why !== told) log.warn(`the button at ${line} cannot be used: ${why}`);
+      told = why;
       await clock.sleep(pauseMs, end.signal).catch(() => {});
     }
   };
@@ -106,7 +114,18 @@ async function watchLine(
   }
 }
 
-async function isSecond(): Promise<boolean> {
+/** Throws Failure "absent" without the chip, or without the program that follows its lines. */
+export async function checkLine(line: string, folder = "/dev"): Promise<void> {
+  findMonitor();
+  const [, chip = ""] = linePattern.exec(line) ?? [];
+  const there = await readdir(folder).catch((): string[] => []);
+  if (there.includes(chip)) return;
+  const chips = there.filter((name) => name.startsWith("gpiochip"));
+  const hint = chips.length > 0 ? `There are ${chips.join(", ")}` : "There is none";
+  throw new Failure("absent", `there is no ${chip}`, { hint });
+}
+
+function findMonitor(): void {
   try {
     findProgram("gpiomon");
   } catch (error) {
@@ -114,6 +133,10 @@ async function isSecond(): Promise<boolean> {
     const hint = "Install it: sudo apt-get install gpiod";
     throw new Failure("absent", "libgpiod's tools are not installed", { hint });
   }
+}
+
+async function isSecond(): Promise<boolean> {
+  findMonitor();
   const limits = { limitMs: 5_000, mostBytes: 4_000 };
   return !/\(libgpiod\) v1\./.test(await outputOf("gpiomon", ["--version"], limits));
 }

@@ -25,6 +25,7 @@ import { installedModels, openModel } from "./detect/detect.ts";
 import {
   checkCard,
   checkClock,
+  checkHands,
   checkHeat,
   checkRelays,
   checkRights,
@@ -303,6 +304,7 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
         return { state: "good", text: `${mail.host}; its files can be read; ${hint}` };
       },
     },
+    ...checkHands(config),
     checkSwap,
     checkClock,
     checkCard(values.state, config.outbox.limitMiB + config.outbox.headroomMiB),

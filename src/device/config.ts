@@ -19,6 +19,7 @@ import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions, Point } from "./camera/camera.ts";
 import { lanFaults, lanSettings } from "./lan.ts";
+import { shownLogin } from "./login.ts";
 import { mailFaults, mailSchema } from "./mailserver.ts";
 import { allowedOrders } from "./order.ts";
 import { profilesOf } from "./profile.ts";
@@ -88,6 +89,7 @@ const relayUrls: Setting<"adopted" | "none" | readonly string[]> = {
       }
     });
   },
+  shown: shownLogin,
 };
 
 const controls: Setting<Record<string, number>> = {

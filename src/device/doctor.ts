@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
-import { readFile, stat, statfs } from "node:fs/promises";
+import { readdir, readFile, stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 import type { Mailbox } from "../protocol/wire/client.ts";
+import { checkLine } from "./button.ts";
 import { readTemperatures, readThrottled } from "./heat.ts";
 import { isClockSynchronised } from "./trust.ts";
 
@@ -46,6 +47,31 @@ export function printFindings(findings: readonly Finding[]): string {
     })
     .join("\n");
 }
+
+/** The LED and the button of the settings. What a service has of them is not taken from it. */
+export const checkHands = (
+  { light, button }: { light: string; button: string },
+  { leds = "/sys/class/leds", devices = "/dev" } = {},
+): Check[] => [
+  {
+    about: "light",
+    async look() {
+      if (light === "") return { state: "good", text: "none" };
+      const there = await readdir(leds).catch((): string[] => []);
+      if (there.includes(light)) return { state: "good", text: light };
+      const hint = there.length > 0 ? `there are ${there.join(", ")}` : "there is none here";
+      throw new Failure("absent", `there is no LED ${light}`, { hint });
+    },
+  },
+  {
+    about: "button",
+    async look() {
+      if (button === "") return { state: "good", text: "none" };
+      await checkLine(button, devices);
+      return { state: "good", text: button };
+    },
+  },
+];
 
 /** Disk-backed swap would carry plain pictures to the card; zram stays in memory. */
 export const checkSwap: Check = {

@@ -7,6 +7,15 @@ import { Failure } from "../base/pure/failure.ts";
 
 export type Login = { user: string; password: Uint8Array };
 
+/**
+ * For the address of a server, in place of a wrong one that may hold a password: also of what is no address,
+ * since somebody forgot the scheme.
+ */
+export const shownLogin = (written: unknown): string | undefined =>
+  (JSON.stringify(written) ?? "").includes("@")
+    ? "an address that holds a user or a password"
+    : undefined;
+
 const mostBytes = 64 * 1024;
 const loginBytes = 4096;
 
@@ -31,8 +40,12 @@ export async function readLogin(file: string): Promise<Login> {
   } catch {
     throw refuse();
   }
-  const [user = "", password = "", ...rest] = text.split(/\r?\n/);
-  const isRight = user !== "" && rest.every((line) => line === "") && !text.includes("\0");
+  // Some editors put a mark before the first line.
+  const [user = "", password, ...rest] = text.replace(/^\uFEFF/, "").split(/\r?\n/);
+  // One line is a password that was forgotten, or both with a colon between; an empty one is a line too.
+  const isWhole = password !== undefined && (password !== "" || rest.length > 0);
+  const isRight =
+    isWhole && user !== "" && rest.every((line) => line === "") && !text.includes("\0");
   if (!isRight) throw refuse();
   return { user, password: Buffer.from(password) };
 }

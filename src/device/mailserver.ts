@@ -1,6 +1,6 @@
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
-import { type Login, readLogin, readPem } from "./login.ts";
+import { type Login, readLogin, readPem, shownLogin } from "./login.ts";
 
 // The owner's mail server, as the settings name it: where it is, who writes to whom, and the files.
 
@@ -19,6 +19,7 @@ const host: Setting<string> = {
     typeof value === "string" && (value === "" || /^[a-z0-9_:][a-z0-9._:-]{0,252}$/i.test(value))
       ? value
       : undefined,
+  shown: shownLogin,
 };
 
 const from: Setting<string> = {

@@ -16,7 +16,7 @@ const help = `usage: obscura-camera [COMMAND] [OPTIONS]
   mail       send a test message, for who wants to be told of visits by e-mail
   check      prove that the sealed clips on this board are in order
   alarm      what the alarm would have done with recorded events
-  doctor     look at services, camera, encoder, model, swap, clock, card, heat, rights and relay
+  doctor     look at services, camera, encoder, model, light, swap, clock, card, heat, rights and relay
   config     print every setting with its default and its meaning
 
 obscura-camera COMMAND --help says more; --version prints the version.

@@ -65,8 +65,10 @@ export function openPanel(options: {
   logs(stage: string): Log;
   /** For tests. */
   button?: typeof openButton;
+  holds?: typeof holdWindow;
 }): Panel {
   const { config, state, clock, health, logs, button: open = openButton } = options;
+  const { holds = holdWindow } = options;
   const log = logs("button");
   const reset = new AbortController();
   let lent: Glance | undefined;
@@ -101,7 +103,7 @@ export function openPanel(options: {
       const how = await prepare(signal);
       if (signal.aborted || !how) return;
       health.hand("window");
-      const outcome = await holdWindow({ state, name: config.name, eye, logs, signal, ...how });
+      const outcome = await holds({ state, name: config.name, eye, logs, signal, ...how });
       const why = outcome.kind === "paired" ? "success" : outcome.why;
       log.warn(`the window is closed: ${endings[why]}`);
     };

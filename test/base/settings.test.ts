@@ -46,6 +46,7 @@ const refusals: [text: string, message: string | RegExp][] = [
     /precision is "int4"; expected one of auto, int8\. Did you mean int8\?$/,
   ],
   ["name: 123456789\n", "c.yaml:1: name is 123456789; expected a line of at most 8 characters"],
+  ['name: "a\\tb"\n', 'c.yaml:1: name is "a\\tb"; expected a line of at most 8 characters'],
   ["detect: 5\n", "c.yaml:1: detect should hold settings by name"],
   ["- a\n", "c.yaml:1: the file should hold settings by name"],
   ["name: a\nname: b\n", "c.yaml:2: name stands there a second time"],

@@ -53,7 +53,10 @@ suite("device/broker", (test) => {
   test("a password in the address is refused, with the way to do it, and never shown", async () => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, "camera.yaml");
-    for (const url of ["mqtt://porch:hush-4711@broker", "mqtt://porch:hush-4711@ bro ker"]) {
+    for (const url of [
+      ...["mqtt://porch:hush-4711@broker", "mqtt://porch:hush-4711@ bro ker"],
+      ...["porch:hush-4711@broker", "mqtt:porch:hush-4711@broker"],
+    ]) {
       await writeFile(file, `mqtt: { url: "${url}" }\n`);
       for (const args of [
         ["--config", file],
@@ -65,6 +68,15 @@ suite("device/broker", (test) => {
         assert.match(said, /mqtt\.credentials/);
       }
     }
+    for (const text of [
+      "mail: { host: 'porch:hush-4711@mail.example' }\n",
+      "relay: { urls: ['https://porch:hush-4711@relay.example'] }\n",
+    ]) {
+      await writeFile(file, text);
+      const { code, said } = await check("--config", file);
+      assert.is(code, 2, said);
+      assert.not(said.includes("hush-4711"), said);
+    }
     // Also where it stands in the wrong place.
     const config = await readConfig(undefined);
     assert.not((await refusal(() => setBroker(config, "hush-4711"))).includes("hush-4711"));
@@ -74,7 +86,7 @@ suite("device/broker", (test) => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, "camera.yaml");
     for (const [text, why] of [
-      ["url: mqtts://b, certificate: /c.pem", /certificate and mqtt.key are set together/],
+      ["url: MQTTS://b, certificate: /c.pem", /certificate and mqtt.key are set together/],
       ["url: mqtt://b, ca: /ca.pem", /are for mqtts/],
       ["prefix: a/+/b", /letters, digits/],
       ["id: a/b", /letters, digits/],
@@ -102,11 +114,17 @@ suite("device/broker", (test) => {
     assert.match(await refusal(() => readBroker(settings)), /^denied: .*may be read by others/);
     assert.match(await refusal(() => checkBroker(settings)), /^misuse: mqtt: .*chmod 600/);
     await chmod(file, 0o600);
-    for (const text of ["", "\nhush", "a\nb\nhush", "a\0\nhush", "x".repeat(5000)]) {
+    const none = ["", "\nhush", "a\nb\nhush", "a\0\nhush", "a:hush", "a:hush\n", "x".repeat(5000)];
+    for (const text of none) {
       await writeFile(file, text);
       const said = await refusal(() => readBroker(settings));
       assert.match(said, /^misuse: .* two lines/, text.slice(0, 9));
       assert.not(said.includes("hush"));
+    }
+    for (const text of ["porch\n\n", "porch\r\n\r\n", "\ufeffporch\r\n\r\n"]) {
+      await writeFile(file, text);
+      const { login: bare } = await readBroker(settings);
+      assert.equal([bare?.user, bare?.password.length], ["porch", 0]);
     }
     await writeFile(file, Buffer.from([0xff, 0x0a, 0xfe]));
     assert.match(await refusal(() => readBroker(settings)), /two lines/);

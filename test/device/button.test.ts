@@ -103,6 +103,29 @@ suite("device/button", (test) => {
     assert.equal(at.pressed, ["warned", "short"]);
   });
 
+  test("a line that stays broken is said once, and again when it had worked", async () => {
+    await using at = world();
+    for (let i = 0; i < 20; i++) {
+      at.breaks("unplugged");
+      await at.after(0);
+      await at.after(60_000);
+    }
+    assert.is(at.warnings.length, 1);
+    assert.is(at.watched(), 21);
+    at.breaks("no right");
+    await at.after(0);
+    await at.after(60_000);
+    at.breaks("unplugged");
+    await at.after(0);
+    assert.is(at.warnings.length, 3);
+    await at.after(60_000, "down");
+    await at.after(100, "up");
+    at.breaks("unplugged");
+    await at.after(0);
+    assert.is(at.warnings.length, 4);
+    await at.after(60_000);
+  });
+
   test("closed while libgpiod is asked for its version, and later, it leaves nothing behind", async () => {
     for (const afterMs of [0, 600]) {
       await using _ = await fakeProgram("exec sleep 1000");

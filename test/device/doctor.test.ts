@@ -1,13 +1,17 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { Failure } from "../../src/base/pure/failure.ts";
 import {
   checkCard,
+  checkHands,
   checkUnit,
   diagnose,
   diskSwaps,
   printFindings,
 } from "../../src/device/doctor.ts";
 import { suite } from "../lib/suite.ts";
+import { temporaryFolder } from "../lib/world.ts";
 
 suite("device/doctor", (test) => {
   test("a check that throws is a bad finding with the mend of its failure", async () => {
@@ -28,6 +32,32 @@ suite("device/doctor", (test) => {
       printFindings(findings),
       "ok   camera  there\nBAD  model   no model\n             → run scripts/run",
     );
+  });
+
+  test("a light and a button that are not there are told with what is", async () => {
+    await using folder = await temporaryFolder();
+    for (const name of ["ACT", "PWR", "gpiochip0", "gpiochip4"]) {
+      await writeFile(join(folder.path, name), "");
+    }
+    const program = join(folder.path, "gpiomon");
+    const places = { leds: folder.path, devices: folder.path };
+    const look = async (light: string, button: string) =>
+      (await diagnose(checkHands({ light, button }, places))).map(
+        ({ state, text, mend = "" }) => `${state}: ${text} ${mend}`,
+      );
+    const path = process.env.PATH;
+    try {
+      process.env.PATH = folder.path;
+      assert.equal(await look("", ""), ["good: none ", "good: none "]);
+      assert.match((await look("", "gpiochip0/17"))[1] ?? "", /^bad: libgpiod.*install gpiod/);
+      await writeFile(program, "#!/bin/sh\n", { mode: 0o755 });
+      assert.equal(await look("ACT", "gpiochip4/17"), ["good: ACT ", "good: gpiochip4/17 "]);
+      const [light, button] = await look("../ACT", "gpiochip9/1");
+      assert.match(light ?? "", /^bad: there is no LED \.\.\/ACT there are ACT, PWR/);
+      assert.match(button ?? "", /^bad: there is no gpiochip9 There are gpiochip0, gpiochip4/);
+    } finally {
+      process.env.PATH = path;
+    }
   });
 
   test("swap names its devices", () => {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
@@ -6,12 +7,17 @@ import { systemClock } from "../../src/base/node/time.ts";
 import { isFailure } from "../../src/base/pure/failure.ts";
 import type { openButton, Press } from "../../src/device/button.ts";
 import { readConfig } from "../../src/device/config.ts";
+import { openHealth } from "../../src/device/health.ts";
+import { identifyMs } from "../../src/device/improv/improv.ts";
+import { printCommand } from "../../src/device/improv/packet.ts";
 import { isAdopted } from "../../src/device/keyring.ts";
 import { destroyLabel, makeLabel } from "../../src/device/pairing/label.ts";
+import type { holdWindow } from "../../src/device/pairing/pairing.ts";
 import { readWindow } from "../../src/device/pairing/window.ts";
 import { openPanel } from "../../src/device/panel.ts";
 import { parseInvite } from "../../src/protocol/sealed/invite.ts";
 import { ready } from "../../src/protocol/sealed/sodium.ts";
+import { improvHost } from "../lib/improv.ts";
 import { dial, guess, pairBy } from "../lib/pairing.ts";
 import { suite } from "../lib/suite.ts";
 import { quickFolder } from "../lib/world.ts";
@@ -30,7 +36,7 @@ async function board() {
   return {
     state: home.path,
     lines,
-    start(more: { isShut?: () => boolean } = {}) {
+    start(more: Partial<Parameters<typeof openPanel>[0]> = {}) {
       let press: (press: Press) => void = () => {};
       const button: typeof openButton = (_, { onPress }) => {
         press = onPress;
@@ -169,6 +175,50 @@ suite("panel", (test) => {
       await panel.takeBack();
       await panel.close();
       assert.ok(["open", "refused"].includes(await late), await late);
+    },
+    { deadlineMs },
+  );
+
+  test(
+    "an app that asks by Improv which camera this is: the light says so for a while, and is told once",
+    async () => {
+      await using at = await board();
+      await makeLabel(at.state, "porch");
+      const shown: string[] = [];
+      const health = openHealth({
+        supervisor: { listens: false, patienceMs: undefined, tell() {}, status() {} },
+        light: { show: (state) => void shown.push(state), close: async () => {} },
+        ...{ clock: systemClock, log: openLog("health", "error", () => {}) },
+      });
+      // The window itself needs BlueZ and NetworkManager: what asks is the stage that stands between.
+      let host: Awaited<ReturnType<typeof improvHost>> | undefined;
+      const holds: typeof holdWindow = async ({ bluetooth, signal }) => {
+        const improv = bluetooth?.improv;
+        if (improv) host = await improvHost({ identify: improv.identify });
+        await once(signal, "abort");
+        await host?.improv.close();
+        return { kind: "closed", why: "stopped" };
+      };
+      {
+        await using service = at.start({ health, holds });
+        await service.panel.tendLabel();
+        while (!host) await pause();
+        assert.is(shown.at(-1), "window");
+        const ask = () => host?.write(printCommand({ kind: "identify" }));
+        const fromMs = performance.now();
+        for (let i = 0; i < 200; i++) ask();
+        assert.is(shown.at(-1), "asked");
+        while (shown.at(-1) === "asked") await pause();
+        assert.ok(performance.now() - fromMs >= identifyMs - 50);
+        assert.is(shown.at(-1), "window");
+        const told = at.lines.filter((line) => /asks which camera/.test(line));
+        assert.is(told.length, 1);
+        ask();
+        while (shown.at(-1) !== "asked") await pause();
+      }
+      // A window that ends asks nothing any more.
+      assert.is(shown.at(-1), "starting");
+      await health.close();
     },
     { deadlineMs },
   );

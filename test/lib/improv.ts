@@ -18,6 +18,7 @@ export async function improvHost({
   /** How each attempt to join ends. */
   joins = [] as boolean[],
   refuses = false,
+  identify = () => {},
 }: {
   isEncrypted?: boolean;
   authorizedMs?: number;
@@ -26,6 +27,7 @@ export async function improvHost({
   networks?: readonly Seen[] | Failure;
   joins?: boolean[];
   refuses?: boolean;
+  identify?: () => void;
 } = {}) {
   const did: string[] = [];
   const notified: string[] = [];
@@ -61,7 +63,10 @@ export async function improvHost({
       ...{ firmware: "Obscura", version: "0.1.0", hardware: "Raspberry Pi 4 Model B" },
       ...{ system: "Debian GNU/Linux", systemVersion: "12" },
     },
-    identify: () => void did.push("identify"),
+    identify() {
+      did.push("identify");
+      identify();
+    },
     async scan() {
       if (networks instanceof Failure) throw networks;
       return networks;

@@ -84,7 +84,8 @@ export function printSimulation(
     ]),
   ]);
   const did = deeds.length === 0 ? "nothing was done" : columns(deeds.flatMap(describe));
-  const about = recording.about ? `: ${recording.about}` : "";
+  // A stranger may have written it: nothing in it is to be a command to a terminal.
+  const about = recording.about ? `: ${recording.about.replace(/\p{C}+/gu, " ")}` : "";
   return `${file}${about}\n\n${scores}\n\n${did}\n`;
 }
 

@@ -52,10 +52,15 @@ export function createSources(
     message({ topic, payload, isRetained }) {
       if (isRetained || payload.length > longestPayload) return [];
       const matching = byTopic.get(topic)?.filter((sensor) => doesCount(sensor, payload)) ?? [];
-      return matching.map(({ name, weight, isInstant }) => ({ source: name, weight, isInstant }));
+      return matching.map(({ name, weight, isInstant }) => ({
+        ...{ source: isOfTheEye(name) ? `sensor ${name}` : name, weight, isInstant },
+      }));
     },
   };
 }
+
+/** Two sources of one name would count as one. */
+const isOfTheEye = (name: string) => /^(motion|person|person in .*)$/.test(name);
 
 function doesCount({ field, counts }: Sensor, payload: Uint8Array): boolean {
   const value = readValue(payload, field);

@@ -41,9 +41,9 @@ const flag = {
   most: 3,
   read: (payload: string) => (payload === "ON" ? true : payload === "OFF" ? false : undefined),
 };
-/** A number as JSON has it, in so few digits that it is one. */
+/** A number as JSON has it, without an exponent; also one that was reckoned: 0.5700000000000001. */
 const decimal = (payload: string) =>
-  /^(0|[1-9]\d{0,4})(\.\d{1,6})?$/.test(payload) ? Number(payload) : undefined;
+  /^(0|[1-9]\d{0,4})(\.\d{1,20})?$/.test(payload) ? Number(payload) : undefined;
 const within = (value: number | undefined, least: number, most: number) =>
   value !== undefined && value >= least && value <= most ? value : undefined;
 
@@ -121,8 +121,11 @@ export const commands: { readonly [K in OrderName]: Command<Orders[K]> } = {
       ...{ name: "Threshold", platform: "number", config: true },
       more: () => ({ ...thresholds, step: 0.01, mode: "slider" }),
     },
-    most: 16,
-    read: (payload) => within(decimal(payload), thresholds.min, thresholds.max),
+    most: 24,
+    read: (payload) => {
+      const threshold = within(decimal(payload), thresholds.min, thresholds.max);
+      return threshold === undefined ? undefined : Number(threshold.toFixed(6));
+    },
   },
   profile: {
     payload: "the name of one of `profiles`, or `none`",
@@ -152,7 +155,8 @@ export const commands: { readonly [K in OrderName]: Command<Orders[K]> } = {
     about: "arms the alarm, disarms it, or calls for help",
     state: "alarm",
     offered: { name: "Alarm", platform: "alarm_control_panel", more: describePanel },
-    most: 256,
+    // A template may write each character of a code as twelve.
+    most: 512,
     read: readAlarm,
   },
   alarm_test: {

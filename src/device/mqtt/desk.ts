@@ -4,6 +4,8 @@ import type { Clock } from "../../base/pure/clock.ts";
 export type Session = {
   /** Messages that the broker takes at once. */
   readonly most: number;
+  /** Bytes that the broker takes in one message, by its own word; undefined for as many as there are. */
+  readonly mostBytes?: number | undefined;
   /** False when the broker does not take it. QoS 1, as far as the broker has it. */
   publish(topic: string, payload: string, options: { retain: boolean }): Promise<boolean>;
   /**
@@ -23,6 +25,8 @@ type State = {
 type Letter = { topic: string; payload: string; fromUs: number; isMinor: boolean };
 
 const mostFlying = 8;
+/** Of MQTT, around topic and payload. */
+const frameBytes = 16;
 
 /**
  * What is to be at the broker: retained states, of which only the newest counts, and letters, which go
@@ -154,7 +158,11 @@ export class Desk {
 
   #fly(session: Session, topic: string, payload: string, retain: boolean, done: () => void): void {
     this.#flying += 1;
-    session.publish(topic, payload, { retain }).then(
+    const bytes = Buffer.byteLength(topic) + Buffer.byteLength(payload) + frameBytes;
+    // Who sends more than the broker has said that it takes is thrown out.
+    const isTooLarge = bytes > (session.mostBytes ?? Number.POSITIVE_INFINITY);
+    const sent = isTooLarge ? Promise.resolve(false) : session.publish(topic, payload, { retain });
+    sent.then(
       (isTaken) => {
         // One of a connection that is over: what it said is said again.
         if (session !== this.#session) return;

@@ -1,5 +1,6 @@
 import type { Log } from "../../base/node/log.ts";
 import type { Clock } from "../../base/pure/clock.ts";
+import type { Failure } from "../../base/pure/failure.ts";
 import type { Desk, Session } from "./desk.ts";
 import {
   announce,
@@ -43,6 +44,8 @@ export class Herald {
   /** What the device was announced with, as it lies there. */
   #before: Record<string, string> = {};
   #isListening = false;
+  /** What lies at the broker was more than could be taken: with the next connection it is not looked at. */
+  #isOverfull = false;
   #announced: Map<string, string> | undefined;
   #isBorn = false;
   #saidUs = Number.NEGATIVE_INFINITY;
@@ -55,6 +58,12 @@ export class Herald {
     this.#births = [...new Set(["homeassistant/status", `${options.prefix}/status`])];
   }
 
+  /** The connection has ended. Who fills our topics with what is not ours does not keep us away for good. */
+  down({ kind }: Failure): void {
+    this.#isOverfull = this.#isListening && kind === "refused";
+    this.#isListening = false;
+  }
+
   /** A connection stands. Never throws. */
   async up(session: Session): Promise<void> {
     const { clock, prefix, device, signal, log } = this.#options;
@@ -64,14 +73,16 @@ export class Herald {
     const own = [`${base}/+`, `${base}/zone/+/+`, ...announcedAt(prefix, id)];
     this.#found.clear();
     this.#before = {};
-    this.#isListening = true;
+    this.#isListening = !this.#isOverfull;
     try {
       const isHeard = await session.subscribe(this.#births);
       if (!isHeard) log.warn(`the broker does not let this camera read ${this.#births.join(", ")}`);
-      // Who may not read what lies there cannot tidy it up, and that is all.
-      if (await session.subscribe(own)) await clock.sleep(listenMs, signal);
-      this.#isListening = false;
-      await session.unsubscribe(own);
+      if (this.#isListening) {
+        // Who may not read what lies there cannot tidy it up, and that is all.
+        if (await session.subscribe(own)) await clock.sleep(listenMs, signal);
+        this.#isListening = false;
+        await session.unsubscribe(own);
+      }
       if (this.#session === session) await this.#tidy();
     } catch {
       // The connection ended: the next one begins anew.

@@ -41,10 +41,11 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   let version: 5 | 4 = 5;
   /** A broker was met by 3.1.1, which it is then until the next start. */
   let isOld = false;
+  let willQos: 0 | 1 = 1;
 
   /** One connection from its beginning to its end, which is how it failed. */
   const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
-    const connection = await connect({ ...options, version, signal });
+    const connection = await connect({ ...options, version, willQos, signal });
     const sinceUs = clock.monotonicUs();
     isOld = version === 4;
     onUp(connection.session, version);
@@ -66,6 +67,10 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
         version = 4;
         continue;
       }
+      if (failure.stage === "qos" && willQos === 1) {
+        willQos = 0;
+        continue;
+      }
       if (!isOld) version = 5;
       backoff.failed(failure);
       onDown(failure, isProven);
@@ -82,13 +87,15 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   };
 }
 
+/** What a broker lets its clients do. */
+type Terms = { qos: 0 | 1; most: number; mostBytes: number | undefined };
 type Connection = { session: Session; ended: Promise<Failure> };
 
 /** Resolves when the broker has let this client in; throws a Failure when it does not. */
 async function connect(
-  options: LinkOptions & { version: 5 | 4; signal: AbortSignal },
+  options: LinkOptions & { version: 5 | 4; willQos: 0 | 1; signal: AbortSignal },
 ): Promise<Connection> {
-  const { clientId, will, version, signal, clock, onMessage } = options;
+  const { clientId, will, willQos, version, signal, clock, onMessage } = options;
   const broker = await options.broker();
   const { default: mqtt } = await loadMqtt();
   let failure: Failure | undefined;
@@ -117,7 +124,7 @@ async function connect(
     ...{ clientId, clean: true, keepalive: keepaliveS, connectTimeout: connectMs },
     ...{ reconnectPeriod: 0, resubscribe: false, queueQoSZero: false },
     ...{ protocolId: "MQTT", protocolVersion: version, timerVariant: "native" },
-    will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true },
+    will: { topic: will.topic, payload: Buffer.from(will.payload), qos: willQos, retain: true },
     ...(broker.login
       ? { username: broker.login.user, password: Buffer.from(broker.login.password) }
       : {}),
@@ -157,11 +164,12 @@ async function connect(
   });
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();
-  const accepted = new Promise<{ qos: 0 | 1; most: number }>((resolve) => {
+  const accepted = new Promise<Terms>((resolve) => {
     client.once("connect", ({ properties }) => {
       isIn = true;
       const qos = properties?.maximumQoS === 0 ? 0 : 1;
-      resolve({ qos, most: properties?.receiveMaximum ?? 65_535 });
+      const most = properties?.receiveMaximum ?? 65_535;
+      resolve({ qos, most, mostBytes: properties?.maximumPacketSize });
     });
   });
   const first = await Promise.race([accepted, ended]);
@@ -172,7 +180,7 @@ async function connect(
 function sessionOf(
   client: MqttClient,
   ended: Promise<Failure>,
-  { qos, most, version }: { qos: 0 | 1; most: number; version: 5 | 4 },
+  { qos, most, mostBytes, version }: Terms & { version: 5 | 4 },
 ): Session {
   const waiting = new Set<(failure: Failure) => void>();
   let over: Failure | undefined;
@@ -197,7 +205,7 @@ function sessionOf(
     throw asFailure(error);
   };
   return {
-    most,
+    ...{ most, mostBytes },
     publish: async (topic, payload, { retain }) =>
       isTaken(await ask((done) => client.publish(topic, payload, { qos, retain }, done))),
     subscribe: async (filters, { isKeptShown } = { isKeptShown: false }) => {
@@ -250,6 +258,14 @@ function refusalOf(code: number): Failure {
     return new Failure("refused", "another client took this camera's name at the broker", {
       hint: "Two cameras with one state folder? Each needs its own",
     });
+  }
+  if (code === 154) {
+    return new Failure("refused", "the broker keeps no retained messages", {
+      hint: "What the camera says is to be there for who comes later: allow retained messages",
+    });
+  }
+  if (code === 155) {
+    return new Failure("refused", "the broker does not take QoS 1", { stage: "qos" });
   }
   const isBusy = code === 3 || code === 136 || code === 137 || code === 139;
   const text = isBusy ? "the broker is not ready" : `the broker refuses (reason ${code})`;

@@ -116,7 +116,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
       refused.add(topic);
       if (refused.size > 1) return;
       const text = `the MQTT broker does not let this camera write ${topic}`;
-      log.warn(`${text}: look at the broker's access list`);
+      log.warn(`${text}: look at the broker's access list, and at how large a message may be`);
       onFault(text);
     },
   });
@@ -269,6 +269,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
   let lately: string | undefined;
   const onDown = (failure: Failure, isProven: boolean) => {
     desk.detach();
+    herald.down(failure);
     const why = explain(failure);
     // Only the owner can mend these; a broker that is away comes back.
     if (isFailure(failure, "refused", "denied", "misuse", "absent")) onFault(`MQTT: ${why}`);

@@ -51,6 +51,8 @@ export type Visits = {
 type Visit = {
   id: string;
   sinceUs: number;
+  /** The same on the wall's clock, as it was said. */
+  sinceMs: number;
   endUs: number | undefined;
   frame: { width: number; height: number };
   persons: readonly Sighting[];
@@ -71,6 +73,8 @@ type Visit = {
 /** A visit's updates are at least so far apart, and, while somebody is seen, at most. */
 const leastUs = 1_000_000;
 const longestUs = 15_000_000;
+/** What says of a clock on the wall that it was set, and not read a little later. */
+const setMs = 500;
 const mostVisits = 32;
 const mostOpen = 64;
 const mostPersons = 16;
@@ -88,13 +92,16 @@ export function createVisits(options: VisitsOptions): Visits {
 
   const write = (visit: Visit, event_type: VisitEvent["event_type"]): VisitEvent => {
     const now = nowUs();
-    const iso = (us: number) => new Date(wallMs() - (now - us) / 1000).toISOString();
+    const wall = wallMs();
+    const sinceMs = wall - (now - visit.sinceUs) / 1000;
+    if (!(Math.abs(sinceMs - visit.sinceMs) < setMs)) visit.sinceMs = sinceMs;
+    const iso = (ms: number) => new Date(ms).toISOString();
     visit.toldUs = now;
     visit.told = worth(visit);
     number += 1;
     return {
       ...{ event_type, id: visit.id, run, number },
-      ...{ at: iso(now), since: iso(visit.sinceUs), clock_trusted: clockTrusted() },
+      ...{ at: iso(wall), since: iso(visit.sinceMs), clock_trusted: clockTrusted() },
       seconds: round(((visit.endUs ?? now) - visit.sinceUs) / 1e6, 1),
       ...{ count: visit.count, most: visit.most, score: round(visit.score, 3) },
       zones: zonesOf(visit),
@@ -124,7 +131,8 @@ export function createVisits(options: VisitsOptions): Visits {
   };
   const begin = (incident: Incident & { kind: "start" }) => {
     const visit: Visit = {
-      ...{ id: incident.id, sinceUs: incident.firstSeenUs, endUs: undefined },
+      ...{ id: incident.id, sinceUs: incident.firstSeenUs, sinceMs: Number.NaN },
+      endUs: undefined,
       ...{ frame: incident.frame, persons: [], count: 0, most: 0, score: 0, entered: new Set() },
       ...{ clip: null, clips: 0, open: new Map(), isShort: false, told: "", toldUs: 0 },
     };

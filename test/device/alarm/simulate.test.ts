@@ -141,6 +141,17 @@ suite("device/alarm/simulate", (test) => {
     assert.not(svg.includes("<script"));
   });
 
+  test("what a recording says of itself is no command to the terminal", async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, "loud.jsonl");
+    const about = "\\u001b]0;x\\u0007 \\u009b31m loud \\u202e";
+    await writeFile(file, `{"recording":1,"about":"${about}"}\n{"at":1,"motion":true}\n`);
+    const { out, code } = await run("--simulate", file);
+    assert.is(code, 0);
+    assert.match(out, /loud/);
+    assert.not(/[^\P{C}\n]/u.test(out));
+  });
+
   test("what is misused is said in one line, with exit code 2", async () => {
     await using folder = await temporaryFolder();
     const bad = join(folder.path, "bad.jsonl");

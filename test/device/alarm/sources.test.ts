@@ -93,6 +93,18 @@ suite("device/alarm/sources", (test) => {
     }
   });
 
+  test("a sensor that is called as the camera's own eye is another source", () => {
+    const sources = open(
+      read({ name: "motion" }, { name: "person in door" }, { name: "personal" }),
+    );
+    const all = sources.message({ topic: "t", payload: Buffer.from("x"), isRetained: false });
+    assert.equal(
+      all.map(({ source }) => source),
+      ["sensor motion", "sensor person in door", "personal"],
+    );
+    assert.is(sources.motion()[0]?.source, "motion");
+  });
+
   test("persons by zone: the heaviest of each, each zone once, elsewhere as anywhere", () => {
     const zones = [
       { zone: "street", weight: 2 },

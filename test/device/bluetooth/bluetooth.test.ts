@@ -1,81 +1,10 @@
 import * as assert from "uvu/assert";
-import type { Bus, Call, Served, Signal } from "../../../src/base/node/bus.ts";
 import { openLog } from "../../../src/base/node/log.ts";
 import { Failure } from "../../../src/base/pure/failure.ts";
 import { openPeripheral } from "../../../src/device/bluetooth/bluetooth.ts";
+import { adapter, fakeBluez, variants } from "../../lib/bluez.ts";
 import { generator } from "../../lib/fuzz.ts";
 import { suite } from "../../lib/suite.ts";
-
-const adapter = "/org/bluez/hci0";
-const variant = (value: unknown) => [[], [value]];
-
-const variants = (options: Record<string, unknown>) =>
-  Object.entries(options).map(([name, of]) => [name, variant(of)]);
-
-/** A bluetoothd as far as a peripheral sees one. */
-function fakeBluez({ isOn = false, refuses = "" } = {}) {
-  const calls: string[] = [];
-  const devices = new Map<string, Record<string, unknown>>();
-  const changes: string[] = [];
-  const served = new Map<string, Served>();
-  let hear: (signal: Signal) => void = () => {};
-  const base = "/org/obscura/pairing/service";
-  const state = { Powered: isOn, Pairable: true };
-  let refused = refuses;
-  const answer = ({ member, path, body = [] }: Call): unknown[] => {
-    const what = member === "RemoveDevice" ? String(body[0]) : path;
-    calls.push(member === "Set" ? `${body[1]} ${(body[2] as unknown[])[1]}` : `${member} ${what}`);
-    if (member === "RemoveDevice") devices.delete(what);
-    if (member === refused) throw new Failure("refused", "no");
-    if (member !== "GetManagedObjects") return [];
-    const properties = Object.entries(state).map(([name, value]) => [name, variant(value)]);
-    const managers = ["GattManager1", "LEAdvertisingManager1"];
-    const faces = managers.map((name) => [`org.bluez.${name}`, []]);
-    const known = [...devices].map(([path, face]) => [
-      path,
-      [["org.bluez.Device1", variants(face)]],
-    ]);
-    return [[[adapter, [["org.bluez.Adapter1", properties], ...faces]], ...known]];
-  };
-  const bus: Bus = {
-    call: async (call) => answer(call),
-    async watch(_, act) {
-      hear = act;
-      return async () => {};
-    },
-    serve(object) {
-      served.set(`${object.path} ${object.interface}`, object);
-      return (property, value) => void changes.push(`${object.path} ${property} ${value}`);
-    },
-    close() {},
-  };
-  const methodOf = (path: string, member: string) => {
-    const one = [...served.values()].find((s) => s.path === path && s.methods[member]);
-    const act = one?.methods[member]?.act;
-    if (!act) throw new Error(`nobody serves ${path} ${member}`);
-    return act;
-  };
-  const writeWith = async (value: Uint8Array, options: Record<string, unknown>) =>
-    void (await methodOf(`${base}/write`, "WriteValue")([value, variants(options)], ":1.1"));
-  const readWith = async (options: Record<string, unknown>) =>
-    (await methodOf(`${base}/read`, "ReadValue")([variants(options)], ":1.1")) as Uint8Array;
-  const say = (path: string, member: string, body: unknown[]) =>
-    hear({ sender: ":1.1", path, interface: "org.freedesktop.DBus.Properties", member, body });
-  return {
-    ...{ bus, calls, devices, changes, served, writeWith, readWith, say },
-    refuse(member: string) {
-      refused = member;
-    },
-    /** A radio that has bonded with this one. */
-    bond: (path: string) => void devices.set(path, { Adapter: adapter, Paired: true }),
-    write: (device: string, value: Uint8Array, mtu = 100) => writeWith(value, { device, mtu }),
-    read: (device: string, mtu = 100) => readWith({ device, mtu }),
-    leave: (device: string) =>
-      say(device, "PropertiesChanged", [
-        ...["org.bluez.Device1", [["Connected", variant(false)]], []],
-      ]),
-  };
-}
 
 async function peripheral(bluez: ReturnType<typeof fakeBluez>, adapterName?: string) {
   const served = { now: 0, most: 0, all: 0 };

@@ -55,6 +55,8 @@ const right: { [K in OrderName]: [payload: string, value: unknown][] } = {
     ["0.35", 0.35],
     ["0.01", 0.01],
     ["0.990000", 0.99],
+    // As a slider reckons it: 57 times 0.01.
+    ["0.5700000000000001", 0.57],
   ],
   profile: [
     ["night", "night"],
@@ -90,7 +92,7 @@ const wrong: Record<OrderName, string[]> = {
     ".5",
     "0.",
     "0,5",
-    "0.12345678",
+    "0.1234567890123456789012",
     "Infinity",
   ],
   profile: ["a/b", "+", "#", "x".repeat(33), "day night", "../day", "tür", "__proto__\n"],
@@ -99,7 +101,7 @@ const wrong: Record<OrderName, string[]> = {
     ...["disarm", "DISARM ", "ARM_NIGHT", "toString", "__proto__", "null", "[]", "7", '"TRIGGER"'],
     ...['{"code":"0815"}', '{"action":"TEST"}', '{"action":"DISARM","code":["0815"]}'],
     ...['{"action":"DISARM","code":{}}', '{"action":"DISARM","code":true}', "{".repeat(200)],
-    ...['{"action":"DISARM","code":"0815","more":1}', `{"action":"DISARM"}${" ".repeat(300)}`],
+    ...['{"action":"DISARM","code":"0815","more":1}', `{"action":"DISARM"}${" ".repeat(600)}`],
   ],
   alarm_test: ["ON", "press", "PRESS "],
 };

@@ -82,6 +82,21 @@ suite("device/mqtt/desk", (test) => {
     assert.is(sent.length, 5);
   });
 
+  test("what is larger than the broker takes is not sent, is told, and holds up nothing", async () => {
+    const { desk, refused } = openDesk();
+    const { session, told, answer } = openSession();
+    desk.attach({ ...session, mostBytes: 100 });
+    desk.set("large", "ü".repeat(50));
+    desk.send("event", "x".repeat(200), { isMinor: false });
+    desk.set("small", "x".repeat(60));
+    await answer();
+    await desk.settled();
+    assert.equal(told(), [`small=${"x".repeat(60)}`]);
+    assert.equal(refused, ["large", "event"]);
+    desk.set("large", "fits");
+    assert.is(told().at(-1), "large=fits");
+  });
+
   test("a connection that broke: everything is said again, letters that nobody took too", async () => {
     const { desk } = openDesk();
     desk.set("person", "ON");

@@ -39,6 +39,23 @@ suite("device/mqtt/guard", (test) => {
     assert.match(refused([0x30, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]), /too large/);
   });
 
+  test("a word that MQTT has not for one message is changed into one that it has, however it is cut", () => {
+    const puback = (reason: number) => [0x40, 4, 0x95, 0x95, reason, 0];
+    const others = [0x90, 4, 0x95, 0x95, 0x95, 0x95, 0x40, 2, 0x95, 0x95, 0xb0, 3, 0, 1, 0x95];
+    const bytes = [...connack, ...puback(0x95), ...others, ...puback(0x87), ...puback(0x95)];
+    const right = [...connack, ...puback(0x97), ...others, ...puback(0x87), ...puback(0x97)];
+    for (const step of [1, 2, 3, 5, 7, bytes.length]) {
+      const guard = openGuard();
+      const seen: number[] = [];
+      for (let i = 0; i < bytes.length; i += step) {
+        const chunk = Uint8Array.from(bytes.slice(i, i + step));
+        guard(chunk);
+        seen.push(...chunk);
+      }
+      assert.equal(seen, right);
+    }
+  });
+
   test("what nobody asked for is refused: other packets, and messages that have to be kept", () => {
     for (const kind of [0x00, 0x10, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xc0, 0xf0]) {
       assert.match(refused([kind, 0]), /nobody asked/);

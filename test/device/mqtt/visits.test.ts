@@ -42,6 +42,23 @@ function openVisits(isDelivered: ((clip: string) => boolean) | null = () => true
 const types = (events: VisitEvent[]) => events.map(({ event_type }) => event_type).join();
 
 suite("device/mqtt/visits", (test) => {
+  test("when it began is one time in all its messages, and another only when the clock was set", () => {
+    const { clock, visits, start, update } = openVisits();
+    // Read by two clocks one after the other, which is never the same moment.
+    const first = start("v")[0]?.since;
+    const read = clock.wallMs.bind(clock);
+    clock.wallMs = () => read() + 3;
+    clock.advance(1_000);
+    assert.is(update("v", [person(1), person(2)])[0]?.since, first);
+    clock.wallMs = () => read() + 3_600_000;
+    clock.advance(1_000);
+    const later = update("v", [person(1)])[0]?.since ?? "";
+    assert.is(Date.parse(later) - Date.parse(first ?? ""), 3_600_000);
+    clock.advance(15_000);
+    assert.is(update("v", [person(1)])[0]?.since, later);
+    assert.equal(visits.tick(), []);
+  });
+
   test("a visit from its first message to its last", () => {
     const { clock, visits, start, update, end } = openVisits();
     const [first] = start("v");

@@ -1,0 +1,76 @@
+import * as assert from "uvu/assert";
+import { base, came, openHoused } from "../../lib/housed.ts";
+import { listen, startMosquitto, until, whyNoBroker } from "../../lib/mosquitto.ts";
+import { suite } from "../../lib/suite.ts";
+import { temporaryFolder } from "../../lib/world.ts";
+
+// A real broker that takes less than others, or that somebody has filled.
+
+const device = "homeassistant/device/obscura_abc/config";
+const why = await whyNoBroker();
+const anybody = "allow_anonymous true";
+
+suite("device/mqtt/limits", (define) => {
+  const test: typeof define = why
+    ? Object.assign((name: string) => define.skip(name, why), { skip: define.skip })
+    : define;
+
+  for (const [limit, discovery] of [
+    ["max_packet_size 2000", "is said with its welcome"],
+    ["message_size_limit 2000", "is said of each message"],
+  ] as const) {
+    test(`a broker that takes small messages alone, which ${discovery}: the large one is told of, all else is said`, async () => {
+      await using folder = await temporaryFolder();
+      await using broker = await startMosquitto(folder.path, { lines: [anybody, limit] });
+      await using house = await listen(broker.url);
+      {
+        await using camera = openHoused(broker.url);
+        await until("told", () => camera.faults.some((text) => text?.includes(`write ${device}`)));
+        camera.incident(came());
+        await until("said", () => house.at(`${base}/person`) === "ON");
+        await until("the event", () => house.of(`${base}/event`).length === 1);
+        assert.match(camera.log(), /how large a message may be/);
+        // One connection, which goes on.
+        assert.equal(camera.brokers, [{ isConnected: true }]);
+        assert.is(house.at(device), undefined);
+      }
+      await using camera = openHoused(broker.url, { discovery: "component" });
+      const part = "homeassistant/binary_sensor/obscura_abc/person/config";
+      await until("part by part", () => house.at(part) !== undefined);
+      assert.equal(camera.brokers, [{ isConnected: true }]);
+      assert.equal(camera.faults, [undefined]);
+    });
+  }
+
+  test("a broker without QoS 1 is told all the same, its will too", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path, { lines: [anybody, "max_qos 0"] });
+    const qos = (state: string) => new RegExp(`from obscura_abc \\(d0, q0, r1.*${state}'`);
+    await using camera = openHoused(broker.url);
+    await until("online", () => qos("availability").test(broker.log()));
+    assert.equal(camera.brokers, [{ isConnected: true }]);
+    assert.match(broker.log(), /Will message specified \(7 bytes\) \(r1, q0\)/);
+  });
+
+  test("a broker that keeps nothing is told of in words", async () => {
+    await using folder = await temporaryFolder();
+    const lines = [anybody, "retain_available false"];
+    await using broker = await startMosquitto(folder.path, { lines });
+    await using camera = openHoused(broker.url);
+    await until("told", () => /no retained messages/.test(camera.faults.at(-1) ?? ""));
+  });
+
+  test("who fills the camera's topics with what is not its own does not keep it away", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    const topics = Array.from({ length: 2_500 }, (_, i) => `${base}/g${i}`);
+    await Promise.all(topics.map((topic) => house.publish(topic, "x", { retain: true })));
+    await using camera = openHoused(broker.url);
+    await camera.up(2);
+    await until("announced", () => house.at(device) !== undefined);
+    assert.match(camera.log(), /sends without end/);
+    assert.is(camera.brokers.at(-1)?.isConnected, true);
+    assert.is(camera.faults.at(-1), undefined);
+  });
+});
