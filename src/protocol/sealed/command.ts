@@ -128,7 +128,7 @@ export type Gate = {
 export function admit(command: Command, gate: Gate): "do" | "done" {
   const { action, phone, number } = command;
   if (!mayAsk(gate.role(phone), action, phone)) {
-    throw new Failure("denied", `a ${action.kind} command from a phone that may not`, {
+    throw new Failure("denied", `the command ${action.kind} is from a phone that may not`, {
       stage: "role",
     });
   }
