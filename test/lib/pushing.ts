@@ -1,4 +1,4 @@
-import { createECDH } from "node:crypto";
+import { createECDH, type ECDH } from "node:crypto";
 import { nodeSuite } from "../../src/base/node/crypto.ts";
 import { openLog } from "../../src/base/node/log.ts";
 import { systemClock } from "../../src/base/node/time.ts";
@@ -7,7 +7,11 @@ import type { Clock } from "../../src/base/pure/clock.ts";
 import { openKeyring } from "../../src/device/keyring.ts";
 import { openPush, type Push, type PushOptions } from "../../src/device/push/push.ts";
 import type { Statement } from "../../src/protocol/sealed/body.ts";
-import { openPointer, type Pointer } from "../../src/protocol/sealed/pointer.ts";
+import {
+  openPointer,
+  type Pointer,
+  type PointerHolder,
+} from "../../src/protocol/sealed/pointer.ts";
 import { kemPair, random, ready } from "../../src/protocol/sealed/sodium.ts";
 import type { Subscription } from "../../src/protocol/sealed/subscription.ts";
 import type { PushMessage } from "../../src/protocol/wire/push.ts";
@@ -21,6 +25,8 @@ import { type Mailed, openMailed, type VisitOptions } from "./mailed.ts";
 await ready();
 
 export type Browser = {
+  curve: ECDH;
+  holder: PointerHolder;
   subscription: Subscription;
   phone: Uint8Array;
   /** What came, opened as a browser and then a phone do it. */
@@ -35,7 +41,7 @@ export function browserAt(endpoint: string, camera: Uint8Array, seed = 0x77): Br
   const phone = phoneOf(seed).publicKey;
   const holder = { camera, phone, subscription: id, pair };
   return {
-    phone,
+    ...{ phone, curve, holder },
     subscription: { id, key: pair.publicKey, p256dh, auth, endpoint },
     read({ body }) {
       const opened = openPointer(openBody(body, curve, auth), [holder], nodeSuite);

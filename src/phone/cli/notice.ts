@@ -2,17 +2,10 @@ import { nodeSuite } from "../../base/node/crypto.ts";
 import { readNamed } from "../../base/node/program.ts";
 import { equal, toHex } from "../../base/pure/bytes.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
-import {
-  noticeBytes,
-  openPointer,
-  type Pointer,
-  type PointerHolder,
-  pointerLifeMs,
-  take,
-} from "../../protocol/sealed/pointer.ts";
-import { kemPublicKey } from "../../protocol/sealed/sodium.ts";
+import { noticeBytes, type Pointer } from "../../protocol/sealed/pointer.ts";
 import { printClip } from "../../protocol/wire/mailbox.ts";
 import type { Link } from "../link.ts";
+import { doubtsOf, type Holder, holdersIn, type Notice, readNotice } from "../notice.ts";
 import type { CameraKeys, Vault } from "../vault.ts";
 import type { Arguments } from "./arguments.ts";
 import { openBody } from "./ece.ts";
@@ -24,9 +17,6 @@ import type { Say } from "./world.ts";
 const mostBytes = 64 * 1024;
 /** The first picture is in the first parts; a pointer that names more is none of ours. */
 const mostParts = 64;
-
-type Push = NonNullable<CameraKeys["pushes"]>[number];
-type Holder = PointerHolder & { readonly keys: CameraKeys; readonly push: Push };
 
 const whats = {
   visit: "somebody is there",
@@ -46,19 +36,12 @@ export async function openNotice(
 ): Promise<number> {
   const [, path = ""] = operands;
   const content = await readNamed(path, { what: "a message", mostBytes });
-  const holders = holdersIn(vault);
-  const opened = openAny(bare(content), holders, path);
-  const { pointer, holder } = opened;
-  const { keys: camera, push } = holder;
-  const { isAgain, missing, come } = take(push.come, pointer);
-  const lateMs = pointer.clockTrusted ? Date.now() - pointer.wallMs : 0;
-  const isLate = lateMs > pointerLifeMs + graceMs;
+  const notice = openAny(bare(content), holdersIn(vault.content), path);
+  const { pointer, camera, isAgain, lateMs, missing } = notice;
   const found = file === undefined ? undefined : await fetch(pointer, camera, connect, path);
   const written = found && (await writePicture(found, { frame, out: file }));
-  if (!isAgain) {
-    push.come = { ...come, below: [...come.below] };
-    await vault.save();
-  }
+  notice.keep();
+  if (!isAgain) await vault.save();
   const name = camera.name || pointer.name || "a camera";
   const time = printTime(pointer.wallMs, pointer.clockTrusted);
   const clip = pointer.clip && toHex(pointer.clip);
@@ -66,31 +49,17 @@ export async function openNotice(
     `${name}: ${whats[pointer.what]}, ${time}`,
     ...(pointer.persons === undefined ? [] : [`persons ${pointer.persons}`]),
     ...(clip ? [`clip ${clip.slice(0, 12)}`] : []),
-    ...(isAgain ? ["AGAIN: it came before, or is far too old"] : []),
-    ...(isLate ? [`LATE: ${Math.round(lateMs / 60_000)} minutes old`] : []),
-    ...(missing > 0 ? [`MISSING: ${missing} before it did not come`] : []),
+    ...doubtsOf(notice),
     ...(written ? [`${written.file}  ${written.width}x${written.height}`] : []),
   ];
   say(`${lines.join("\n")}\n`, {
     ...{ camera: toHex(camera.id), name, what: pointer.what, number: pointer.number },
     ...{ at: new Date(pointer.wallMs).toISOString(), clockTrusted: pointer.clockTrusted },
     ...(pointer.persons === undefined ? {} : { persons: pointer.persons }),
-    ...{ ...(clip ? { clip } : {}), again: isAgain, late: isLate, missing },
+    ...{ ...(clip ? { clip } : {}), again: isAgain, late: lateMs !== undefined, missing },
     ...(written ? { picture: written.file } : {}),
   });
   return 0;
-}
-
-/** What a push service and a phone that was asleep may take beside the hour. */
-const graceMs = 5 * 60_000;
-
-function holdersIn(vault: Vault): Holder[] {
-  return vault.content.cameras.flatMap((keys) =>
-    (keys.pushes ?? []).map((push) => ({
-      ...{ camera: keys.id, phone: vault.content.phoneKey, subscription: push.id, keys, push },
-      pair: { publicKey: kemPublicKey(push.secret), secret: push.secret },
-    })),
-  );
 }
 
 /** Bytes, or base64 of them as some distributors hand them on. */
@@ -101,11 +70,7 @@ function bare(content: Uint8Array): Uint8Array {
   return new Uint8Array(Buffer.from(text, "base64url"));
 }
 
-function openAny(
-  content: Uint8Array,
-  holders: readonly Holder[],
-  path: string,
-): { pointer: Pointer; holder: Holder } {
+function openAny(content: Uint8Array, holders: readonly Holder[], path: string): Notice {
   const wrong = (cause: unknown) => {
     if (!isFailure(cause, "corrupt", "refused")) throw cause;
     return new Failure(cause.kind, `${path} is not as a camera sends it: ${cause.message}`, {
@@ -122,7 +87,7 @@ function openAny(
       }
     }
     for (const plain of plains) {
-      const found = openPointer(plain, holders, nodeSuite);
+      const found = readNotice(plain, holders, { suite: nodeSuite, nowMs: Date.now() });
       if (found) return found;
     }
   } catch (cause) {

@@ -129,11 +129,17 @@ suite("device/push service", (test) => {
 
       /** Which parts lay at the relay when a message came. */
       const lay: string[][] = [];
+      const cameMs: number[] = [];
+      const seenMs: number[] = [];
+      running.child.stdout?.on("data", (text: string) => {
+        for (const _ of text.matchAll(/"event":"person"/g)) seenMs.push(performance.now());
+      });
       const partsNow = () =>
         readdirSync(at("mailboxes"), { recursive: true })
           .map(String)
           .filter((name) => name.includes("/part/"));
       service.answer = () => {
+        cameMs.push(performance.now());
         lay.push(partsNow());
         return { status: 201 };
       };
@@ -157,7 +163,7 @@ suite("device/push service", (test) => {
         );
         await done(["push", "test", ...wait]);
         const tests = service.received.splice(0);
-        lay.splice(0);
+        for (const list of [lay, cameMs]) list.splice(0);
         assert.is(tests.length, 2);
         for (const { sender, claims } of tests) {
           assert.is(sender.toString("base64url"), key);
@@ -179,6 +185,9 @@ suite("device/push service", (test) => {
           [said.name, said.what, said.again, said.late, said.picture],
           ["Porch", "visit", false, false, at("person.jpg")],
         );
+        const [came = 0] = cameMs;
+        const seen = seenMs.findLast((ms) => ms < came) ?? Number.NaN;
+        console.log(`measured: push: ${Math.round(came - seen)} ms after somebody was seen`);
         const there = lay[service.received.indexOf(first)] ?? [];
         const ofClip = there.filter((name) => name.includes(`/${said.clip}/`));
         assert.ok(ofClip.length > 0, `nothing of ${said.clip} lay there: ${there}`);
