@@ -1,4 +1,4 @@
-import { lookup } from "node:dns/promises";
+import { lookup, Resolver } from "node:dns/promises";
 import { request as requestPlain } from "node:http";
 import { request as requestTls } from "node:https";
 import { BlockList, isIP } from "node:net";
@@ -42,7 +42,8 @@ const rememberMs = 660_000;
 const mostRemembered = 4096;
 
 export function openForwarder(options: ForwarderOptions): Forwarder {
-  const { push, monotonicMs, resolve = resolveAll, ca } = options;
+  const { push, monotonicMs, ca } = options;
+  const { resolve = lookUp, resolve: resolveService = askServers } = options;
   /** Digests of what was accepted, the oldest first. */
   const accepted = new Map<string, number>();
   const underWay = new Map<string, Promise<Verdict>>();
@@ -57,8 +58,9 @@ export function openForwarder(options: ForwarderOptions): Forwarder {
   };
   const addressOf = async (endpoint: Endpoint): Promise<string | undefined> => {
     const host = endpoint.host.replace(/^\[|\]$/g, "");
-    const found = isIP(host) ? [host] : await resolve(host).catch(() => []);
-    const usable = isOwn(endpoint) ? found : found.filter(isPublic);
+    const [find, isOwns] = isOwn(endpoint) ? [resolve, true] : [resolveService, false];
+    const found = isIP(host) ? [host] : await find(host).catch(() => []);
+    const usable = isOwns ? found : found.filter(isPublic);
     if (found.length > 0 && usable.length === 0) {
       throw new Failure("refused", "not an address to hand a message to", { stage: "host" });
     }
@@ -120,9 +122,23 @@ function normal(origin: string): string {
   return origin.replace(origin.startsWith("https:") ? /:443$/ : /:80$/, "");
 }
 
-async function resolveAll(host: string): Promise<string[]> {
+/** For the operator's own: as this machine finds names, in files and at home too. */
+async function lookUp(host: string): Promise<string[]> {
   const found = await lookup(host, { all: true });
   return found.map(({ address }) => address);
+}
+
+/**
+ * For all others, whose names whoever has a mailbox here may choose: by the name servers alone, and not on
+ * the few threads that the folder needs too.
+ */
+async function askServers(host: string): Promise<string[]> {
+  const resolver = new Resolver({ timeout: 2_000, tries: 2 });
+  const found = await Promise.all([
+    resolver.resolve4(host).catch(() => []),
+    resolver.resolve6(host).catch(() => []),
+  ]);
+  return found.flat();
 }
 
 const reserved = new BlockList();

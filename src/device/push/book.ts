@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type DurableFolder, openDurable } from "../../base/node/durable.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import type { Clock } from "../../base/pure/clock.ts";
-import { Failure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 import {
   bytes,
   type Check,
@@ -61,18 +61,21 @@ const mostBytes = 4 * 2 ** 20;
 
 /**
  * Opens what is kept in a state folder; on a card that failed (`isKept` false) it is read as far as it
- * can be, and nothing is written. Throws Failure "corrupt" for what cannot be read.
+ * can be, and nothing is written. What cannot be read is told, and as if it were not there.
  */
 export async function openBook(
   state: string,
-  { isKept, clock }: { isKept: boolean; clock: Clock },
+  { isKept, clock, onDamage }: { isKept: boolean; clock: Clock; onDamage(failure: Failure): void },
 ): Promise<Book> {
   const path = join(state, folderName, file);
-  const written = await readFile(path).catch((error) => {
-    if (error.code === "ENOENT" || !isKept) return undefined;
-    throw new Failure("absent", `${path} cannot be read (${error.code})`, { cause: error });
-  });
-  const read = written && readBook(new Uint8Array(written), clock);
+  let read: ReturnType<typeof readBook> | undefined;
+  try {
+    read = readBook(new Uint8Array(await readFile(path)), clock);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (isFailure(error)) onDamage(error);
+    else if (code !== "ENOENT") onDamage(new Failure("absent", `${path} cannot be read (${code})`));
+  }
   let folder: DurableFolder | undefined;
   const book: Book = {
     subscribers: read?.subscribers ?? [],

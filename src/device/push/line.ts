@@ -100,11 +100,6 @@ export function openLine(options: LineOptions): Line {
     }
     throw failure;
   };
-  const done = (visit: Visit, sentUs: number | undefined) => {
-    settle(tray, visit, sentUs);
-    sinceUs.delete(visit.clip);
-    composed.delete(visit.clip);
-  };
   const complain = (failure: Failure, isOwners: boolean) => {
     failingUs ??= clock.monotonicUs();
     const text = explain(failure);
@@ -119,7 +114,7 @@ export function openLine(options: LineOptions): Line {
       health.fault(about);
       await options.onGone();
     } else if (verdict.kind === "accepted") {
-      done(visit, clock.monotonicUs());
+      settle(tray, visit, clock.monotonicUs());
       backoff.worked();
       health.fault(about);
       if (told !== "") log.info("messages go out again");
@@ -133,7 +128,7 @@ export function openLine(options: LineOptions): Line {
       const failure = refusal(verdict.status);
       // What is signed by a clock that is not set may be taken when it is.
       composed.delete(visit.clip);
-      if (options.clockTrusted()) done(visit, undefined);
+      if (options.clockTrusted()) settle(tray, visit, undefined);
       backoff.failed(failure);
       complain(failure, options.clockTrusted());
     }
@@ -147,7 +142,7 @@ export function openLine(options: LineOptions): Line {
       if (cut.aborted || end.signal.aborted) return;
       if (!isFailure(error)) {
         // What cannot be made now cannot be made later.
-        done(visit, undefined);
+        settle(tray, visit, undefined);
         log.error(`a message could not be made: ${explain(error)}`);
         return;
       }
@@ -158,7 +153,14 @@ export function openLine(options: LineOptions): Line {
   };
   const teller = openTeller<Plan>({
     ...{ clock, backoff, log, act },
-    decide: () => next(tray, { nowUs: clock.monotonicUs(), perHour, isThere, isOld }),
+    decide: () => {
+      const plan = next(tray, { nowUs: clock.monotonicUs(), perHour, isThere, isOld });
+      const waiting = new Set(tray.visits.map(({ clip }) => clip));
+      for (const known of [sinceUs, composed]) {
+        for (const clip of known.keys()) if (!waiting.has(clip)) known.delete(clip);
+      }
+      return plan;
+    },
   });
   return {
     wake: teller.wake,

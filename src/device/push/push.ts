@@ -15,7 +15,7 @@ import { parseEndpoint } from "../../protocol/wire/push.ts";
 import type { Recording } from "../record/record.ts";
 import type { ServiceEvent } from "../report.ts";
 import { add, type Visit, watchVisitors } from "../visit/visit.ts";
-import { type Book, newKey, newSubscriber, openBook, type Subscriber } from "./book.ts";
+import { newKey, newSubscriber, openBook, type Subscriber } from "./book.ts";
 import { type Line, type LineOptions, openLine, type TellingOptions } from "./line.ts";
 import { Arrivals } from "./plan.ts";
 
@@ -64,10 +64,9 @@ const hourUs = 3_600_000_000;
 export async function openPush(options: PushOptions): Promise<Push> {
   const { state, isKept, clock, note, onProblem, relays } = options;
   const log = options.logs("push");
-  const book: Book = await openBook(state, { isKept, clock }).catch(async (error) => {
-    log.error(`nobody is told any more, phones have to subscribe again: ${explain(error)}`);
-    return await openBook("/nonexistent", { isKept: false, clock });
-  });
+  const onDamage = (failure: Failure) =>
+    log.error(`nobody is told any more, phones have to subscribe again: ${explain(failure)}`);
+  const book = await openBook(state, { isKept, clock, onDamage });
   const arrivals = new Arrivals();
   const lines = new Map<Subscriber, Line>();
   let tests: number[] = [];
@@ -81,21 +80,24 @@ export async function openPush(options: PushOptions): Promise<Push> {
   const remove = async (one: Subscriber, what: "removed" | "gone") => {
     if (!book.subscribers.includes(one)) return;
     book.subscribers = book.subscribers.filter((other) => other !== one);
-    const line = lines.get(one);
+    // Not waited for: it may be the line itself that says so.
+    void lines.get(one)?.close();
     lines.delete(one);
     await book.save();
     log.info(what === "gone" ? "a subscription is no more" : "a subscription was ended");
     await note(tell(what, one));
-    // Not waited for: it may be the line itself that says so.
-    void line?.close();
   };
   const sayKey = (publicKey: Uint8Array) => note({ kind: "push", what: "key", key: publicKey });
   const keyOf = async () => {
     if (book.key) return book.key;
-    book.key = newKey();
-    await book.save();
-    await sayKey(book.key.publicKey);
-    return book.key;
+    const key = newKey();
+    book.key = key;
+    await book.save().catch((error) => {
+      book.key = undefined;
+      throw error;
+    });
+    await sayKey(key.publicKey);
+    return key;
   };
   const open = (subscriber: Subscriber) => {
     const about: LineOptions = {
@@ -178,14 +180,18 @@ export async function openPush(options: PushOptions): Promise<Push> {
         ...newSubscriber({ ...subscription, phone }),
         number: again?.number ?? 0,
       };
+      await keyOf();
+      const before = book.subscribers;
+      book.subscribers = [...before.filter((one) => !old.includes(one)), subscriber];
+      await book.save().catch((error) => {
+        book.subscribers = before;
+        throw error;
+      });
       for (const one of old) {
         const line = lines.get(one);
         lines.delete(one);
         await line?.close();
       }
-      book.subscribers = [...book.subscribers.filter((one) => !old.includes(one)), subscriber];
-      await keyOf();
-      await book.save();
       for (const one of old) if (one !== again) await note(tell("removed", one));
       await note(tell("added", subscriber));
       log.info("a phone is told of visits from now on");

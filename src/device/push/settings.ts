@@ -3,7 +3,7 @@ import { number, type Setting, type Values } from "../../base/node/settings.ts";
 const contact: Setting<string> = {
   default: "mailto:camera@example.org",
   about:
-    "whom a push service may write to about this camera's messages; it reads this, nobody else",
+    "whom a push service may write to about this camera's messages; it and the relay can read this",
   expected: "mailto: and an address, or https: and a name, of at most 100 characters",
   read: (value) =>
     typeof value === "string" &&

@@ -1,6 +1,6 @@
 import { readNamed } from "../../base/node/program.ts";
 import { equal, toHex, toText } from "../../base/pure/bytes.ts";
-import { Failure } from "../../base/pure/failure.ts";
+import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { subscriptionBytes } from "../../protocol/sealed/pointer.ts";
 import { kemPair, random } from "../../protocol/sealed/sodium.ts";
 import { parseEndpoint } from "../../protocol/wire/push.ts";
@@ -142,6 +142,9 @@ async function switchOn(
   const action = { kind: "subscribe", replaces: 0, subscription } as const;
   const about = { what: "the subscription", waitMs: given.waitMs ?? defaultWaitMs, voice };
   const state = await haveDone(world, first, action, about).catch(async (error) => {
+    // One that still waits is sent again, and then its messages have to open.
+    const isRefused = isFailure(error, "refused") && error.stage === action.kind;
+    if (!isRefused) throw error;
     camera.pushes = (camera.pushes ?? []).filter((one) => !equal(one.id, id));
     await vault.save();
     throw error;

@@ -22,7 +22,7 @@ suite("erase", (test) => {
     await running.stop();
     assert.is(await finishErase(home.path), false);
     assert.ok(await hasKeys(home.path));
-    for (const folder of ["network", "home", "alarm", "mail"]) {
+    for (const folder of ["network", "home", "alarm", "mail", "push"]) {
       await mkdir(join(home.path, folder));
       await writeFile(join(home.path, folder, "told"), "the name of a place");
     }

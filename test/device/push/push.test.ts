@@ -246,7 +246,9 @@ suite("device/push", (test) => {
     assert.match(at.log(), /phones have to subscribe again/);
     assert.match(await whyNot(fourth.test(browser.phone)), /^absent/);
     await fourth.subscribe(browser.phone, browser.subscription);
-    await fourth.test(browser.phone);
+    await fourth.close();
+    const fifth = await at.open();
+    await fifth.test(browser.phone);
   });
 
   test("bounds: four of a phone, sixteen of all, one for an address; tests are counted", async () => {
