@@ -117,8 +117,8 @@ async function fetch(
     if (part) parts.push(part);
   }
   if (parts.length <= picture) {
-    throw new Failure("absent", `the picture does not lie at ${link.where}: lost or withheld`, {
-      hint: "`obscura-phone verify` looks into it",
+    throw new Failure("absent", `the picture does not lie at ${link.where}`, {
+      hint: "Lost, withheld, or at another relay: --relay URL looks there, `verify` into the rest",
     });
   }
   const found = openParts(Buffer.concat(parts), camera, `what lies at ${link.where}`);
