@@ -138,7 +138,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     isDelivered: uplink.status().length > 0 ? uplink.holds : undefined,
     onFault: (text) => health.fault("mqtt", text),
     onBroker: (state) => emit({ event: "broker", ...state }),
-    ...(local ? { onState: local.put, onEvent: local.event } : {}),
+    ...(local ? { onState: local.put, onEvent: local.visit, onAlarm: local.alarm } : {}),
   });
   return {
     // What fails here is a mistake of ours, and costs the house a message, never the camera anything.

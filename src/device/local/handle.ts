@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { longest } from "../../protocol/wire/mailbox.ts";
-import type { Board } from "./board.ts";
+import { type Board, idPattern } from "./board.ts";
 import { type Limits, plainAddress } from "./limit.ts";
 import { type Counts, printMetrics } from "./metrics.ts";
 import {
@@ -89,7 +89,8 @@ export function openHandler(desk: Desk) {
       sayJson(response, isStale ? 503 : 200, { status: isStale ? "stale" : "ok" });
     },
     states: ({ response }) => sayJson(response, 200, board.read()),
-    events: ({ response }) => sayJson(response, 200, { events: board.events() }),
+    events: ({ response }) => sayJson(response, 200, { events: board.events("visit") }),
+    alarms: ({ response }) => sayJson(response, 200, { events: board.events("alarm") }),
     metrics({ response }) {
       const pictures = desk.pictures();
       const measured = { told: board.read(), visits: board.visits(), counts: desk.counts() };
@@ -182,7 +183,7 @@ export function openHandler(desk: Desk) {
   };
 }
 
-const lastIdPattern = /^[0-9a-f]{8}\.[1-9][0-9]{0,15}$/;
+const lastIdPattern = new RegExp(idPattern);
 
 function operationOf(
   path: { get?: Operation; post?: Operation },

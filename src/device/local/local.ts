@@ -10,7 +10,7 @@ import type { Log } from "../../base/node/log.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { explain, isFailure } from "../../base/pure/failure.ts";
 import { type LanSettings, readLanTls } from "../lan.ts";
-import type { VisitEvent } from "../mqtt/mqtt.ts";
+import type { AlarmEvent, VisitEvent } from "../mqtt/mqtt.ts";
 import { type AnnouncerOptions, openAnnouncer } from "./announce.ts";
 import { createBoard } from "./board.ts";
 import { openHandler } from "./handle.ts";
@@ -45,7 +45,8 @@ export type LocalOptions = {
 export type Local = {
   /** A state, below the camera's own topic; empty for one that is no more. */
   put(topic: string, payload: string): void;
-  event(event: VisitEvent): void;
+  visit(event: VisitEvent): void;
+  alarm(event: AlarmEvent): void;
   /** What takes sealed commands from now on. */
   lend(take: (box: Uint8Array) => Promise<boolean>): void;
   close(): Promise<void>;
@@ -177,7 +178,8 @@ export function openLocal(options: LocalOptions): Local {
 
   return {
     put: board.put,
-    event: board.event,
+    visit: (event) => board.event("visit", event),
+    alarm: (event) => board.event("alarm", event),
     lend(taker) {
       take = taker;
     },
