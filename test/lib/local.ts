@@ -105,6 +105,11 @@ export const deedOf = (number: number, more: Partial<AlarmEvent> = {}): AlarmEve
   ...{ why: "asked for", contributions: [], others: 0, ...more },
 });
 
+/** What takes commands, of a camera that knows nobody's phone. */
+export const lentOf = (take: (box: Uint8Array) => Promise<boolean>) => ({
+  ...{ take, role: () => undefined },
+});
+
 export type Told = { event: string; id: string | undefined; data: unknown };
 
 /** Reads the stream as it comes. */

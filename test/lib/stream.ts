@@ -104,7 +104,7 @@ export function visitFaults(
 }
 
 /** Until a clip is sealed to its end, and at a relay that is there. */
-const clipMs = 90_000;
+const clipMs = 180_000;
 
 function stepFault(before: readonly VisitEvent[], now: VisitEvent): string | undefined {
   const last = before.at(-1);

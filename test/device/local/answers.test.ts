@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import * as assert from "uvu/assert";
 import { type Operation, openapi } from "../../../src/device/local/openapi.ts";
 import { came, left } from "../../lib/housed.ts";
-import { call, deedOf, openLocalWorld, type Reply } from "../../lib/local.ts";
+import { call, deedOf, lentOf, openLocalWorld, type Reply } from "../../lib/local.ts";
 import { faultsOf } from "../../lib/schema.ts";
 import { suite } from "../../lib/suite.ts";
 import { expectedStates, holdsPicture } from "../../lib/topics.ts";
@@ -29,7 +29,7 @@ suite("device/local answers", (test) => {
     at.house.incident(came(["door"]));
     at.house.motion();
     at.house.incident(left());
-    at.local.lend(async () => false);
+    at.local.lend(lentOf(async () => false));
     const paths = Object.entries(openapi.paths);
     assert.ok(paths.length >= 8);
     for (const [path, { get, post }] of paths) {
