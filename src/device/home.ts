@@ -13,7 +13,7 @@ import type { Incident } from "./detect/detect.ts";
 import type { Health } from "./health.ts";
 import type { Heat } from "./heat.ts";
 import type { Keyring } from "./keyring.ts";
-import { type Local, openLocal } from "./local/local.ts";
+import { type Lent, type Local, openLocal } from "./local/local.ts";
 import { openMqtt, type Reading } from "./mqtt/mqtt.ts";
 import { alarmOrders, type Order } from "./order.ts";
 import type { Outbox } from "./outbox/outbox.ts";
@@ -31,7 +31,7 @@ export type Home = {
   motion(): void;
   window(isOpen: boolean): void;
   /** What takes sealed commands, also those that the local interface is handed. */
-  lend(take: (box: Uint8Array) => Promise<boolean>): void;
+  lend(commands: Lent): void;
   /** Carries out what an owner's phone asks of the alarm. Throws Failure "refused" without one. */
   alarm(order: "arm_home" | "arm_away" | "disarm"): Promise<void>;
   /** Settings that were changed while the camera runs. */
@@ -44,7 +44,7 @@ export type HomeOptions = {
   state: string;
   keyring: Keyring;
   version: string;
-  outbox: Pick<Outbox, "bytes" | "kind">;
+  outbox: Pick<Outbox, "bytes" | "kind" | "objects" | "read" | "watch">;
   /** The most that the outbox may hold. */
   limitBytes: number;
   health: Pick<Health, "now" | "fault">;
@@ -122,6 +122,10 @@ export async function openHome(options: HomeOptions): Promise<Home> {
           ...{ settings: config.local, state: options.state, clock, log: options.logs("local") },
           name: () => name,
           pictures: () => health.now().pictures,
+          own: options.keyring.adopted && {
+            ...{ mailbox: options.keyring.adopted.mailbox, outbox: options.outbox },
+            hash: options.keyring.identity.hash,
+          },
           onFault: (text) => health.fault("local", text),
           onProblem: options.onProblem,
         });
@@ -138,7 +142,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     isDelivered: uplink.status().length > 0 ? uplink.holds : undefined,
     onFault: (text) => health.fault("mqtt", text),
     onBroker: (state) => emit({ event: "broker", ...state }),
-    ...(local ? { onState: local.put, onEvent: local.event } : {}),
+    ...(local ? { onState: local.put, onEvent: local.visit, onAlarm: local.alarm } : {}),
   });
   return {
     // What fails here is a mistake of ours, and costs the house a message, never the camera anything.
@@ -157,7 +161,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     window(isOpen) {
       pairing = isOpen;
     },
-    lend: (take) => local?.lend(take),
+    lend: (commands) => local?.lend(commands),
     alarm: alarm ? alarm.obey : noAlarm,
     set: safely((next: Config) => {
       name = next.name;

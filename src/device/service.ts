@@ -350,7 +350,7 @@ async function runStages(
   };
   const commands = await startCommands({ ...delivery, push, uplink, takeSetting: tuning.set });
   stages.push(commands);
-  home.lend(commands.take);
+  home.lend(commands);
   try {
     await sight.run();
   } catch (error) {

@@ -121,7 +121,7 @@ function openAt(seed: Uint8Array, url: string, mailbox: Uint8Array, line: Line):
  * Waits where the relay says so, all requests together: those that are under way side by side would
  * only use up what it lets through. Says which relay it was where it fails.
  */
-function patientOf({ sleep }: Line, url: string) {
+export function patientOf({ sleep }: Line, url: string, who = "relay") {
   let pause: Promise<void> | undefined;
   let pauses = 0;
   return async <T>(act: () => Promise<T>): Promise<T> => {
@@ -135,7 +135,7 @@ function patientOf({ sleep }: Line, url: string) {
         if (!isFailure(error)) throw error;
         const { retryAfterMs } = error;
         const waits = error.kind === "gone" && retryAfterMs !== undefined && pauses < mostPauses;
-        if (!waits || retryAfterMs > longestPauseMs) throw named(error, url);
+        if (!waits || retryAfterMs > longestPauseMs) throw named(error, `${who} ${url}`);
         pause ??= sleep(Math.max(retryAfterMs, 100)).finally(() => {
           pause = undefined;
           pauses += 1;
@@ -145,18 +145,18 @@ function patientOf({ sleep }: Line, url: string) {
   };
 }
 
-function named(error: Failure, url: string): Failure {
+function named(error: Failure, where: string): Failure {
   const { kind, stage, retryAfterMs, hint } = error;
   const noRight = kind === "refused" && stage === "right";
   const away = kind === "gone" ? "Is it running, and is there a network?" : undefined;
-  const help = noRight ? "This phone has no key that the relay lets in there" : (hint ?? away);
-  return new Failure(kind, `relay ${url}: ${error.message}`, {
+  const help = noRight ? "This phone has no key that is let in there" : (hint ?? away);
+  return new Failure(kind, `${where}: ${error.message.replace(/^the relay /, "it ")}`, {
     ...{ cause: error, ...(stage ? { stage } : {}), ...(help ? { hint: help } : {}) },
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
 }
 
-async function listAll(
+export async function listAll(
   mailbox: Mailbox,
   patient: ReturnType<typeof patientOf>,
   { under = "", after = "", limit }: Range,

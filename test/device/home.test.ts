@@ -13,7 +13,7 @@ import { makeToken } from "../../src/device/local/token.ts";
 import type { OrderName } from "../../src/device/order.ts";
 import type { ServiceEvent } from "../../src/device/report.ts";
 import { setBroker } from "../../src/device/vet.ts";
-import { call } from "../lib/local.ts";
+import { call, lentOf } from "../lib/local.ts";
 import { freePort, until } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
@@ -36,7 +36,10 @@ async function world() {
       if (url !== "") setBroker(config, url);
       return await openHome({
         ...{ config, state: folder.path, keyring, version: "0.1.0", clock: systemClock },
-        outbox: { kind: "folder", bytes: () => 0 },
+        outbox: {
+          ...{ kind: "folder", bytes: () => 0, objects: () => [], watch: () => () => {} },
+          read: () => Promise.reject(new Error("nothing is read")),
+        },
         limitBytes: 2 ** 30,
         health: {
           now: () => ({
@@ -127,7 +130,7 @@ suite("device/home", (test) => {
     assert.equal([all.name, all.states.motion, all.zones], ["Back door", true, {}]);
     assert.equal(at.events, [], "of a broker nothing is said");
     const boxes: number[] = [];
-    home.lend(async (box) => boxes.push(box.length) > 0);
+    home.lend(lentOf(async (box) => boxes.push(box.length) > 0));
     const type = { "content-type": "application/octet-stream" };
     const post = { method: "POST", headers: type, body: Buffer.alloc(7) };
     assert.is((await call(local.port, "/v1/commands", post)).status, 202);

@@ -54,18 +54,24 @@ export type Camera = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-export type Settings = { code?: string; discovery?: "device" | "component"; enabled?: boolean };
+export type Settings = {
+  code?: string;
+  discovery?: "device" | "component";
+  enabled?: boolean;
+  localPort?: number;
+};
 
 /** A camera called `abc`; the state is below `folder`. */
 export async function openCamera(
   folder: string,
   url: string,
-  { code = "", discovery = "device", enabled = true }: Settings = {},
+  { code = "", discovery = "device", enabled = true, localPort = 0 }: Settings = {},
 ): Promise<Camera> {
   const file = join(folder, "camera.yaml");
   await writeFile(
     file,
     `mqtt: {url: "${url}", id: abc, discovery: ${discovery}}
+local: {port: ${localPort}, host: 127.0.0.1, announce: false}
 detect:
   zones: [{name: door, polygon: [[0, 0], [1, 0], [1, 1]]}]
 alarm:

@@ -61,8 +61,9 @@ export const commands: readonly Errand[] = [
   {
     name: "record now",
     async run(home) {
+      const from = home.here();
       await home.ask("record", "2");
-      await home.wait("recording", () => home.state("recording") === "ON");
+      await home.was("recording", "ON", from);
     },
   },
   turn("threshold", "0.5", "0.4"),
@@ -127,25 +128,27 @@ export const commands: readonly Errand[] = [
   {
     name: "a phone looks",
     async run(home) {
-      await home.phone("snapshot", "-o", join(home.folder, "looked.jpg"), "--wait", "120");
-      await home.wait("watched", () => home.state("being_watched") === "ON");
+      const from = home.here();
+      await home.phone("snapshot", "-o", join(home.folder, "looked.jpg"), "--wait", "240");
+      await home.was("being_watched", "ON", from);
     },
   },
   {
     // It stays open for ten minutes, also over new starts.
     ...{ name: "a phone opens the window", isOnce: true },
     async run(home) {
-      await home.phone("window", "--wait", "120");
-      await home.wait("the window", () => home.state("pairing_window") === "ON");
+      const from = home.here();
+      await home.phone("window", "--wait", "240");
+      await home.was("pairing_window", "ON", from);
     },
   },
   {
     name: "a phone arms and disarms",
     async run(home) {
       const from = home.here();
-      await home.phone("arm", "away", "--wait", "120");
+      await home.phone("arm", "away", "--wait", "240");
       await home.says("alarm", "armed_away", from);
-      const said = await home.phone("disarm", "--wait", "120");
+      const said = await home.phone("disarm", "--wait", "240");
       if (!said.includes("disarmed")) throw new Error(said);
       await home.says("alarm", "disarmed", from);
     },

@@ -25,7 +25,7 @@ const programs = {
   phone: join(dist, "src/phone/cli.js"),
 };
 const execute = promisify(execFile);
-const patienceMs = 240_000;
+const patienceMs = 300_000;
 
 export const id = "porch";
 export const base = `obscura/${id}`;
@@ -54,6 +54,8 @@ export type Household = {
   wait(what: string, isSo: () => boolean): Promise<void>;
   /** Waits until a state said this since `from`. */
   says(name: string, value: string, from: number): Promise<void>;
+  /** Waits until a state says this, or has said it since `from`: it may be over when the machine is slow. */
+  was(name: string, value: string, from: number): Promise<void>;
   /** Types of a stream's messages since `from`. */
   types(topic: string, from: number): string[];
   phone(...args: string[]): Promise<string>;
@@ -179,6 +181,12 @@ alarm:
     here: () => house.messages.length,
     says: (name, value, from) =>
       wait(`${name} says ${value}`, () => since(name, from).includes(value)),
+    async was(name, value, from) {
+      const before = house.messages.slice(0, from);
+      const last = before.findLast(({ topic }) => topic === `${base}/${name}`)?.payload.toString();
+      const isSo = () => last === value || since(name, from).includes(value);
+      await wait(`${name} was ${value}`, isSo);
+    },
     types: (topic, from) => since(topic, from).map((text) => JSON.parse(text).event_type),
     phone: (...args) => call("phone", ...phone, ...args),
     startCamera() {

@@ -3,6 +3,7 @@ import { openLog } from "../../src/base/node/log.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import { type LocalOptions, openLocal } from "../../src/device/local/local.ts";
 import { makeToken } from "../../src/device/local/token.ts";
+import type { AlarmEvent } from "../../src/device/mqtt/mqtt.ts";
 import { openHoused } from "./housed.ts";
 import { until } from "./mosquitto.ts";
 import { quickFolder } from "./world.ts";
@@ -78,7 +79,7 @@ export async function openLocalWorld(
     ...rest,
     bounds: { ...generous, ...more.bounds },
   });
-  const house = openHoused("", {}, { zones, onState: local.put, onEvent: local.event });
+  const house = openHoused("", {}, { zones, onState: local.put, onEvent: local.visit });
   await until("listening", () => port !== 0 || faults.length > 0, { told: () => log });
   const token = await makeToken(folder.path, "test");
   const good = { authorization: `Bearer ${token}` };
@@ -96,6 +97,18 @@ export async function openLocalWorld(
     },
   };
 }
+
+/** One message of what an alarm did. */
+export const deedOf = (number: number, more: Partial<AlarmEvent> = {}): AlarmEvent => ({
+  ...{ event_type: "armed", run: "0000000a", number, at: "2026-11-23T12:00:00.000Z" },
+  ...{ clock_trusted: true, state: "armed_home", mode: "home", by: "command", score: 0 },
+  ...{ why: "asked for", contributions: [], others: 0, ...more },
+});
+
+/** What takes commands, of a camera that knows nobody's phone. */
+export const lentOf = (take: (box: Uint8Array) => Promise<boolean>) => ({
+  ...{ take, role: () => undefined },
+});
 
 export type Told = { event: string; id: string | undefined; data: unknown };
 

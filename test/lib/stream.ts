@@ -1,5 +1,4 @@
-import { openapi, type Schema } from "../../src/device/local/openapi.ts";
-import { alarmTypes } from "../../src/device/mqtt/alarms.ts";
+import { openapi } from "../../src/device/local/openapi.ts";
 import type { VisitEvent } from "../../src/device/mqtt/visits.ts";
 import { faultsOf } from "./schema.ts";
 import type { Message } from "./topics.ts";
@@ -24,29 +23,7 @@ export type Fresh<T> = { value: T; heard: Heard };
 type Numbered = { run: string; number: number };
 type Told = { messages: readonly Heard[]; aways: readonly Away[] };
 
-const time: Schema = { type: "string", format: "date-time" };
-const points: Schema = { type: "integer", minimum: 0 };
-const properties: Record<string, Schema> = {
-  event_type: { type: "string", enum: alarmTypes },
-  run: { type: "string", pattern: "^[0-9a-f]{8}$" },
-  ...{ number: { type: "integer", minimum: 1 }, at: time, clock_trusted: { type: "boolean" } },
-  state: { type: "string", pattern: "^[a-z_]+$" },
-  mode: { anyOf: [{ type: "null" }, { type: "string", enum: ["home", "away"] }] },
-  by: { type: "string", enum: ["command", "evidence", "delay", "restart"] },
-  ...{ score: points, why: { type: "string", maxLength: 512 }, others: points },
-  contributions: {
-    ...{ type: "array", maxItems: 48 },
-    items: {
-      ...{ type: "object", additionalProperties: false, required: ["source", "points", "at"] },
-      properties: { source: { type: "string", maxLength: 64 }, points, at: time },
-    },
-  },
-};
-const alarm: Schema = {
-  ...{ type: "object", properties, required: Object.keys(properties) },
-  additionalProperties: false,
-};
-const schemas: Readonly<Record<string, Schema>> = { ...openapi.components.schemas, Alarm: alarm };
+const { schemas } = openapi.components;
 
 /** The messages of a stream, each once, and what is wrong with their form, numbers and order. */
 export function readStream<T extends Numbered>(
@@ -73,7 +50,7 @@ export function readStream<T extends Numbered>(
       continue;
     }
     texts.set(`${run}.${number}`, text);
-    const wrong = faultsOf(value, schemas[kind] as Schema, schemas);
+    const wrong = faultsOf(value, { $ref: `#/components/schemas/${kind}` }, schemas);
     faults.push(...wrong.map((fault) => `${name} ${fault}`));
     if (over.has(run)) faults.push(`${name} is of a run that is over`);
     if (last && last.run !== run) over.add(last.run);
@@ -127,7 +104,7 @@ export function visitFaults(
 }
 
 /** Until a clip is sealed to its end, and at a relay that is there. */
-const clipMs = 90_000;
+const clipMs = 180_000;
 
 function stepFault(before: readonly VisitEvent[], now: VisitEvent): string | undefined {
   const last = before.at(-1);

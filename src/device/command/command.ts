@@ -4,7 +4,7 @@ import { equal, toHex } from "../../base/pure/bytes.ts";
 import { explain, type Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Action } from "../../protocol/sealed/action.ts";
 import { admit, type Command, type Gate, nonceLifeMs } from "../../protocol/sealed/command.ts";
-import { roleOf } from "../../protocol/sealed/membership.ts";
+import { type Role, roleOf } from "../../protocol/sealed/membership.ts";
 import { decodeSupply } from "../../protocol/sealed/supply.ts";
 import { type BoxName, printName } from "../../protocol/wire/name.ts";
 import type { Keyring } from "../keyring.ts";
@@ -27,6 +27,8 @@ export { readRemoteSettings };
 export type Commands = {
   /** One box, as a relay or a folder gave it; false when it is for nobody here. One after the other. */
   take(bytes: Uint8Array): Promise<boolean>;
+  /** Of a phone in the member list that is in force now. */
+  role(phone: Uint8Array): Role | undefined;
   /** Carries out what is under way to its end. Twice is well. */
   close(): Promise<void>;
 };
@@ -239,6 +241,7 @@ export async function openCommands(options: CommandOptions): Promise<Commands> {
   return {
     // Who was lent it may still have it when this is over; what was fetched before is looked at.
     take: async (bytes) => !signal.aborted && (await take(bytes)),
+    role: (phone) => gateOf(phone).role(phone),
     close() {
       closed ??= (async () => {
         end.abort();

@@ -1,15 +1,23 @@
 import { randomBytes } from "node:crypto";
 import openMdns, { type MulticastDNS, type Options } from "multicast-dns";
+import { nodeSuite } from "../../base/node/crypto.ts";
 import { localAddresses } from "../../base/node/socket.ts";
+import {
+  announce,
+  marksMost,
+  printAnnouncement,
+  saltBytes,
+  cameraService as service,
+} from "../../protocol/wire/announce.ts";
 
 // Says on the local network where the interface is: local.md. As a relay does it
-// (protocol/wire/announce.md), under a service of its own, and it tells nothing but address and port.
-
-export const service = "_obscura-camera._tcp.local";
+// (protocol/wire/announce.md), under a service of its own: its owners' phones recognise it, nobody else does.
 
 export type AnnouncerOptions = {
   port: number;
   isTls: boolean;
+  /** Of the camera's identity; undefined for a camera that is nobody's. */
+  hash: Uint8Array | undefined;
   /** The one address that is listened at; undefined for all. */
   address: string | undefined;
   onProblem(error: Error): void;
@@ -23,10 +31,12 @@ const leastMs = 1_000;
 const lookMs = 5_000;
 
 export function openAnnouncer(options: AnnouncerOptions): { close(): Promise<void> } {
-  const { port, isTls, onProblem } = options;
+  const { port, isTls, hash, onProblem } = options;
   // Of this start alone: whoever was in this network before is not told that it is the same camera.
   const instance = randomBytes(8).toString("hex");
   const [name, target] = [`${instance}.${service}`, `${instance}.local`];
+  const random = new Uint8Array(randomBytes(saltBytes + marksMost * 6));
+  const text = printAnnouncement(announce(hash ? [hash] : [], { isTls, random, suite: nodeSuite }));
   const speakers = new Map<string, MulticastDNS>();
   let lastMs = Number.NEGATIVE_INFINITY;
   let isClosed = false;
@@ -38,7 +48,7 @@ export function openAnnouncer(options: AnnouncerOptions): { close(): Promise<voi
         const answers = [
           { name: service, type: "PTR" as const, ttl, data: name },
           { name, type: "SRV" as const, ttl, data: { port, target, priority: 0, weight: 0 } },
-          { name, type: "TXT" as const, ttl, data: ["v=1", `t=${isTls ? 1 : 0}`] },
+          { name, type: "TXT" as const, ttl, data: text },
           { name: target, type: "A" as const, ttl, data: address },
         ];
         await new Promise<void>((resolve) => mdns.respond({ answers }, () => resolve()));

@@ -1,4 +1,10 @@
-import { type StateName, states, type Topic, type VisitEvent } from "../mqtt/mqtt.ts";
+import {
+  type AlarmEvent,
+  type StateName,
+  states,
+  type Topic,
+  type VisitEvent,
+} from "../mqtt/mqtt.ts";
 
 // What the local interface shows: the states and events that the house is told by MQTT, as JSON.
 
@@ -13,30 +19,47 @@ export type States = {
 };
 /** `zone` of a zone's own state; `value` null for one that is no more. */
 export type Change = { zone?: string; name: string; value: Value };
-export type Listener = { change(change: Change): void; event(event: VisitEvent): void };
+/** The two streams of events, each numbered by itself. */
+export type Kinds = { visit: VisitEvent; alarm: AlarmEvent };
+export type Kind = keyof Kinds;
+/** `place` in the order of both. */
+export type Kept = {
+  [K in Kind]: { kind: K; place: number; id: string; event: Kinds[K] };
+}[Kind];
+export type Listener = { change(change: Change): void; event(kept: Kept): void };
 
 export type Board = {
   /** As MQTT would be told: a topic below the camera's own, and its payload; empty takes it away. */
   put(topic: string, payload: string): void;
-  event(event: VisitEvent): void;
+  event<K extends Kind>(kind: K, event: Kinds[K]): void;
   read(): States;
-  /** The newest, oldest first. */
-  events(): readonly VisitEvent[];
-  /** Those that came after one; with `isShort` when some of them are not kept any more, or it is not known. */
-  after(id: string): { events: readonly VisitEvent[]; isShort: boolean };
+  /** The newest of a kind, oldest first. */
+  events<K extends Kind>(kind: K): readonly Kinds[K][];
+  /**
+   * Those of both kinds that came after one, in their order; with `isShort` when some of them are not kept any
+   * more, or it is not known.
+   */
+  after(id: string): { events: readonly Kept[]; isShort: boolean };
   /** How many visits began since the start. */
   visits(): number;
   listen(listener: Listener): () => void;
 };
 
+/** Of each kind. */
 export const mostEvents = 64;
 
-export const idOf = ({ run, number }: Pick<VisitEvent, "run" | "number">) => `${run}.${number}`;
+const marks: Readonly<Record<Kind, string>> = { visit: "", alarm: "a" };
+const idOf = (kind: Kind, { run, number }: { run: string; number: number }) =>
+  `${run}.${marks[kind]}${number}`;
+export const idPattern = "^[0-9a-f]{8}\\.a?[1-9][0-9]{0,15}$";
 
 export function createBoard(options: { name(): string; wallMs(): number }): Board {
   const payloads = new Map<string, string>();
   const listeners = new Set<Listener>();
-  let kept: VisitEvent[] = [];
+  let kept: Kept[] = [];
+  /** The last of those that are not kept any more. */
+  let gone: Kept | undefined;
+  let place = 0;
   let visits = 0;
   return {
     put(topic, payload) {
@@ -47,10 +70,15 @@ export function createBoard(options: { name(): string; wallMs(): number }): Boar
       const change = changeOf(topic, payload);
       for (const one of listeners) one.change(change);
     },
-    event(event) {
+    event(kind, event) {
       if (event.event_type === "new") visits += 1;
-      kept = [...kept, event].slice(-mostEvents);
-      for (const one of listeners) one.event(event);
+      place += 1;
+      const one = { kind, place, id: idOf(kind, event), event } as Kept;
+      const same = kept.filter((other) => other.kind === kind);
+      const oldest = same.length < mostEvents ? undefined : same[0];
+      kept = [...kept.filter((other) => other !== oldest), one];
+      if (oldest && oldest.place > (gone?.place ?? 0)) gone = oldest;
+      for (const listener of listeners) listener.event(one);
     },
     read() {
       const told: Pick<States, "states" | "zones"> = { states: {}, zones: {} };
@@ -61,14 +89,13 @@ export function createBoard(options: { name(): string; wallMs(): number }): Boar
       }
       return { name: options.name(), at: new Date(options.wallMs()).toISOString(), ...told };
     },
-    events: () => kept,
+    events: <K extends Kind>(kind: K) =>
+      kept.flatMap((one) => (one.kind === kind ? [one.event as Kinds[K]] : [])),
     after(id) {
-      const at = kept.findIndex((event) => idOf(event) === id);
-      if (at >= 0) return { events: kept.slice(at + 1), isShort: false };
-      // What comes right before the oldest that is kept is known by its number.
-      const [first] = kept;
-      const isNext = first !== undefined && idOf({ ...first, number: first.number - 1 }) === id;
-      return { events: kept, isShort: !isNext };
+      const last = [...kept, ...(gone ? [gone] : [])].find((one) => one.id === id);
+      const from = last?.place ?? 0;
+      const events = kept.filter((one) => one.place > from);
+      return { events, isShort: last === undefined || from < (gone?.place ?? 0) };
     },
     visits: () => visits,
     listen(listener) {

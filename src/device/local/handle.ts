@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { longest } from "../../protocol/wire/mailbox.ts";
-import type { Board } from "./board.ts";
+import { type Board, idPattern } from "./board.ts";
 import { type Limits, plainAddress } from "./limit.ts";
+import { type MailboxDoor, mailboxPrefix } from "./mailbox.ts";
 import { type Counts, printMetrics } from "./metrics.ts";
 import {
   boxType,
@@ -29,6 +30,8 @@ export type Desk = {
   names: ReadonlySet<string>;
   isGood(token: string): Promise<boolean>;
   pictures(): { ageS: number; isStale: boolean };
+  /** What is sealed, for who signs as a phone; undefined while nobody's phone is known. */
+  mailbox(): MailboxDoor | undefined;
   /** Takes a sealed command; undefined while none can be taken. */
   take(): ((box: Uint8Array) => Promise<boolean>) | undefined;
   counts(): Counts;
@@ -71,11 +74,17 @@ export function openHandler(desk: Desk) {
     { request, response }: Pick<Asked, "request" | "response">,
     status: number,
     title: string,
+    stage?: string,
   ) => {
     if (status === 429 || status === 503) response.setHeader("retry-after", retryS);
     // What was not read would be taken for the next request; who asks too much shall connect anew.
     if (hasContent(request) || status === 429) response.setHeader("connection", "close");
-    say(response, status, problemType, JSON.stringify({ title, status }));
+    say(
+      response,
+      status,
+      problemType,
+      JSON.stringify({ title, status, ...(stage ? { stage } : {}) }),
+    );
   };
 
   const acts: Readonly<Record<string, (asked: Asked) => void | Promise<void>>> = {
@@ -89,7 +98,8 @@ export function openHandler(desk: Desk) {
       sayJson(response, isStale ? 503 : 200, { status: isStale ? "stale" : "ok" });
     },
     states: ({ response }) => sayJson(response, 200, board.read()),
-    events: ({ response }) => sayJson(response, 200, { events: board.events() }),
+    events: ({ response }) => sayJson(response, 200, { events: board.events("visit") }),
+    alarms: ({ response }) => sayJson(response, 200, { events: board.events("alarm") }),
     metrics({ response }) {
       const pictures = desk.pictures();
       const measured = { told: board.read(), visits: board.visits(), counts: desk.counts() };
@@ -137,6 +147,19 @@ export function openHandler(desk: Desk) {
     }
   }
 
+  /** Signed by a phone, in the place of a token. */
+  async function sealed(asked: Asked): Promise<void> {
+    const { request, response, address } = asked;
+    if (hasContent(request)) return refuse(asked, 400, "no content belongs here", "content");
+    const mailbox = desk.mailbox();
+    if (!mailbox) return refuse(asked, 503, "nothing is read yet");
+    const answer = await mailbox(request, response);
+    if (answer === "answered") return;
+    const { status, title, stage } = answer;
+    if (status === 401 || status === 403) limits.charge(address, strangeCost);
+    refuse(asked, status, title, stage);
+  }
+
   const dispatch = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const address = plainAddress(request.socket.remoteAddress);
     const asked = { request, response, address, token: "" };
@@ -147,6 +170,7 @@ export function openHandler(desk: Desk) {
     if (hosts.length > 0 || !isOurs(host, desk.names)) {
       return refuse(asked, 421, "not a name of this camera (local.names in its settings)");
     }
+    if (url.startsWith(`${mailboxPrefix}/`)) return await sealed(asked);
     const path = Object.hasOwn(openapi.paths, url) ? openapi.paths[url] : undefined;
     if (!path) return refuse(asked, 404, "there is nothing here; see /openapi.json");
     const operation = operationOf(path, method);
@@ -182,7 +206,7 @@ export function openHandler(desk: Desk) {
   };
 }
 
-const lastIdPattern = /^[0-9a-f]{8}\.[1-9][0-9]{0,15}$/;
+const lastIdPattern = new RegExp(idPattern);
 
 function operationOf(
   path: { get?: Operation; post?: Operation },

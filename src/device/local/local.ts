@@ -8,13 +8,15 @@
 import { isIPv4 } from "node:net";
 import type { Log } from "../../base/node/log.ts";
 import type { Clock } from "../../base/pure/clock.ts";
-import { explain, isFailure } from "../../base/pure/failure.ts";
+import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
+import type { Role } from "../../protocol/sealed/membership.ts";
 import { type LanSettings, readLanTls } from "../lan.ts";
-import type { VisitEvent } from "../mqtt/mqtt.ts";
+import type { AlarmEvent, VisitEvent } from "../mqtt/mqtt.ts";
 import { type AnnouncerOptions, openAnnouncer } from "./announce.ts";
 import { createBoard } from "./board.ts";
 import { openHandler } from "./handle.ts";
 import { openLimits } from "./limit.ts";
+import { type MailboxDesk, openMailboxDoor } from "./mailbox.ts";
 import { type LocalServer, openServer } from "./server.ts";
 import { openStream } from "./stream.ts";
 import { openTokens } from "./token.ts";
@@ -29,6 +31,8 @@ export type LocalOptions = {
   /** What the owner calls the camera now. */
   name(): string;
   pictures(): { ageS: number; isStale: boolean };
+  /** What its owners' phones may read here, and what they know it by; undefined for a camera that is nobody's. */
+  own?: { mailbox: Uint8Array; hash: Uint8Array; outbox: MailboxDesk["outbox"] } | undefined;
   /** Something that only the owner can mend; undefined when it is mended. */
   onFault(text: string | undefined): void;
   /** A command could not be taken for a reason of the camera's own: storage that failed. */
@@ -42,12 +46,18 @@ export type LocalOptions = {
   mdns?: NonNullable<AnnouncerOptions["mdns"]>;
 };
 
+export type Lent = {
+  take(box: Uint8Array): Promise<boolean>;
+  role(phone: Uint8Array): Role | undefined;
+};
+
 export type Local = {
   /** A state, below the camera's own topic; empty for one that is no more. */
   put(topic: string, payload: string): void;
-  event(event: VisitEvent): void;
-  /** What takes sealed commands from now on. */
-  lend(take: (box: Uint8Array) => Promise<boolean>): void;
+  visit(event: VisitEvent): void;
+  alarm(event: AlarmEvent): void;
+  /** What takes sealed commands, and knows phones, from now on. */
+  lend(commands: Lent): void;
   close(): Promise<void>;
 };
 
@@ -69,6 +79,11 @@ const usual = {
   periods: {
     ...{ headMs: 10_000, requestMs: 15_000, answerMs: 15_000, commandMs: 60_000, idleMs: 10_000 },
   },
+};
+const empty: MailboxDesk["outbox"] = {
+  objects: () => [],
+  read: () => Promise.reject(new Failure("absent", "nothing is here")),
+  watch: () => () => {},
 };
 /** Certificates are renewed while the camera runs. */
 const renewMs = 3_600_000;
@@ -99,11 +114,17 @@ export function openLocal(options: LocalOptions): Local {
     ...{ connectionsOfAddress: bounds.connectionsOfAddress, connections: bounds.arrivals },
     ...{ requests: bounds.requests, monotonicMs: () => clock.monotonicUs() / 1000 },
   });
-  let take: ((box: Uint8Array) => Promise<boolean>) | undefined;
+  let lent: Lent | undefined;
+  const door = openMailboxDoor({
+    ...{ mailbox: options.own?.mailbox, outbox: options.own?.outbox ?? empty },
+    role: (phone) => lent?.role(phone),
+    wallMs: clock.wallMs,
+  });
   const handle = openHandler({
     ...{ board, stream, limits, names: new Set(settings.names), isGood: tokens.isKnown },
     pictures: options.pictures,
-    take: () => take,
+    take: () => lent?.take,
+    mailbox: () => (options.own && lent ? door : undefined),
     counts: () => ({ answers, subscribers: stream.count, cutOff }),
     onError(error) {
       if (isFailure(error)) options.onProblem(error);
@@ -168,7 +189,8 @@ export function openLocal(options: LocalOptions): Local {
     const isNear = host === "localhost" || host.startsWith("127.") || host === "::1";
     if (!settings.announce || (isNear && !options.mdns)) return undefined;
     return openAnnouncer({
-      ...{ port, isTls, address: isIPv4(host) && host !== "0.0.0.0" ? host : undefined },
+      ...{ port, isTls, hash: options.own?.hash },
+      ...{ address: isIPv4(host) && host !== "0.0.0.0" ? host : undefined },
       onProblem: warnOnce,
       ...(options.mdns ? { mdns: options.mdns } : {}),
     });
@@ -177,12 +199,13 @@ export function openLocal(options: LocalOptions): Local {
 
   return {
     put: board.put,
-    event: board.event,
-    lend(taker) {
-      take = taker;
+    visit: (event) => board.event("visit", event),
+    alarm: (event) => board.event("alarm", event),
+    lend(commands) {
+      lent = commands;
     },
     async close() {
-      take = undefined;
+      lent = undefined;
       end.abort();
       await serving;
       stream.close();

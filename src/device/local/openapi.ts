@@ -1,4 +1,7 @@
 import {
+  type AlarmEvent,
+  alarmFields,
+  alarmTypes,
   eventFields,
   eventTypes,
   onlyWhen,
@@ -6,7 +9,7 @@ import {
   type Topic,
   type VisitEvent,
 } from "../mqtt/mqtt.ts";
-import { mostEvents, splitTopic } from "./board.ts";
+import { idPattern, mostEvents, splitTopic } from "./board.ts";
 
 // The local interface as an OpenAPI 3.1 document, made of the map of states that MQTT has. local.md is
 // for people; tests hold every answer against this.
@@ -104,6 +107,30 @@ const eventSchemas: { readonly [K in keyof VisitEvent]: Schema } = {
   ...{ clips: count, sealed: flag, delivered: flag },
 };
 
+const alarmSchemas: { readonly [K in keyof AlarmEvent]: Schema } = {
+  event_type: { type: "string", enum: alarmTypes },
+  ...{ run: hex(8), number: { type: "integer", minimum: 1 }, at: time, clock_trusted: flag },
+  state: { type: "string", pattern: "^[a-z_]+$" },
+  mode: { anyOf: [{ type: "string", enum: ["home", "away"] }, { type: "null" }] },
+  by: { type: "string", enum: ["command", "evidence", "delay", "restart"] },
+  ...{ score: count, why: { type: "string", maxLength: 512 } },
+  contributions: list(object({ source: { type: "string" }, points: count, at: time }), 48),
+  others: count,
+};
+
+const described = <E extends object>(
+  schemas: { readonly [K in keyof E]: Schema },
+  fields: { readonly [K in keyof E]: string },
+): Schema =>
+  object(
+    Object.fromEntries(
+      Object.entries<Schema>(schemas).map(([name, schema]) => [
+        name,
+        { ...schema, description: fields[name as keyof E] },
+      ]),
+    ),
+  );
+
 function schemaOf(name: string, { kind, about, only, payload }: Topic<never>): Schema {
   const unit = kind === "whole" && !payload.startsWith("a ") ? `, in ${payload}` : "";
   const description = only ? `${about}${unit} (${onlyWhen[only]})` : `${about}${unit}`;
@@ -111,6 +138,7 @@ function schemaOf(name: string, { kind, about, only, payload }: Topic<never>): S
   if (kind === "whole") return { type: "integer", description };
   if (kind === "number") return { type: "number", description };
   if (name === "last_event") return { description, anyOf: [ref("Visit"), { type: "null" }] };
+  if (name === "last_alarm") return { description, anyOf: [ref("Alarm"), { type: "null" }] };
   if (kind === "object") return { type: ["object", "null"], description };
   return { type: "string", description };
 }
@@ -215,6 +243,15 @@ export const openapi: OpenApi = {
         { description: "the events", content: json(ref("Events")) },
       ),
     },
+    "/v1/alarms": {
+      get: read(
+        {
+          operationId: "alarms",
+          summary: `The newest of what the alarm did, ${mostEvents} at most, oldest first`,
+        },
+        { description: "the alarm's events", content: json(ref("Alarms")) },
+      ),
+    },
     "/v1/stream": {
       get: read(
         {
@@ -223,14 +260,14 @@ export const openapi: OpenApi = {
           parameters: [
             {
               ...{ name: "Last-Event-ID", in: "header", required: false },
-              description: "`run.number` of the last event that came: those behind it come first",
-              schema: { type: "string", pattern: "^[0-9a-f]{8}\\.[1-9][0-9]{0,15}$" },
+              description: "the id of the last event that came: those behind it come first",
+              schema: { type: "string", pattern: idPattern },
             },
           ],
         },
         {
           description:
-            "`event: states` with all of them, first; `state` with one that changed; `visit` with an event; `gap` when events between are not kept any more",
+            "`event: states` with all of them, first; `state` with one that changed; `visit` with an event; `alarm` with what the alarm did; `gap` when events between are not kept any more",
           content: { [streamType]: { schema: text } },
         },
       ),
@@ -268,15 +305,10 @@ export const openapi: OpenApi = {
     schemas: {
       Health: object({ status: { type: "string", enum: ["ok", "stale"] } }),
       Problem: object({ title: { type: "string" }, status: { type: "integer" } }),
-      Visit: object(
-        Object.fromEntries(
-          Object.entries(eventSchemas).map(([name, schema]) => [
-            name,
-            { ...schema, description: eventFields[name as keyof VisitEvent] },
-          ]),
-        ),
-      ),
+      Visit: described<VisitEvent>(eventSchemas, eventFields),
       Events: object({ events: list(ref("Visit"), mostEvents) }),
+      Alarm: described<AlarmEvent>(alarmSchemas, alarmFields),
+      Alarms: object({ events: list(ref("Alarm"), mostEvents) }),
       Zone: stateSchemas(true),
       States: object({
         name: { type: "string", description: "what the owner calls this camera" },

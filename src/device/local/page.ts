@@ -19,6 +19,9 @@ export const script = `
 "use strict";
 const at = (id) => document.getElementById(id);
 const mostVisits = 30;
+const mostDeeds = 30;
+const doubles = ["last_event", "last_alarm"];
+const deeds = new Map();
 let token = "";
 let last = "";
 const visits = new Map();
@@ -44,7 +47,7 @@ function show(name, value) {
 function showAll(all) {
   at("name").textContent = all.name;
   for (const name of [...rows.keys()]) show(name, null);
-  for (const [name, value] of Object.entries(all.states)) if (name !== "last_event") show(name, value);
+  for (const [name, value] of Object.entries(all.states)) if (!doubles.includes(name)) show(name, value);
   for (const [zone, values] of Object.entries(all.zones))
     for (const [name, value] of Object.entries(values)) show(zone + ": " + name, value);
 }
@@ -66,6 +69,21 @@ function tell(visit) {
   }
 }
 
+function tellDeed(deed) {
+  const id = deed.run + "." + deed.number;
+  if (deeds.has(id)) return;
+  const line = document.createElement("li");
+  line.textContent = new Date(deed.at).toLocaleString() + ": " + deed.event_type + ", " + deed.why;
+  deeds.set(id, line);
+  at("deeds").prepend(line);
+  at("alarm").hidden = false;
+  for (const [old, one] of deeds) {
+    if (deeds.size <= mostDeeds) break;
+    one.remove();
+    deeds.delete(old);
+  }
+}
+
 function take(block) {
   let event = "";
   let data = "";
@@ -79,6 +97,7 @@ function take(block) {
     const change = JSON.parse(data);
     show(change.zone === undefined ? change.name : change.zone + ": " + change.name, change.value);
   } else if (event === "visit") tell(JSON.parse(data));
+  else if (event === "alarm") tellDeed(JSON.parse(data));
 }
 
 async function ask(path, more) {
@@ -95,6 +114,7 @@ async function follow() {
     tell(event);
     last = event.run + "." + event.number;
   }
+  for (const deed of (await (await ask("/v1/alarms")).json()).events) tellDeed(deed);
   const answer = await ask("/v1/stream", last === "" ? {} : { "last-event-id": last });
   at("said").textContent = "";
   at("ask").hidden = true;
@@ -178,6 +198,10 @@ export const page = `<!doctype html>
 <table><tbody id="states"></tbody></table>
 <h2>Visits</h2>
 <ol id="visits"></ol>
+<div id="alarm" hidden>
+<h2>Alarm</h2>
+<ol id="deeds"></ol>
+</div>
 <p>No picture is shown here: those open on the owner's phone alone.</p>
 </section>
 <script>${script}</script>

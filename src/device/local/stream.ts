@@ -1,6 +1,5 @@
 import type { ServerResponse } from "node:http";
-import type { VisitEvent } from "../mqtt/mqtt.ts";
-import { type Board, idOf } from "./board.ts";
+import type { Board, Kept } from "./board.ts";
 
 // Server-sent events: each subscriber has a bounded buffer, and who does not read is cut off.
 
@@ -26,7 +25,9 @@ export type Stream = {
 
 const lines = (event: string, data: unknown, id?: string) =>
   `event: ${event}\n${id === undefined ? "" : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
-const visit = (event: VisitEvent) => lines("visit", event, idOf(event));
+const told = ({ kind, event, id }: Kept) => lines(kind, event, id);
+/** They hold what `visit` and `alarm` say. */
+const doubles = ["last_event", "last_alarm"];
 
 export function openStream(options: StreamOptions): Stream {
   const { board, most, mostBytes, tickMs, isGood, onCutOff } = options;
@@ -82,10 +83,9 @@ export function openStream(options: StreamOptions): Stream {
       };
       const stop = board.listen({
         change(change) {
-          // It holds what `visit` says.
-          if (change.name !== "last_event") write(lines("state", change));
+          if (!doubles.includes(change.name)) write(lines("state", change));
         },
-        event: (event) => write(visit(event)),
+        event: (kept) => write(told(kept)),
       });
       response.on("close", () => {
         all.delete(subscriber);
@@ -96,7 +96,7 @@ export function openStream(options: StreamOptions): Stream {
       if (lastId !== undefined) {
         const { events, isShort } = board.after(lastId);
         if (isShort) write(lines("gap", { after: lastId }));
-        for (const event of events) write(visit(event));
+        for (const event of events) write(told(event));
       }
     },
     close() {

@@ -13,7 +13,7 @@ import type { Alarm } from "../alarm/alarm.ts";
 import { type BrokerSettings, readBroker } from "../broker.ts";
 import type { Incident } from "../detect/detect.ts";
 import type { Order, OrderName } from "../order.ts";
-import { alarmEvent, createAlarmWriter } from "./alarms.ts";
+import { type AlarmEvent, alarmEvent, createAlarmWriter } from "./alarms.ts";
 import { Desk, type Session } from "./desk.ts";
 import type { Form } from "./discovery.ts";
 import { createEar } from "./ear.ts";
@@ -22,6 +22,7 @@ import { openLink } from "./link.ts";
 import { type Condition, event, type StateName, states, zoneTopic } from "./topics.ts";
 import { createVisits, type VisitEvent } from "./visits.ts";
 
+export { type AlarmEvent, alarmFields, alarmTypes } from "./alarms.ts";
 export { eventFields, eventTypes, onlyWhen, type StateName, states, type Topic } from "./topics.ts";
 export type { VisitEvent } from "./visits.ts";
 
@@ -77,6 +78,7 @@ export type MqttOptions = {
   /** What the broker is told as a state, below the camera's own topic; empty for one that is no more. */
   onState?(topic: string, payload: string): void;
   onEvent?(event: VisitEvent): void;
+  onAlarm?(event: AlarmEvent): void;
   clock: Clock;
   log: Log;
   /** For tests. */
@@ -235,6 +237,7 @@ export function openMqtt(options: MqttOptions): Mqtt {
       for (const one of told.map(writeAlarm)) {
         desk.send(`${base}/${alarmEvent}`, JSON.stringify(one), { isMinor: false });
         say("last_alarm", one);
+        options.onAlarm?.(one);
       }
     }),
   );

@@ -70,6 +70,8 @@ export type Outbox = {
   entries(): readonly EntryName[];
   parts(clip: string): readonly PartName[];
   read(name: Name): Promise<Uint8Array>;
+  /** What lies there under such a beginning of names (wire/mailbox.md), and perhaps more; in no order. */
+  objects(under: string): { name: Name; bytes: number }[];
   /** All clips, the oldest first. */
   clips(): Standing[];
   /** Tells of each object that is durable from now on, and of each clip that went; until called back. */
@@ -240,6 +242,18 @@ function serve(
     entries: () => contents.entries.map(({ name }) => name),
     parts: (clip) => (contents.clips.get(clip)?.parts ?? []).map(({ name }) => name),
     read: (name) => disk.read(toFileName(name)),
+    objects(under) {
+      const { entries, clips, others } = contents;
+      const [kind = "", , clip = ""] = under.split("/");
+      const isUnder = (of: string) => kind === "" || of === kind;
+      const one = clip === "" ? undefined : clips.get(clip);
+      const of = clip === "" ? [...clips.values()] : one ? [one] : [];
+      return [
+        ...(isUnder("entry") ? entries : []),
+        ...(isUnder("part") ? of.flatMap(({ parts }) => parts) : []),
+        ...(isUnder("beacon") ? others.filter(({ name }) => name.kind === "beacon") : []),
+      ];
+    },
     clips: () =>
       [...contents.clips.values()]
         .sort((a, b) => a.orderMs - b.orderMs || (a.clip < b.clip ? -1 : 1))

@@ -72,7 +72,9 @@ Opens what a camera sealed. The keys lie in --home and nowhere else.
   --relay URL    where the sealed clips go, such as https://relay.example (pair, adopt; up to eight
                  of them, the preferred one first); where to look for them (all others)
   --keys N       one-time keys to hand out (pair, adopt; default 2000, one is spent with each clip)
-  --address A    HOST:PORT of the camera, in place of the link's (pair)
+  --lan          over the camera's own interface in the local network (local.port in its settings), which
+                 is looked for too when no relay answers (all that read or ask; not cameras)
+  --address A    HOST:PORT of the camera, in place of the link's (pair), or where that interface is
   --wifi NAME    the network that the camera is to join (pair; its password from standard input;
                  --hidden: one that does not send its name)
   --wait N       seconds to wait for the camera (snapshot, window, push, arm, disarm, privacy,
@@ -132,6 +134,7 @@ export type Arguments = {
   phone: string | undefined;
   keys: number | undefined;
   address: string | undefined;
+  lan: boolean;
   bluetooth: boolean;
   adapter: string | undefined;
   lens: string | undefined;
@@ -178,10 +181,14 @@ export function readArguments(argv: readonly string[]): Arguments | "help" | "ve
   if (Number(values.lan) + Number(bluetooth) + Number(lens !== undefined) > 1) {
     throw new Failure("misuse", "--lan, --bluetooth and --lens are ways: one at a time");
   }
+  const isElsewhere = from !== undefined || values.relay !== undefined;
+  if (isElsewhere && command !== "pair" && (values.lan || address !== undefined)) {
+    throw new Failure("misuse", "--lan, --address, --relay and --from are ways: one at a time");
+  }
   const { check, viewer, cancel, follow, all, frame, force, json } = values;
   return {
     ...{ command, operands, home: resolve(home), from, camera, out, name, phone, address },
-    ...{ bluetooth, adapter, lens, wifi, hidden, subscription, endpoint, picture },
+    ...{ lan: values.lan, bluetooth, adapter, lens, wifi, hidden, subscription, endpoint, picture },
     keys: values.keys === undefined ? undefined : readKeys(values.keys),
     relays: values.relay === undefined ? undefined : readRelays(values.relay),
     waitMs: values.wait === undefined ? undefined : readWait(values.wait),

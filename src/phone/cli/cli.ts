@@ -112,26 +112,26 @@ async function runOnce(given: Arguments, line: Line, voice: Voice): Promise<numb
     return codes.well;
   }
   if (given.command === "settings") {
-    return await settings(given, () => openWorld(given, store, line), voice, say);
+    return await settings(given, () => openWorld(given, store, line, voice), voice, say);
   }
   if (given.command === "privacy") {
     const isOn = given.operands[0] === "on";
     const wish = { ...given, operands: ["privacy", String(isOn)] };
-    return await settings(wish, () => openWorld(given, store, line), voice, say);
+    return await settings(wish, () => openWorld(given, store, line, voice), voice, say);
   }
   if (given.command === "arm" || given.command === "disarm") {
-    return await orderAlarm(given, await openWorld(given, store, line), voice, say);
+    return await orderAlarm(given, await openWorld(given, store, line, voice), voice, say);
   }
   if (given.command === "open") return await open(given, vault, say);
   if (given.command === "push") {
     const connect = async ({ id }: CameraKeys) =>
-      (await openWorld({ ...given, camera: toHex(id) }, store, line)).link;
+      (await openWorld({ ...given, camera: toHex(id) }, store, line, voice)).link;
     if (given.operands[0] === "open") return await openNotice(given, vault, connect, say);
-    return await push(given, () => openWorld(given, store, line), voice, say);
+    return await push(given, () => openWorld(given, store, line, voice), voice, say);
   }
   // What cannot be taken back is asked for by name.
   const camera = given.command === "erase" ? given.operands[0] : given.camera;
-  const world = await openWorld({ ...given, camera }, store, line);
+  const world = await openWorld({ ...given, camera }, store, line, voice);
   if (given.command === "erase") return await erase(given, world, voice, say);
   if (given.command === "log") return await log(world, say);
   if (given.command === "snapshot") return await snapshot(given, world, voice, say);

@@ -88,7 +88,7 @@ export async function followClips(given: Arguments, line: Line, voice: Voice): P
 
 async function lookOnce(given: Arguments, line: Line, voice: Voice) {
   await using store = await openHome(given.home, voice.warn);
-  const world = await openWorld(given, store, line);
+  const world = await openWorld(given, store, line, voice);
   const found = await surveyWorld(world, "new", voice);
   return { link: world.link, found, ranges: newsOf(found) };
 }

@@ -1,9 +1,14 @@
 import openMdns, { type Options, type ResponsePacket } from "multicast-dns";
 import { localAddresses } from "../../base/node/socket.ts";
 import { toText } from "../../base/pure/bytes.ts";
-import { isAnnounced, parseAnnouncement, service } from "../../protocol/wire/announce.ts";
+import {
+  isAnnounced,
+  parseAnnouncement,
+  service as relayService,
+} from "../../protocol/wire/announce.ts";
 import type { Suite } from "../../protocol/wire/signature.ts";
 
+/** A relay, or a camera's own interface. */
 export type FoundRelay = {
   /** "http://192.168.1.2:8470", as `openMailbox` takes it. */
   url: string;
@@ -24,6 +29,7 @@ export async function findRelays({
   mailboxes,
   suite,
   timeoutMs,
+  service = relayService,
   onFound = () => false,
   signal,
   mdns: options = {},
@@ -31,6 +37,8 @@ export async function findRelays({
   mailboxes: readonly Uint8Array[];
   suite: Suite;
   timeoutMs: number;
+  /** `cameraService`: cameras by the hashes of their identities, in the place of mailboxes. */
+  service?: string;
   onFound?(relay: FoundRelay): boolean;
   signal?: AbortSignal;
   mdns?: Options;
@@ -59,7 +67,7 @@ export async function findRelays({
       signal?.addEventListener("abort", end, { once: true });
       const hear = (packet: ResponsePacket) => {
         if (++packets > packetsMost) return end();
-        for (const relay of relaysIn(packet, mailboxes, suite)) {
+        for (const relay of relaysIn(packet, mailboxes, suite, service)) {
           if (found.has(relay.url) || found.size >= relaysMost) continue;
           found.set(relay.url, relay);
           if (onFound(relay)) return end();
@@ -83,6 +91,7 @@ export function relaysIn(
   { answers = [], additionals = [] }: Pick<ResponsePacket, "answers" | "additionals">,
   mailboxes: readonly Uint8Array[],
   suite: Suite,
+  service: string = relayService,
 ): FoundRelay[] {
   const all = [...answers, ...additionals].slice(0, 256);
   return all.flatMap((record): FoundRelay[] => {

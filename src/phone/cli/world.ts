@@ -1,10 +1,12 @@
 import { ed25519Signer, nodeSuite } from "../../base/node/crypto.ts";
 import { openHttp } from "../../base/node/http.ts";
 import { systemClock } from "../../base/node/time.ts";
-import { explain, isFailure } from "../../base/pure/failure.ts";
+import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
+import { cameraService } from "../../protocol/wire/announce.ts";
 import { mailboxIdOf } from "../doors.ts";
 import { findCamera, nameCamera } from "../find.ts";
 import type { Link } from "../link.ts";
+import { markedBy, openNear } from "../near.ts";
 import { type Line, openFirstRelay, openRelay } from "../relay.ts";
 import { type Survey, survey } from "../survey.ts";
 import { type Tended, tend } from "../tend.ts";
@@ -39,26 +41,61 @@ export function openLine(): Line & { close(): void } {
   };
 }
 
-/** The folder or relay that was named, else the relays that the camera was given. */
+/**
+ * The folder, relay or camera that was named; else the relays that the camera was given; else whatever of both
+ * answers in the local network. Says which way it went where nobody asked for that.
+ */
 export async function openWorld(
-  { from, camera: named, relays }: Pick<Arguments, "from" | "camera" | "relays">,
+  given: Pick<Arguments, "from" | "camera" | "relays" | "lan" | "address">,
   store: Home,
   line: Line,
+  voice: Pick<Voice, "warn">,
 ): Promise<World> {
+  const { from, camera: named, relays } = given;
   const vault = await Vault.open(store);
   if (from !== undefined) {
     const link = await openFolder(from);
     return { store, vault, link, camera: await findCamera(vault, link, named) };
   }
   const camera = nameCamera(vault, named);
-  const door = camera.door;
-  const link = await openFirstRelay(relays ?? camera.relays, camera, line).catch(async (error) => {
-    const link = relays ? undefined : await findLink(camera, line);
-    if (!link) throw error;
-    return link;
-  });
+  const { door } = camera;
+  const { phone } = vault.content;
+  const near = { phone, line };
+  const open = async (): Promise<Link> => {
+    if (given.address !== undefined) return await openNear(urlOf(given.address), camera, near);
+    if (given.lan) {
+      const link = await findNear(camera, near);
+      if (!link) throw notHere();
+      voice.warn(`over the camera itself, in the local network: ${link.where}`);
+      return link;
+    }
+    return await openFirstRelay(relays ?? camera.relays, camera, line).catch(async (error) => {
+      if (relays) throw error;
+      const [relay, itself] = await Promise.all([findLink(camera, line), findNear(camera, near)]);
+      const link = relay ?? itself;
+      if (!link) throw error;
+      const way = relay ? "a relay" : "the camera itself";
+      voice.warn(`no relay answers: over ${way}, in the local network: ${link.where}`);
+      return link;
+    });
+  };
+  const link = await open();
   if (camera.door !== door) vault.touch();
   return { store, vault, camera, link };
+}
+
+const notHere = () =>
+  new Failure("offline", "this camera does not answer in the local network", {
+    hint: "Its settings have to name local.port; --address HOST:PORT says where it is",
+  });
+
+/** Throws Failure "misuse". */
+function urlOf(address: string): string {
+  if (/^(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}$/.test(address)) {
+    return `http://${address}`;
+  }
+  if (/^https?:\/\/[^/]+$/.test(address)) return address;
+  throw new Failure("misuse", `--address ${address}: HOST:PORT was expected`);
 }
 
 /** On the local network, where none of the known addresses answers: a board may have got another. */
@@ -71,6 +108,23 @@ async function findLink(camera: CameraKeys, line: Line): Promise<Link | undefine
   return urls.length === 0
     ? undefined
     : await openFirstRelay(urls, camera, line).catch(() => undefined);
+}
+
+/** The camera's own interface. Whoever stands there under its mark is asked; what does not answer is passed over. */
+async function findNear(
+  camera: CameraKeys,
+  near: Parameters<typeof openNear>[2],
+): Promise<Link | undefined> {
+  const mailboxes = [markedBy(camera, nodeSuite)];
+  const found = await findRelays({
+    ...{ mailboxes, suite: nodeSuite, timeoutMs: findMs, service: cameraService },
+    onFound: () => true,
+  }).catch(() => []);
+  for (const { url } of found) {
+    const link = await openNear(url, camera, near).catch(() => undefined);
+    if (link) return link;
+  }
+  return undefined;
 }
 
 /**

@@ -5,6 +5,8 @@ import { digest, label, type Suite } from "./signature.ts";
 // What a relay says of itself on the local network. Specification: announce.md.
 
 export const service = "_obscura._tcp.local";
+/** Of a camera's own interface: marks are of its identity, which no relay knows (local.md). */
+export const cameraService = "_obscura-camera._tcp.local";
 export const saltBytes = 16;
 export const marksMost = 16;
 const marksStep = 8;

@@ -1,9 +1,18 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { makeToken } from "../../../src/device/local/token.ts";
 import { type Camera, door, openCamera } from "../../lib/alarmed.ts";
 import { came } from "../../lib/housed.ts";
-import { type Listener, listen, startMosquitto, until, whyNoBroker } from "../../lib/mosquitto.ts";
+import { listen as listenLocal } from "../../lib/local.ts";
+import {
+  freePort,
+  type Listener,
+  listen,
+  startMosquitto,
+  until,
+  whyNoBroker,
+} from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 import { faultOf } from "../../lib/topics.ts";
 import { quickFolder } from "../../lib/world.ts";
@@ -231,6 +240,25 @@ suite("device/alarm/house", (define) => {
     await house.publish(`${panel}/set`, "DISARM");
     await until("silent", () => siren() === "OFF", { told: camera.said });
     check(house);
+  });
+
+  test("who reads the local interface is told the same as the broker", async () => {
+    await using folder = await quickFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    const localPort = await freePort();
+    await using camera = await startCamera(house, folder.path, broker.url, { localPort });
+    const token = await makeToken(join(folder.path, "state"), "house");
+    const stream = listenLocal(localPort, { authorization: `Bearer ${token}` });
+    await until("states", () => stream.of("states").length === 1, { told: camera.said });
+    await house.publish(`${panel}/set`, "TRIGGER");
+    await house.publish(`${panel}/set`, "DISARM");
+    await until("both", () => stream.of("alarm").length === 2 && deeds(house).length === 2);
+    assert.equal(
+      stream.of("alarm").map(({ data }) => data),
+      deeds(house),
+    );
+    stream.close();
   });
 
   test("a loop that arms and disarms without a code costs a dozen deeds, and not more", async () => {

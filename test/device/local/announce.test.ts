@@ -4,7 +4,10 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import openMdns, { type ResponsePacket } from "multicast-dns";
 import * as assert from "uvu/assert";
-import { service } from "../../../src/device/local/announce.ts";
+import {
+  parseAnnouncement,
+  cameraService as service,
+} from "../../../src/protocol/wire/announce.ts";
 import { call, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { loopback } from "../../lib/multicast.ts";
@@ -53,7 +56,9 @@ suite("device/local announced", (test) => {
     assert.equal(found(), { port: at.port, address: "127.0.0.1" });
     assert.is((await call(found()?.port ?? 0, "/health")).status, 200);
     const [text] = listener.all().flatMap((one) => (one.type === "TXT" ? [one.data] : []));
-    assert.equal([text].flat().map(String), ["v=1", "t=0"]);
+    const strings = [text].flat().map(String);
+    assert.equal(strings.slice(0, 2), ["v=1", "t=0"]);
+    assert.is(parseAnnouncement(strings).marks.length, 8, "marks of nobody's, as many as of one");
     await at.local.close();
     await until("goodbye", () => listener.all().some((one) => "ttl" in one && one.ttl === 0));
   });

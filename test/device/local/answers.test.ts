@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import * as assert from "uvu/assert";
 import { type Operation, openapi } from "../../../src/device/local/openapi.ts";
 import { came, left } from "../../lib/housed.ts";
-import { call, openLocalWorld, type Reply } from "../../lib/local.ts";
+import { call, deedOf, lentOf, openLocalWorld, type Reply } from "../../lib/local.ts";
 import { faultsOf } from "../../lib/schema.ts";
 import { suite } from "../../lib/suite.ts";
 import { expectedStates, holdsPicture } from "../../lib/topics.ts";
@@ -29,7 +29,7 @@ suite("device/local answers", (test) => {
     at.house.incident(came(["door"]));
     at.house.motion();
     at.house.incident(left());
-    at.local.lend(async () => false);
+    at.local.lend(lentOf(async () => false));
     const paths = Object.entries(openapi.paths);
     assert.ok(paths.length >= 8);
     for (const [path, { get, post }] of paths) {
@@ -90,11 +90,18 @@ suite("device/local answers", (test) => {
     await using at = await openLocalWorld();
     const told = { alarm: "armed_home", alarm_score: "3", alarm_siren: "OFF", alarm_warning: "ON" };
     for (const [topic, payload] of Object.entries(told)) at.local.put(topic, payload);
-    at.local.put("last_alarm", '{"event_type":"armed"}');
+    at.local.put("last_alarm", JSON.stringify(deedOf(1)));
+    at.local.alarm(deedOf(1));
     const reply = await at.read("/v1/states");
     const { states } = json(reply);
     assert.equal([states.alarm, states.alarm_score, states.alarm_siren], ["armed_home", 3, false]);
-    assert.equal(states.last_alarm, { event_type: "armed" });
+    assert.equal(states.last_alarm, deedOf(1));
+    const alarms = await at.read("/v1/alarms");
+    assert.equal(json(alarms), { events: [deedOf(1)] });
+    const about = openapi.paths["/v1/alarms"]?.get;
+    assert.equal(about && faultOf(alarms, about), []);
+    at.local.alarm(deedOf(2, { why: 7 as unknown as string }));
+    assert.match(about ? faultOf(await at.read("/v1/alarms"), about).join() : "", /why/);
     const operation = openapi.paths["/v1/states"]?.get;
     assert.equal(operation && faultOf(reply, operation), []);
     assert.match((await at.read("/metrics")).body.toString(), /^obscura_camera_alarm_score 3$/m);

@@ -2,7 +2,7 @@ import * as assert from "uvu/assert";
 import type { Action } from "../../../src/protocol/sealed/action.ts";
 import { longest } from "../../../src/protocol/wire/mailbox.ts";
 import { startCamera } from "../../lib/commands.ts";
-import { call, openLocalWorld } from "../../lib/local.ts";
+import { call, lentOf, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { makeCamera } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
@@ -26,7 +26,7 @@ suite("device/local commands", (test) => {
     const box = running.seal(named("Back door", 0)).bytes;
     assert.is(await post(box), 503, "before the camera takes any");
     assert.equal(running.done, []);
-    at.local.lend(running.commands.take);
+    at.local.lend(running.commands);
     assert.is(await post(box), 202);
     assert.equal(running.done, [{ action: "setting" }]);
     // Again, also by another way: it is done once.
@@ -59,11 +59,13 @@ suite("device/local commands", (test) => {
     const held = new Promise<void>((resolve) => {
       release = resolve;
     });
-    at.local.lend(async (box) => {
-      taken.push(box.length);
-      await held;
-      return true;
-    });
+    at.local.lend(
+      lentOf(async (box) => {
+        taken.push(box.length);
+        await held;
+        return true;
+      }),
+    );
     const post = (asked: Parameters<typeof call>[2]) =>
       call(at.port, "/v1/commands", { method: "POST", headers, ...asked });
     assert.is((await post({ headers: { "content-type": "text/plain" } })).status, 415);
@@ -91,9 +93,11 @@ suite("device/local commands", (test) => {
   test("a storage that fails is the camera's problem, and no answer tells of it", async () => {
     await using at = await openLocalWorld();
     const { Failure } = await import("../../../src/base/pure/failure.ts");
-    at.local.lend(async () => {
-      throw new Failure("gone", "the storage failed at fsync of /secret/place");
-    });
+    at.local.lend(
+      lentOf(async () => {
+        throw new Failure("gone", "the storage failed at fsync of /secret/place");
+      }),
+    );
     const reply = await at.ask("/v1/commands", { method: "POST", headers, body: Buffer.alloc(9) });
     assert.is(reply.status, 503);
     assert.not(reply.body.includes("secret"));

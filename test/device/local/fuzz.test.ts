@@ -3,7 +3,7 @@ import * as assert from "uvu/assert";
 import { openapi } from "../../../src/device/local/openapi.ts";
 import { generator } from "../../lib/fuzz.ts";
 import { came, left } from "../../lib/housed.ts";
-import { openLocalWorld, type Reply } from "../../lib/local.ts";
+import { lentOf, openLocalWorld, type Reply } from "../../lib/local.ts";
 import { faultsOf } from "../../lib/schema.ts";
 import { suite } from "../../lib/suite.ts";
 import { holdsPicture } from "../../lib/topics.ts";
@@ -180,11 +180,13 @@ suite("device/local fuzzed from its document", (test) => {
     `${count} requests: the answers of the document, never a failure, bounded memory`,
     async () => {
       await using at = await openLocalWorld();
-      at.local.lend(async (box) => {
-        // As sealed boxes are read: nothing of it may stay behind.
-        assert.ok(box.length <= 3000);
-        return false;
-      });
+      at.local.lend(
+        lentOf(async (box) => {
+          // As sealed boxes are read: nothing of it may stay behind.
+          assert.ok(box.length <= 3000);
+          return false;
+        }),
+      );
       at.house.incident(came(["door"]));
       at.house.incident(left());
       const random = generator(Number(process.env.OBSCURA_FUZZ_SEED ?? 0x10ca1));

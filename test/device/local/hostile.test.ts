@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../../src/base/node/time.ts";
-import { call, generous, listen, openLocalWorld } from "../../lib/local.ts";
+import { call, generous, lentOf, listen, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 
@@ -76,7 +76,7 @@ suite("device/local hostile", (test) => {
 
   test("slow heads, slow content, and answers that nobody takes", async () => {
     await using at = await openLocalWorld({ bounds: { periods: quick } });
-    at.local.lend(async () => true);
+    at.local.lend(lentOf(async () => true));
     const drip = open(at.port);
     const timer = setInterval(() => drip.socket.write("X-A: b\r\n"), 50);
     drip.socket.write("GET /health HTTP/1.1\r\nHost: localhost\r\n");

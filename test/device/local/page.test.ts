@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { page, script } from "../../../src/device/local/page.ts";
 import { revokeToken } from "../../../src/device/local/token.ts";
 import { came, left } from "../../lib/housed.ts";
-import { openLocalWorld } from "../../lib/local.ts";
+import { deedOf, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 
@@ -157,6 +157,10 @@ suite("device/local/page", (test) => {
     at.house.incident(left("2".repeat(32)));
     await until("gone", () => browsed.rows().person === "no");
     await until("the visit is over", () => !/still there/.test(browsed.visits()[0] ?? ""));
+    at.local.alarm(deedOf(1));
+    await until("the alarm", () => browsed.at("deeds").children.length === 1);
+    assert.match(browsed.at("deeds").children[0]?.textContent ?? "", /armed, asked for$/);
+    assert.is(browsed.at("alarm").hidden, false);
     // The token goes into the field that is for it and nowhere else.
     for (const { path } of browsed.asked) assert.not(path.includes(at.token));
   });

@@ -141,6 +141,37 @@ suite("device/local service", (test) => {
         const all = JSON.parse((await ask("/v1/states", { headers })).body.toString());
         assert.is(all.name, "Back door");
 
+        // And by itself: what it asks for goes to the camera, what came of it is read there.
+        const near = ["--address", `127.0.0.1:${port}`];
+        const asks = (...args: string[]) => node(phone, ...mine, ...args, ...near);
+        const set = await asks("settings", "name", "Side door", "--wait", "120");
+        assert.is(set.stdout, "name is Side door\n");
+        const listed = JSON.parse((await asks("clips", "--json")).stdout);
+        assert.ok(listed.clips.length > 0, JSON.stringify(listed));
+        const picture = at("now.jpg");
+        await asks("snapshot", "-o", picture, "--wait", "120");
+        assert.is((await readFile(picture)).subarray(0, 3).toString("hex"), "ffd8ff");
+        const armed = await asks("arm", "away", "--wait", "120").catch((error) => error);
+        assert.match(armed.stderr, /gives no change of the alarm: this camera has no alarm/);
+        assert.match((await asks("log")).stdout, /has looked: snapshot/);
+        const [clip] = listed.clips;
+        await asks("export", clip.id, "-o", at("near.mp4"));
+        assert.is((await readFile(at("near.mp4"))).subarray(4, 8).toString(), "ftyp");
+        const strange = await node(
+          phone,
+          "--home",
+          at("strange"),
+          "adopt",
+          at("c"),
+          "-o",
+          at("o2"),
+        );
+        assert.match(strange.stdout, /check word/);
+        const other = await node(phone, "--home", at("strange"), "log", ...near).catch(
+          (error) => error,
+        );
+        assert.match(other.stderr, /no key that is let in there/);
+
         child.kill("SIGTERM");
         await wait("the stream's end", () => stream.isOver);
         await closed;

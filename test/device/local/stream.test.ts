@@ -4,7 +4,7 @@ import type { States } from "../../../src/device/local/board.ts";
 import { revokeToken } from "../../../src/device/local/token.ts";
 import type { VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
 import { came, left, moved } from "../../lib/housed.ts";
-import { listen, openLocalWorld } from "../../lib/local.ts";
+import { deedOf, listen, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 import { holdsPicture } from "../../lib/topics.ts";
@@ -93,6 +93,48 @@ suite("device/local/stream", (test) => {
       assert.is(status, 400, wrong);
     }
     for (const each of [again, late]) each.close();
+  });
+
+  test("what the alarm did comes too, in the order of both; who comes again misses neither", async () => {
+    await using at = await openLocalWorld();
+    const one = listen(at.port, at.good);
+    await until("states", () => one.of("states").length === 1);
+    at.house.incident(came([], id(1)));
+    at.local.alarm(deedOf(1));
+    at.local.put("last_alarm", JSON.stringify(deedOf(1)));
+    at.house.incident(left(id(1)));
+    at.local.alarm(deedOf(2, { event_type: "siren", why: "asked for; for 5 s" }));
+    const events = (told: typeof one) =>
+      told.told.filter(({ event }) => event === "visit" || event === "alarm");
+    await until("all", () => events(one).length === 4);
+    const kinds = events(one).map(({ event }) => event);
+    assert.equal(kinds, ["visit", "alarm", "visit", "alarm"]);
+    assert.equal(
+      one.of("alarm")[1]?.data,
+      deedOf(2, { event_type: "siren", why: "asked for; for 5 s" }),
+    );
+    assert.equal(
+      one.of("alarm").map((each) => each.id),
+      ["0000000a.a1", "0000000a.a2"],
+    );
+    assert.not(
+      one.of("state").some(({ data }) => (data as { name: string }).name === "last_alarm"),
+    );
+    const behind = async (lastId: string, count: number, gaps: number) => {
+      const again = listen(at.port, { ...at.good, "last-event-id": lastId });
+      await until("states", () => again.of("states").length === 1);
+      await until(lastId, () => events(again).length === count && again.of("gap").length === gaps);
+      again.close();
+    };
+    const ids = events(one).map((each) => each.id ?? "");
+    for (const [i, lastId] of ids.entries()) await behind(lastId, 3 - i, 0);
+    // More of the one kind than is kept, and none of the other.
+    for (let i = 3; i < 70; i++) at.local.alarm(deedOf(i));
+    await behind(ids[2] ?? "", 64, 1);
+    await behind("0000000a.a5", 64, 0);
+    await behind("0000000a.a6", 63, 0);
+    await behind("0000000a.a4", 66, 1);
+    one.close();
   });
 
   test("a revoked token ends its stream, and no other; the camera's end ends all", async () => {

@@ -1,0 +1,226 @@
+import * as assert from "uvu/assert";
+import { nodeSuite } from "../../../src/base/node/crypto.ts";
+import { openHttp } from "../../../src/base/node/http.ts";
+import { equal } from "../../../src/base/pure/bytes.ts";
+import { isFailure } from "../../../src/base/pure/failure.ts";
+import { findRelays } from "../../../src/phone/cli/lan.ts";
+import { cameraService } from "../../../src/protocol/wire/announce.ts";
+import { openMailbox } from "../../../src/protocol/wire/client.ts";
+import type { Ask } from "../../../src/protocol/wire/mailbox.ts";
+import { printAsk } from "../../../src/protocol/wire/mailbox.ts";
+import { checkName, printName } from "../../../src/protocol/wire/name.ts";
+import { signRequest } from "../../../src/protocol/wire/request.ts";
+import { phoneOf, startCamera } from "../../lib/commands.ts";
+import { type Call, lentOf, openLocalWorld } from "../../lib/local.ts";
+import { until } from "../../lib/mosquitto.ts";
+import { loopback } from "../../lib/multicast.ts";
+import { makeCamera, recording } from "../../lib/sealing.ts";
+import { suite } from "../../lib/suite.ts";
+import { quickFolder } from "../../lib/world.ts";
+
+const mdns = await loopback();
+
+/** A camera with two clips, its local interface, and whoever asks there. */
+async function openWorld(more: Parameters<typeof openLocalWorld>[0] = {}) {
+  const home = await quickFolder();
+  const camera = await makeCamera(home.path);
+  const running = await startCamera(camera);
+  for (let i = 0; i < 2; i++) await running.sealer.clip(recording(3));
+  const { adopted, identity } = running.keyring;
+  if (!adopted) throw new Error("nobody's");
+  const own = { mailbox: adopted.mailbox, hash: identity.hash, outbox: running.outbox };
+  const at = await openLocalWorld({ own, ...more });
+  const http = openHttp();
+  const as = (
+    seed?: number,
+    {
+      mailbox = own.mailbox,
+      nowMs = () => Date.now(),
+    }: { mailbox?: Uint8Array; nowMs?(): number } = {},
+  ) => {
+    const { publicKey: key, sign } = phoneOf(seed);
+    const url = `http://127.0.0.1:${at.port}/mailbox`;
+    return openMailbox({
+      ...{ url, mailbox, key, sign, suite: nodeSuite },
+      nowMs,
+      send: http.send,
+    });
+  };
+  const ask = (what: Ask, change: Call & { authority?: string; createdMs?: number } = {}) => {
+    const { authority = `127.0.0.1:${at.port}`, createdMs = Date.now(), ...call } = change;
+    const { path, query } = printAsk(own.mailbox, what);
+    const { publicKey: key, sign } = phoneOf();
+    const target = { method: "GET", authority, path: `/mailbox${path}`, query };
+    const nothing = nodeSuite.sha512().digest();
+    const signed = signRequest(target, nothing, { sign, key, createdMs });
+    const headers = { ...signed, host: authority, ...call.headers };
+    return at.ask(`/mailbox${path}${query === "?" ? "" : query}`, { ...call, headers });
+  };
+  return {
+    ...{ at, running, camera, own, as, ask },
+    async [Symbol.asyncDispose]() {
+      http.close();
+      await at[Symbol.asyncDispose]();
+      await running.stop();
+      await home[Symbol.asyncDispose]();
+    },
+  };
+}
+const page = (under: string, more = {}): Ask => ({
+  act: "list",
+  page: { under, after: "", ...more },
+});
+async function refused(act: Promise<unknown>, stage: string): Promise<void> {
+  const error = await act.then(
+    () => undefined,
+    (one) => one,
+  );
+  assert.ok(isFailure(error, "refused"), String(error));
+  assert.is(error.stage, stage);
+}
+
+suite("device/local mailbox", (test) => {
+  test("a member's phone reads the log and every part, byte for byte, and nothing else", async () => {
+    await using world = await openWorld();
+    const { at, running, own } = world;
+    await refused(
+      world
+        .as()
+        .list()
+        .catch((error) => {
+          // Before the camera knows its phones nobody is let in.
+          assert.ok(isFailure(error, "gone"), String(error));
+          return Promise.reject(Object.assign(error, { kind: "refused", stage: "yet" }));
+        }),
+      "yet",
+    );
+    at.local.lend(running.commands);
+    const mailbox = world.as();
+    const all = await mailbox.list();
+    const { outbox } = running;
+    const parts = outbox.clips().flatMap(({ clip }) => outbox.parts(clip));
+    const expected = [...outbox.entries(), ...parts].map(printName).sort();
+    const found = all.map(({ name }) => printName(name));
+    assert.equal(
+      found.filter((name) => name !== "beacon"),
+      expected,
+    );
+    for (const { name, bytes } of all) {
+      const got = await mailbox.get(name);
+      assert.ok(got && equal(got, await outbox.read(name)));
+      assert.is(got.length, bytes);
+      checkName(name, got, nodeSuite);
+    }
+    // A page at a time, and each kind and clip by itself.
+    const walked: string[] = [];
+    for (let after = ""; ; ) {
+      const some = await mailbox.list({ after, limit: 3 });
+      const last = some.at(-1);
+      if (!last) break;
+      assert.ok(some.length <= 3);
+      walked.push(...some.map(({ name }) => printName(name)));
+      after = printName(last.name);
+    }
+    assert.equal(walked, found);
+    for (const under of ["entry/", "part/", printName(parts[0] as never).slice(0, 49)]) {
+      const names = (await mailbox.list({ under })).map(({ name }) => printName(name));
+      assert.ok(names.length > 0 && names.length < found.length, under);
+      assert.equal(
+        names,
+        found.filter((name) => name.startsWith(under)),
+      );
+    }
+    assert.is(await mailbox.get({ kind: "door" }), undefined);
+    const [first] = parts;
+    assert.is(first && (await mailbox.get({ ...first, number: 99 })), undefined);
+    await refused(
+      mailbox.put({ name: outbox.entries()[0] as never, bytes: new Uint8Array(9) }),
+      "content",
+    );
+    assert.is(own.outbox.clips().length, 2);
+    assert.equal(at.problems, []);
+  });
+
+  test("strangers, other mailboxes, other places and other times are refused", async () => {
+    await using world = await openWorld();
+    const { at, running } = world;
+    at.local.lend(running.commands);
+    await refused(world.as(0x99).list(), "right");
+    await refused(world.as(undefined, { mailbox: new Uint8Array(32).fill(7) }).list(), "right");
+    const entries = page("entry/");
+    assert.is((await world.ask(entries)).status, 200);
+    for (const hours of [-1, 1]) {
+      const reply = await world.ask(entries, { createdMs: Date.now() + hours * 3_600_000 });
+      assert.is(reply.status, 401);
+      assert.is(JSON.parse(reply.body.toString()).stage, "created");
+      assert.ok(Math.abs(Date.parse(String(reply.headers.date)) - Date.now()) < 60_000);
+    }
+    // A phone whose clock is wrong takes the camera's.
+    assert.ok(
+      (await world.as(undefined, { nowMs: () => Date.now() - 86_400_000 }).list()).length > 0,
+    );
+    // Signed for another place, and passed on by who stands there.
+    const elsewhere = await world.ask(entries, { authority: `192.0.2.7:${at.port}` });
+    assert.is(elsewhere.status, 421);
+    const forged = { signature: `obscura=:${"A".repeat(86)}==:` };
+    assert.is((await world.ask(entries, { headers: forged })).status, 401);
+    assert.is((await at.ask("/mailbox/")).status, 400);
+    const { path } = printAsk(world.own.mailbox, entries);
+    assert.is((await at.ask(`/mailbox${path}`)).status, 401, "not signed");
+    assert.is((await at.read(`/mailbox${path}`)).status, 401, "a token is no phone");
+    for (const method of ["PUT", "DELETE", "POST", "HEAD"]) {
+      assert.is((await world.ask(entries, { method })).status, 405, method);
+    }
+    assert.is(
+      (await world.ask(entries, { body: Buffer.from("x"), headers: { "content-length": "1" } }))
+        .status,
+      400,
+    );
+    // The phone is removed: nothing is kept of what it was.
+    at.local.lend(lentOf(async () => false));
+    await refused(world.as().list(), "right");
+    assert.equal(at.problems, []);
+  });
+
+  test("who waits hears of what comes, and no more than a few wait", async () => {
+    await using world = await openWorld();
+    const { at, running } = world;
+    at.local.lend(running.commands);
+    const mailbox = world.as();
+    const last = (await mailbox.list({ under: "entry/" })).at(-1);
+    const after = last ? printName(last.name) : "";
+    const waiting = mailbox.list({ under: "entry/", after, waitMs: 60_000 });
+    await running.sealer.note({ kind: "problem", code: "test", text: "something" });
+    const came = await waiting;
+    assert.is(came.length, 1);
+    const next = printName((came[0] as (typeof came)[number]).name);
+    const idle = page("entry/", { after: next, waitS: 60 });
+    const all = Array.from({ length: 6 }, () => world.ask(idle));
+    const statuses: number[] = [];
+    for (const one of all) void one.then(({ status }) => statuses.push(status));
+    await until("two are turned away", () => statuses.length === 2);
+    assert.equal(statuses, [429, 429]);
+    await Promise.all(all);
+    assert.equal(statuses.filter((status) => status === 200).length, 4);
+    assert.is((await world.ask(page("entry/"))).status, 200);
+  });
+
+  if (!mdns) return test.skip("found over loopback", "no multicast on the loopback interface");
+  test("a phone that knows the camera finds it by its mark, and no other does", async () => {
+    const settings = { port: 0, host: "", names: [], certificate: "", key: "", announce: true };
+    await using world = await openWorld({ settings, mdns });
+    const find = (hash: Uint8Array) =>
+      findRelays({
+        ...{ mailboxes: [hash], suite: nodeSuite, timeoutMs: 4000, mdns, service: cameraService },
+        onFound: () => true,
+      });
+    const found = await find(world.own.hash);
+    assert.equal(
+      found.map(({ url }) => url),
+      [`http://127.0.0.1:${world.at.port}`],
+    );
+    for (const other of [world.own.mailbox, new Uint8Array(32).fill(5)]) {
+      assert.equal(await find(other), []);
+    }
+  });
+});
