@@ -94,7 +94,8 @@ const generations = (names: readonly string[]) =>
 async function load(folder: DurableFolder): Promise<Wrapped | undefined> {
   const found = await readKey(folder);
   if (!found) {
-    if (!(await folder.list()).some((name) => name.startsWith("vault."))) return undefined;
+    // Of a first save that was broken off: no key was ever made for it, and nothing handed out.
+    if (generations(await folder.list()).every((generation) => generation === 1)) return undefined;
     throw new Failure("gone", `the key of the vault in ${folder.path} is gone`, {
       hint: fromBackup,
     });
