@@ -103,10 +103,15 @@ export async function isAdopted(state: string): Promise<boolean> {
 }
 
 async function isThere(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    const { code = "" } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return false;
+    const hint = "Say it as the user that the camera runs as, or by sudo";
+    throw new Failure("denied", `${path} cannot be looked at (${code})`, { cause, hint });
+  }
 }
 
 /**

@@ -72,4 +72,12 @@ function isMisuse(error: unknown): boolean {
   return isFailure(error, "misuse") || code.startsWith("ERR_PARSE_ARGS");
 }
 
-process.exitCode = await main(process.argv.slice(2));
+// Whoever has read enough hangs up (`| head`): no fault of anybody's, and the service goes on.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`obscura-camera: standard output: ${error.message}\n`);
+  process.exitCode = 1;
+});
+process.stderr.on("error", () => {});
+const code = await main(process.argv.slice(2));
+process.exitCode = code || process.exitCode || 0;

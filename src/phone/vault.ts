@@ -1,5 +1,5 @@
 import { equal, Reader, toHex, Writer } from "../base/pure/bytes.ts";
-import { Failure } from "../base/pure/failure.ts";
+import { Failure, isFailure } from "../base/pure/failure.ts";
 import { actionBytes } from "../protocol/sealed/action.ts";
 import {
   bytes,
@@ -258,10 +258,19 @@ export class Vault {
         hint: "Make them with `obscura-phone pair LINK` or `adopt camera.json -o owner.json`, or `restore` a backup",
       });
     }
-    const plain = unwrapVault(wrapped);
-    const content = parse(plain, longestVaultBytes, "vault", check);
-    wipe(plain);
-    return new Vault(content, store);
+    try {
+      const plain = unwrapVault(wrapped);
+      const content = parse(plain, longestVaultBytes, "vault", check);
+      wipe(plain);
+      return new Vault(content, store);
+    } catch (cause) {
+      if (!isFailure(cause, "corrupt")) throw cause;
+      const { stage } = cause;
+      throw new Failure("corrupt", `the keys are damaged: ${cause.message}`, {
+        ...{ cause, ...(stage === undefined ? {} : { stage }) },
+        hint: "Put a backup in their place: `obscura-phone restore FILE --force`",
+      });
+    }
   }
 
   /** A new vault with a phone's own key; nothing is stored before the first `save`. */

@@ -84,8 +84,16 @@ function isMisuse(error: unknown): boolean {
   return isFailure(error, "misuse") || code.startsWith("ERR_PARSE_ARGS");
 }
 
+// Whoever has read enough hangs up (`| head`): no fault of anybody's, and the relay goes on.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`obscura-relay: standard output: ${error.message}\n`);
+  process.exitCode = 1;
+});
+process.stderr.on("error", () => {});
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  const code = await main(process.argv.slice(2));
+  process.exitCode = code || process.exitCode || 0;
 } catch (error) {
   process.stderr.write(`obscura-relay: ${explain(error)}\n`);
   process.exitCode = isMisuse(error) ? 2 : 1;

@@ -300,7 +300,9 @@ suite("obscura-phone", (test) => {
       assert.is((await phone(other, "restore", file)).code, 1);
       assert.is((await phone(other, "restore", file, "--force")).code, 0);
       await writeFile(file, (await readFile(file)).fill(0, 2000, 2010));
-      assert.is((await phone(other, "restore", file, "--force")).code, 1);
+      const spoilt = await phone(other, "restore", file, "--force");
+      assert.is(spoilt.code, 1);
+      assert.match(spoilt.err, `${file} is damaged`);
       assert.is((await phone(other, "clips", "--from", world.outbox)).code, 0);
     },
     slow,

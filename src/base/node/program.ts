@@ -35,7 +35,7 @@ export async function programVersion(): Promise<string> {
 export function stateFolder(program: "camera" | "relay"): string {
   const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = process.env;
   if (STATE_DIRECTORY) return STATE_DIRECTORY;
-  return join(XDG_STATE_HOME ?? join(HOME ?? "/var/lib", ".local/state"), "obscura", program);
+  return join(XDG_STATE_HOME || join(HOME || "/var/lib", ".local/state"), "obscura", program);
 }
 
 /** The settings that a program reads unless others are named: those that systemd names, if it runs it. */

@@ -1,6 +1,6 @@
 import type { Rect } from "../camera/camera.ts";
 import { coverOf, overlapOf } from "./boxes.ts";
-import { createTracker, type Found, type Track } from "./track.ts";
+import { createTracker, type Found, mostLookMs, type Track } from "./track.ts";
 import { type Zone, zonesOf } from "./zone.ts";
 
 /** One person as found in one look. Boxes are pixels of the upright picture. */
@@ -27,7 +27,10 @@ export type PresenceOptions = {
   zones: readonly Zone[];
   /** Score from which a box counts; who is known already is believed down to `keepShare` of it. */
   threshold: number;
-  /** Nobody found for so long: the visit is over, whoever comes next makes a new one. */
+  /**
+   * Looked for in vain for so long: the visit is over, whoever comes next makes a new one. A look
+   * stands for `mostLookMs` at most, and for the whole wait `mostWaitMs` longer by the clock.
+   */
   separateVisitMs: number;
   /** Who came and has not stirred for so long is scenery. */
   stillForGoodMs?: number;
@@ -72,6 +75,7 @@ const learntLooks = 5;
 const learntOverlap = 0.6;
 const restHeights = 0.3;
 const earlierMs = 3_000;
+const mostWaitMs = 15_000;
 
 type Memory = {
   /** Looks, latest in the lowest bit: found sure, new to the scene, and in a zone. */
@@ -103,7 +107,7 @@ export function createPresence(options: PresenceOptions): Presence {
   const tracker = createTracker({ sure: threshold, lostMs });
   const memories = new Map<number, Memory>();
   const scenery: { box: Rect; misses: number }[] = [];
-  let open: { id: string; lastSeenUs: number; mostPersons: number } | undefined;
+  let open: { id: string; lastSeenUs: number; missedUs: number; mostPersons: number } | undefined;
   let names = ""; // of those present in the last update
   let lastUs = Number.NEGATIVE_INFINITY;
 
@@ -222,6 +226,15 @@ export function createPresence(options: PresenceOptions): Presence {
     return end(Math.max(atUs, lastUs));
   };
 
+  /** What the time since the look before adds, which this look may find nobody in. */
+  const miss = (atUs: number): Incident[] => {
+    if (!open) return [];
+    open.missedUs += Math.min(atUs - lastUs, mostLookMs * 1000);
+    const waitedMs = (atUs - open.lastSeenUs) / 1000;
+    const isOver = open.missedUs >= separateVisitMs * 1000;
+    return isOver || waitedMs >= separateVisitMs + mostWaitMs ? tick(atUs) : [];
+  };
+
   return {
     set(next) {
       ({ zones, threshold } = next);
@@ -229,7 +242,7 @@ export function createPresence(options: PresenceOptions): Presence {
     },
     look({ atUs, found, frame, blind = false }) {
       if (atUs <= lastUs) return [];
-      const events = tick(atUs);
+      const events = miss(atUs);
       lastUs = atUs;
       const tracks = tracker.step(found, atUs);
       age(found);
@@ -251,13 +264,13 @@ export function createPresence(options: PresenceOptions): Presence {
       const count = countOf(persons);
       const named = namesOf(persons);
       if (open) {
-        if (persons.length > 0) open.lastSeenUs = atUs;
+        if (persons.length > 0) Object.assign(open, { lastSeenUs: atUs, missedUs: 0 });
         open.mostPersons = Math.max(open.mostPersons, count);
         if (persons.length > 0 || names !== named) {
           events.push({ kind: "update", id: open.id, atUs, persons, count });
         }
       } else if (persons.length > 0) {
-        open = { id: newId(), lastSeenUs: atUs, mostPersons: Math.max(1, count) };
+        open = { id: newId(), lastSeenUs: atUs, missedUs: 0, mostPersons: Math.max(1, count) };
         const { id, mostPersons } = open;
         events.push({ kind: "start", id, firstSeenUs, atUs, persons, count: mostPersons, frame });
       }

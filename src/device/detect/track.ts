@@ -16,6 +16,8 @@ export type Track = {
   fresh: boolean;
   stirred: boolean;
   lastUs: number;
+  /** For how long it was looked for since (`mostLookMs`). */
+  missedUs: number;
   /** Found in the latest look? */
   found: boolean;
   /** Where it was first found; `walked` once it has been elsewhere. */
@@ -26,13 +28,19 @@ export type Track = {
 };
 
 export type Tracker = {
-  /** All tracks after this look: found, new, and lost for less than `lostMs`. Times never go back. */
+  /** All tracks after this look: found, new, and looked for in vain for less than `lostMs`. Times never go back. */
   step(found: readonly Found[], atUs: number): readonly Track[];
   /** Another score from which a box may begin a track. */
   trust(sure: number): void;
   /** The same as the latest step gave. */
   tracks(): readonly Track[];
 };
+
+/**
+ * How long one look stands for at most: a board that is too busy to look has not seen that nobody is
+ * there. No board that keeps up looks less often.
+ */
+export const mostLookMs = 2_000;
 
 // How far a prediction may be off, in heights of the box: at once, and more for each second.
 const furthest = { least: 0.5, perSecond: 0.8, most: 1.5 };
@@ -54,6 +62,7 @@ export function createTracker({ lostMs, ...options }: { sure: number; lostMs: nu
   let { sure } = options;
   let tracks: Track[] = [];
   let lastId = 0;
+  let steppedUs: number | undefined;
 
   const predict = (track: Track, atUs: number): Rect => {
     const seconds = Math.min(predictMs, (atUs - track.lastUs) / 1000) / 1000;
@@ -89,7 +98,10 @@ export function createTracker({ lostMs, ...options }: { sure: number; lostMs: nu
       sure = score;
     },
     step(found, atUs) {
-      tracks = tracks.filter((track) => atUs - track.lastUs <= lostMs * 1000);
+      const sinceUs = Math.min(atUs - (steppedUs ?? atUs), mostLookMs * 1000);
+      steppedUs = atUs;
+      for (const track of tracks) track.missedUs += sinceUs;
+      tracks = tracks.filter((track) => track.missedUs <= lostMs * 1000);
       for (const track of tracks) {
         track.found = false;
         track.fresh = false;
@@ -110,7 +122,8 @@ export function createTracker({ lostMs, ...options }: { sure: number; lostMs: nu
       for (const one of fresh) {
         lastId++;
         const still = { walked: false, velocity: { x: 0, y: 0 } };
-        tracks.push({ id: lastId, ...one, lastUs: atUs, found: true, anchor: one.box, ...still });
+        const now = { lastUs: atUs, missedUs: 0, found: true };
+        tracks.push({ id: lastId, ...one, ...now, anchor: one.box, ...still });
       }
       return tracks;
     },
@@ -145,5 +158,6 @@ function follow(track: Track, found: Found, atUs: number): void {
   if (way > walkedHeights * Math.max(box.height, anchor.height)) track.walked = true;
   Object.assign(track, found);
   track.lastUs = atUs;
+  track.missedUs = 0;
   track.found = true;
 }

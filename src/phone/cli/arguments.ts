@@ -1,4 +1,4 @@
-import { homedir } from "node:os";
+import { homedir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
@@ -288,6 +288,7 @@ export function readTyped<T>(read: () => T): T {
 }
 
 function defaultHome(): string {
-  const data = process.env.XDG_DATA_HOME || join(homedir(), ".local", "share");
+  const data =
+    process.env.XDG_DATA_HOME || join(homedir() || userInfo().homedir, ".local", "share");
   return join(data, "obscura-phone");
 }

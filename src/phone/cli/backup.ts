@@ -30,9 +30,13 @@ export async function restore(
   reader.take(magic.length);
   const wrapped = { key: reader.take(sizes.key), sealed: reader.bytes32(longestVaultBytes) };
   reader.end();
-  const restored = await Vault.open({ load: async () => wrapped, replace: store.replace });
-  const here = await store.load();
-  if (here && !force) {
+  const kept = { load: async () => wrapped, replace: store.replace };
+  const restored = await Vault.open(kept).catch((cause) => {
+    throw new Failure("corrupt", `${path} is damaged: the keys in it do not open`, { cause });
+  });
+  // What is there and does not open is something too.
+  const isForced = force || !(await store.load().catch(() => true));
+  if (!isForced) {
     throw new Failure("refused", "there are keys here already, and they would be lost", {
       hint: "Back them up first, then say --force",
     });

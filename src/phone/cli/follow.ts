@@ -52,6 +52,8 @@ export function compare(before: ReadonlyMap<string, Clip> | undefined, now: Surv
  */
 export async function followClips(given: Arguments, line: Line, voice: Voice): Promise<void> {
   const signal = stopSignal();
+  // Nobody reads any more.
+  process.stdout.once("error", () => process.kill(process.pid, "SIGTERM"));
   let before: ReadonlyMap<string, Clip> | undefined;
   let backoffMs = 0;
   const patience = new Patience();

@@ -13,6 +13,7 @@ import type { VaultStore, Wrapped } from "../vault.ts";
 const patienceMs = 30_000;
 const quietMs = 3_000;
 const keyFile = "key";
+const fromBackup = "Put a backup in its place: `obscura-phone restore FILE --force`";
 const vaultFile = (generation: number) => `vault.${generation}`;
 
 /** The pages of what was read of a log (ledger.ts) lie beside the vault, as `log.*`. */
@@ -30,7 +31,7 @@ export async function openHome(path: string, warn: (text: string) => void): Prom
   try {
     await tighten(path, await folder.list(), warn);
     // A save that was broken off leaves the vault before it, or one that never counted.
-    const found = await readKey(folder);
+    const found = await readKey(folder).catch(damaged);
     if (found) await removeOthers(folder, found.generation);
   } catch (error) {
     await folder.close();
@@ -75,26 +76,41 @@ function readIfThere(folder: DurableFolder, name: string): Promise<Uint8Array | 
 async function readKey(folder: DurableFolder) {
   const bytes = await readIfThere(folder, keyFile);
   if (!bytes) return undefined;
+  if (bytes.length !== 4 + sizes.key) {
+    throw new Failure("corrupt", "the key of the vault is damaged", { hint: fromBackup });
+  }
   const reader = new Reader(bytes, "the vault's key");
-  const found = { generation: reader.u32(), key: reader.take(sizes.key) };
-  reader.end();
-  return found;
+  return { generation: reader.u32(), key: reader.take(sizes.key) };
 }
+
+/** A key that is none is said when it is needed; `restore --force` does without. */
+function damaged(error: unknown): undefined {
+  if (!isFailure(error, "corrupt")) throw error;
+}
+
+const generations = (names: readonly string[]) =>
+  names.flatMap((name) => Number(/^vault\.(\d{1,10})$/.exec(name)?.[1] ?? []));
 
 async function load(folder: DurableFolder): Promise<Wrapped | undefined> {
   const found = await readKey(folder);
   if (!found) {
-    if (!(await folder.list()).some((name) => name.startsWith("vault."))) return undefined;
+    // Of a first save that was broken off: no key was ever made for it, and nothing handed out.
+    if (generations(await folder.list()).every((generation) => generation === 1)) return undefined;
     throw new Failure("gone", `the key of the vault in ${folder.path} is gone`, {
-      hint: "Restore a backup; without the key nothing there opens",
+      hint: fromBackup,
     });
   }
-  return { key: found.key, sealed: await folder.read(vaultFile(found.generation)) };
+  const sealed = await readIfThere(folder, vaultFile(found.generation));
+  if (sealed) return { key: found.key, sealed };
+  throw new Failure("gone", `the vault in ${folder.path} is gone, or its key is of another`, {
+    hint: fromBackup,
+  });
 }
 
 async function replace(folder: DurableFolder, { key, sealed }: Wrapped): Promise<void> {
-  const before = await readKey(folder);
-  const generation = ((before?.generation ?? 0) + 1) % 0xffff_ffff;
+  const before = await readKey(folder).catch(damaged);
+  const last = before?.generation ?? Math.max(0, ...generations(await folder.list()));
+  const generation = (last + 1) % 0xffff_ffff;
   await folder.write(vaultFile(generation), sealed);
   const bytes = new Writer().u32(generation).raw(key).done();
   await folder.write(keyFile, bytes, { shred: true });

@@ -63,6 +63,30 @@ suite("presence", (test) => {
     is(starts(play(40, (i) => (i % 7 === 0 ? [person(100)] : [])).events).length, 0);
   });
 
+  test("a board too busy to look often does not split a visit, nor miss it", () => {
+    for (const everyUs of [2_500_000, 3_000_000, 4_500_000]) {
+      // Walks; one look in five finds nobody.
+      const looks: Looks = (i) => (i < 20 && i % 5 !== 4 ? [person(20 * i)] : []);
+      const { events } = play(40, looks, { everyUs });
+      is(starts(events).length, 1, `${everyUs}`);
+      equal(starts(events)[0]?.atUs, everyUs);
+      const [end, ...more] = ends(events);
+      is(more.length, 0);
+      is(end?.lastSeenUs, 18 * everyUs);
+      // Three looks that found nobody, which stand for six seconds.
+      is(end?.atUs, 21 * everyUs);
+    }
+  });
+
+  test("a look that comes after a long pause belongs to another visit", () => {
+    const { presence } = play(0, () => undefined);
+    const events = [0, 200_000, 400_000, 24_000_000, 24_200_000].flatMap((atUs, i) =>
+      presence.look({ atUs, frame, found: [person(8 * i)] }),
+    );
+    is(starts(events).length, 2);
+    is(ends(events)[0]?.lastSeenUs, 400_000);
+  });
+
   test("flicker: scores around the threshold make one visit, not many", () => {
     const score = (i: number) => (i % 3 === 0 ? 0.55 : i % 3 === 1 ? 0.45 : 0.26);
     const looks: Looks = (i) => (between(i, 0, 60) ? [person(5 * i, { score: score(i) })] : []);
