@@ -26,6 +26,8 @@ const connectMs = 15_000;
 const mostMs = 60_000;
 /** A connection that ends sooner was none: who is thrown out at once does not come back at once. */
 const provenUs = 30_000_000;
+/** One of the same name at the broker throws out the other, and is thrown out by it, for ever. */
+const mostCut = 6;
 const incoming = { mostBytes: 128 * 1024, mostPackets: 2_000 };
 const goodbyeMs = 500;
 
@@ -42,6 +44,8 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   /** A broker was met by 3.1.1, which it is then until the next start. */
   let isOld = false;
   let willQos: 0 | 1 = 1;
+  /** Connections in a row that the broker let in, and ended soon and without a word. */
+  let cut = 0;
 
   /** One connection from its beginning to its end, which is how it failed. */
   const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
@@ -52,15 +56,16 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
     const failure = await connection.ended;
     const isProven = clock.monotonicUs() - sinceUs >= provenUs;
     if (isProven) backoff.worked();
-    return { failure, isProven };
+    cut = failure.kind === "gone" && !isProven ? cut + 1 : 0;
+    return { failure: cut < mostCut ? failure : cutOff(), isProven };
   };
   const run = async () => {
     while (!signal.aborted) {
       await backoff.ready(signal);
-      const { failure, isProven } = await once().catch((error) => ({
-        failure: asFailure(error),
-        isProven: false,
-      }));
+      const { failure, isProven } = await once().catch((error) => {
+        cut = 0;
+        return { failure: asFailure(error), isProven: false };
+      });
       if (signal.aborted) return;
       if (failure.stage === "version" && version === 5) {
         // Tried at once; it is waited only when that fails too.
@@ -270,6 +275,12 @@ function refusalOf(code: number): Failure {
   const isBusy = code === 3 || code === 136 || code === 137 || code === 139;
   const text = isBusy ? "the broker is not ready" : `the broker refuses (reason ${code})`;
   return new Failure(isBusy ? "offline" : "refused", text);
+}
+
+function cutOff(): Failure {
+  return new Failure("refused", "the broker ends each connection soon after it stands", {
+    hint: "Does another client use this camera's name there? A card that was copied makes two cameras of one",
+  });
 }
 
 /** Never the text of who answered: that may be a stranger's. */

@@ -60,6 +60,24 @@ suite("device/mqtt/limits", (define) => {
     await until("told", () => /no retained messages/.test(camera.faults.at(-1) ?? ""));
   });
 
+  test("two cameras of one card take turns, and both are told why", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using one = openHoused(broker.url);
+    await using other = openHoused(broker.url);
+    for (const camera of [one, other]) {
+      await until(
+        "told",
+        () =>
+          camera.faults.some((text) => /another client use this camera's name/.test(text ?? "")),
+        { told: camera.log },
+      );
+    }
+    // From then on it is not hurried.
+    const many = one.brokers.length;
+    assert.ok(many < 40, `${many}`);
+  });
+
   test("who fills the camera's topics with what is not its own does not keep it away", async () => {
     await using folder = await temporaryFolder();
     await using broker = await startMosquitto(folder.path);
