@@ -30,6 +30,7 @@ const provenUs = 30_000_000;
 const mostCut = 6;
 const incoming = { mostBytes: 128 * 1024, mostPackets: 2_000 };
 const goodbyeMs = 500;
+const reachMs = 5_000;
 
 /**
  * One connection to the broker after another, with back-off in between, until it is closed. By MQTT 5;
@@ -238,6 +239,24 @@ function dial({ host, port, tls }: Broker): Socket {
   return socket;
 }
 
+/** Whether a broker is there, and trusted where it is to be. Nothing is said to it. Throws as `openLink` tells. */
+export async function reachBroker(broker: Broker): Promise<void> {
+  let socket: Socket | undefined;
+  try {
+    const dialled = dial(broker);
+    socket = dialled;
+    await new Promise<void>((resolve, reject) => {
+      dialled.once(broker.tls ? "secureConnect" : "connect", () => resolve());
+      dialled.once("error", reject).once("close", () => reject(unspoken()));
+      dialled.setTimeout(reachMs, () => reject(silent()));
+    });
+  } catch (error) {
+    throw asFailure(error);
+  } finally {
+    socket?.on("error", () => {}).destroy();
+  }
+}
+
 /** Only a camera that has a broker pays for it. */
 async function loadMqtt(): Promise<typeof import("mqtt")> {
   // What it is built on writes payloads to whoever asks for it by this.
@@ -300,8 +319,9 @@ function asFailure(error: unknown): Failure {
     }
     return new Failure("offline", `the broker cannot be reached (${code})`, { cause: error });
   }
-  if (/timeout/i.test(message)) return new Failure("stalled", "the broker does not answer");
+  if (/timeout/i.test(message)) return silent();
   return unspoken();
 }
 
+const silent = () => new Failure("stalled", "the broker does not answer");
 const unspoken = () => new Failure("corrupt", "the broker does not speak MQTT as it should");

@@ -22,6 +22,7 @@ import { openLink } from "./link.ts";
 import { type Condition, event, type StateName, states, zoneTopic } from "./topics.ts";
 import { createVisits, type VisitEvent } from "./visits.ts";
 
+export { reachBroker } from "./link.ts";
 export { eventFields, eventTypes, onlyWhen, type StateName, states, type Topic } from "./topics.ts";
 export type { VisitEvent } from "./visits.ts";
 
