@@ -109,13 +109,17 @@ async function follow(options: {
   clips: string;
   once: boolean;
   tell: Tell;
-}): Promise<{ summary?: Summary; exit: number }> {
+}): Promise<{ summary?: Summary; exit: number; isAsked: boolean }> {
   const { owner, tell } = options;
   const service = spawn(...bound(options.args), {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...serviceEnvironment, ...process.env },
   });
-  const stop = () => void service.kill("SIGTERM");
+  let isAsked = false;
+  const stop = () => {
+    isAsked = true;
+    service.kill("SIGTERM");
+  };
   process.on("SIGINT", stop).on("SIGTERM", stop);
   const incidents = new Map<string, Progress>();
   const clips = new Map<string, Progress>();
@@ -180,7 +184,7 @@ async function follow(options: {
   const [code, signal] = await once(service, "close");
   await last;
   const exit = signal ? 1 : Number(code);
-  return { exit: failed ? 1 : exit, ...(summary ? { summary } : {}) };
+  return { exit: failed ? 1 : exit, isAsked, ...(summary ? { summary } : {}) };
 }
 
 function print(summary: Summary, tell: Tell): void {
@@ -247,8 +251,12 @@ async function runWith(
   );
   const { once: isOnce } = values;
   const following = follow({ args, owner, clips: folders.clips, once: isOnce, tell });
-  const { summary, exit } = await Promise.race([following, relay.failed]).finally(owner.close);
-  if (!isOnce) return exit;
+  const ended = await Promise.race([following, relay.failed]).finally(owner.close);
+  const { summary, exit, isAsked } = ended;
+  if (!isOnce) {
+    if (exit === 0 && !isAsked) tell("the footage is over; what was recorded of it is sealed");
+    return exit;
+  }
   if (!summary) {
     tell("it ended before a clip was whole: nobody was seen");
     return 1;

@@ -1,3 +1,4 @@
+import { createSecureContext } from "node:tls";
 import type { Setting } from "../base/node/settings.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 import { type Login, readLogin, readPem, shownLogin } from "./login.ts";
@@ -83,6 +84,15 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
     ...(await pem("certificate", certificate)),
     ...(await pem("key", key)),
   };
+  if (tls?.certificate && tls.key) {
+    try {
+      createSecureContext({ cert: Buffer.from(tls.certificate), key: Buffer.from(tls.key) });
+    } catch (cause) {
+      const what =
+        "mqtt.certificate and mqtt.key are no certificate and its key without a passphrase";
+      throw new Failure("misuse", what, { cause });
+    }
+  }
   return { ...where, login, tls };
 }
 

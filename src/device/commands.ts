@@ -38,6 +38,7 @@ import { hasKeys, openKeyring } from "./keyring.ts";
 import { readLanTls } from "./lan.ts";
 import { listTokens } from "./local/local.ts";
 import { checkMail } from "./mail/mail.ts";
+import { reachBroker } from "./mqtt/mqtt.ts";
 import { probeEncoder } from "./record/record.ts";
 
 // The commands of obscura-camera that do one thing and end.
@@ -278,8 +279,11 @@ Looks at what the camera needs and says how to mend what is missing. Exit code 1
       async look() {
         const { url } = config.mqtt;
         if (url === "") return { state: "good", text: "none: the house is told nothing" };
-        await readBroker(config.mqtt);
-        return { state: "good", text: `${url}; its files can be read` };
+        await reachBroker(await readBroker(config.mqtt));
+        return {
+          state: "good",
+          text: `${url} is there; the camera's log says whether it lets it in`,
+        };
       },
     },
     {

@@ -6,6 +6,7 @@ import { isFailure } from "../../src/base/pure/failure.ts";
 import { checkBroker, parseBroker, readBroker } from "../../src/device/broker.ts";
 import { readConfig } from "../../src/device/config.ts";
 import { setBroker } from "../../src/device/vet.ts";
+import { makeCertificates } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
 import { temporaryFolder } from "../lib/world.ts";
 
@@ -141,6 +142,12 @@ suite("device/broker", (test) => {
     assert.is(await refusal(() => checkBroker(settings)), "taken");
     const pair = { ...settings, ca: "", certificate: file, key: file };
     assert.match(await refusal(() => readBroker(pair)), /^denied/);
+    const { client, broker } = await makeCertificates(folder.path);
+    const { ca, certificate, key } = client;
+    const whole = { ...settings, ca, certificate, key };
+    assert.is(await refusal(() => checkBroker(whole)), "taken");
+    const mixed = { ...whole, key: broker.key };
+    assert.match(await refusal(() => checkBroker(mixed)), /^misuse: .*no certificate and its key/);
     // Nothing is read of what is not used.
     assert.is(await refusal(() => checkBroker({ ...pair, url: "" })), "taken");
   });

@@ -1,5 +1,5 @@
 import type { Deed, MachineSettings, PanelState } from "./machine.ts";
-import { printTime } from "./print.ts";
+import { highestOf, printTime } from "./print.ts";
 import type { Simulation } from "./simulate.ts";
 
 // A simulation as a picture: the score over time with both thresholds, what counted, and how the alarm stood.
@@ -47,7 +47,7 @@ const line = (x1: number, y1: number, x2: number, y2: number, more: string) =>
 function drawPanel(file: string, simulation: Simulation, settings: MachineSettings): Panel {
   const { samples, counted, recording, outcome, isRight, endUs } = simulation;
   const { warnAt, sirenAt } = settings;
-  const most = Math.max(sirenAt, ...samples.map(({ score }) => score)) * 1.1;
+  const most = Math.max(sirenAt, highestOf(samples)) * 1.1;
   const lastUs = Math.max(endUs, 1e6);
   const x = (atUs: number) => size.left + (atUs / lastUs) * plotWidth;
   const floor = size.top + size.score;

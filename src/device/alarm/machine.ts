@@ -62,8 +62,8 @@ export type Machine = {
   /** When time alone changes something next, other than the score. */
   dueUs(): number | undefined;
   view(atUs: number): View;
-  /** What the score is made of, the oldest first. */
-  parts(atUs: number): readonly Contribution[];
+  /** What counted at this moment, of what is in the score now. */
+  fresh(atUs: number): readonly Contribution[];
   kept(): Kept;
 };
 
@@ -254,7 +254,7 @@ export function createMachine(options: {
       warning: state.kind === "pending" || warnUntilUs !== undefined,
       siren: state.kind === "triggered",
     }),
-    parts: score.parts,
+    fresh: score.fresh,
     kept() {
       const { untilUs: _, ...kept } = state;
       return kept;

@@ -4,6 +4,7 @@ import type { Sample, Simulation } from "./simulate.ts";
 // What a simulation says, for a terminal and as JSON.
 
 const mostRows = 48;
+const mostContributions = 48;
 const barWidth = 40;
 
 /** 0:00 and on; with hours where there are any, and tenths where they count. */
@@ -44,8 +45,8 @@ function rowsOf({ samples, endUs }: Simulation): Sample[] {
 const isNew = (row: Sample, other: Sample | undefined) =>
   !other || JSON.stringify({ ...row, atUs: 0 }) !== JSON.stringify({ ...other, atUs: 0 });
 
-function bar(score: number, { warnAt, sirenAt }: MachineSettings, most: number): string {
-  const column = (value: number) => Math.round((value / most) * barWidth);
+function bar(score: number, { warnAt, sirenAt }: MachineSettings, highest: number): string {
+  const column = (value: number) => Math.round((value / highest) * barWidth);
   const filled = "#".repeat(column(score));
   const cells: string[] = [...filled.padEnd(barWidth + 1)];
   for (const [at, mark] of [
@@ -59,9 +60,17 @@ function bar(score: number, { warnAt, sirenAt }: MachineSettings, most: number):
 
 const outputs = ({ warning, siren }: Sample) => (siren ? "SIREN" : warning ? "warning" : "");
 
+/** Of a list of any length: as many arguments would be too many. */
+function most<T>(all: readonly T[], of: (one: T) => number): number {
+  return all.reduce((found, one) => Math.max(found, of(one)), 0);
+}
+
+export const highestOf = (samples: readonly Sample[]): number =>
+  most(samples, ({ score }) => score);
+
 /** Equally wide columns; the last is as long as it is. */
 function columns(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? [];
+  const widths = rows[0]?.map((_, i) => most(rows, (row) => row[i]?.length ?? 0)) ?? [];
   const line = (row: readonly string[]) =>
     row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("  ");
   return rows.map((row) => line(row).trimEnd()).join("\n");
@@ -75,12 +84,12 @@ export function printSimulation(
 ): string {
   const { recording, deeds } = simulation;
   const rows = rowsOf(simulation);
-  const most = Math.max(settings.sirenAt, ...rows.map(({ score }) => score));
+  const highest = Math.max(settings.sirenAt, highestOf(rows));
   const scores = columns([
     ["time", "score", "state", "asks for", "w: warning, S: siren"],
     ...rows.map((row) => [
       ...[printTime(row.atUs), String(row.score), row.state, outputs(row)],
-      bar(row.score, settings, most),
+      bar(row.score, settings, highest),
     ]),
   ]);
   const did = deeds.length === 0 ? "nothing was done" : columns(deeds.flatMap(describe));
@@ -89,18 +98,29 @@ export function printSimulation(
   return `${file}${about}\n\n${scores}\n\n${did}\n`;
 }
 
+/** The newest contributions of a deed, as many as an event has, and the points of the others. */
+function newest({ parts }: Pick<Deed, "parts">) {
+  const shown = parts.slice(-mostContributions);
+  const others = parts
+    .slice(0, parts.length - shown.length)
+    .reduce((sum, { points }) => sum + points, 0);
+  return { shown, others };
+}
+
 /** One deed and, below it, each contribution to its score. */
 function describe({ atUs, what, state, score, why, parts }: Deed): string[][] {
-  const rows = parts.map((part) => {
+  const { shown, others } = newest({ parts });
+  const rows = shown.map((part) => {
     return ["", "", "", `+${part.points}`, `${part.source}, ${printTime(part.atUs)}`];
   });
-  return [[printTime(atUs), what, state, String(score), why], ...rows];
+  const before = others > 0 ? [["", "", "", `+${others}`, "older ones"]] : [];
+  return [[printTime(atUs), what, state, String(score), why], ...before, ...rows];
 }
 
 /** What came of each, in one line. */
 export function printOutcomes(all: readonly { file: string; simulation: Simulation }[]): string {
   const rows = all.map(({ file, simulation: { samples, recording, outcome, isRight } }) => [
-    ...[file, String(Math.max(...samples.map(({ score }) => score)))],
+    ...[file, String(highestOf(samples))],
     ...[
       outcome,
       recording.expect ?? "-",
@@ -119,11 +139,15 @@ export function toJson(file: string, { recording, ...rest }: Simulation): object
     ...{ file, about, as, ...(expect ? { expect } : {}), outcome: rest.outcome },
     ...(rest.isRight === undefined ? {} : { right: rest.isRight }),
     samples: rest.samples.map(({ atUs, ...sample }) => ({ at: seconds(atUs), ...sample })),
-    deeds: rest.deeds.map(({ atUs, parts, ...deed }) => ({
-      ...{ at: seconds(atUs), ...deed },
-      contributions: parts.map(({ atUs, source, points }) => ({
-        ...{ at: seconds(atUs), source, points },
-      })),
-    })),
+    deeds: rest.deeds.map(({ atUs, parts, ...deed }) => {
+      const { shown, others } = newest({ parts });
+      return {
+        ...{ at: seconds(atUs), ...deed },
+        contributions: shown.map(({ atUs, source, points }) => ({
+          ...{ at: seconds(atUs), source, points },
+        })),
+        ...(others > 0 ? { others } : {}),
+      };
+    }),
   };
 }

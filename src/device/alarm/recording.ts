@@ -122,14 +122,25 @@ function messageOf({ topic, payload, retained = false }: Json, refuse: Refuse) {
   const fault = topicFault(topic);
   if (fault) throw refuse(`the topic ${short(topic)} ${fault}`);
   if (typeof retained !== "boolean") throw refuse("retained is true or false");
-  const text = typeof payload === "string" ? payload : JSON.stringify(payload);
-  if (text.length > most.characters) throw refuse(`a payload of more than ${most.characters}`);
+  const text = typeof payload === "string" ? payload : written(payload);
+  if (text === undefined || text.length > most.characters)
+    throw refuse(`a payload of more than ${most.characters}`);
   return {
     ...({ kind: "message", topic: topic as string } as const),
     ...{ payload: fromText(text), isRetained: retained },
   };
 }
 
-const short = (value: unknown) => (JSON.stringify(value) ?? "not there").slice(0, 80);
+/** Undefined for what is not there, or in so many brackets that it can be read and not be written. */
+function written(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+const short = (value: unknown) =>
+  (written(value) ?? (value === undefined ? "not there" : "too deep to be shown")).slice(0, 80);
 const stranger = (value: Json) =>
   `${short(Object.keys(value))} is no event; there are {at, motion}, {at, persons}, {at, topic, payload, retained?} and {at, command}`;

@@ -21,6 +21,8 @@ export type Score = {
   at(nowUs: number): number;
   /** What it is made of, the oldest first. */
   parts(nowUs: number): readonly Contribution[];
+  /** What of it counted at this moment, the newest first. */
+  fresh(nowUs: number): readonly Contribution[];
   /** Forgets all, slices too. */
   clear(): void;
 };
@@ -62,6 +64,15 @@ export function createScore(options: { windowUs: number; sliceUs: number }): Sco
     parts(nowUs) {
       forget(nowUs);
       return [...parts];
+    },
+    fresh(nowUs) {
+      const found: Contribution[] = [];
+      for (let i = parts.length - 1; i >= 0; i--) {
+        const part = parts[i];
+        if (!part || part.atUs < nowUs) break;
+        found.push(part);
+      }
+      return found;
     },
     clear() {
       parts = [];

@@ -70,7 +70,7 @@ export function simulate(
   for (const event of recording.events) {
     goTo(event.atUs);
     deeds.push(...tell(machine, sources, event));
-    for (const part of machine.parts(event.atUs)) counted.add(part);
+    for (const part of machine.fresh(event.atUs)) counted.add(part);
     sample(event.atUs);
   }
   const isOver = () => {

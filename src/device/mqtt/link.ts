@@ -26,8 +26,11 @@ const connectMs = 15_000;
 const mostMs = 60_000;
 /** A connection that ends sooner was none: who is thrown out at once does not come back at once. */
 const provenUs = 30_000_000;
+/** One of the same name at the broker throws out the other, and is thrown out by it, for ever. */
+const mostCut = 6;
 const incoming = { mostBytes: 128 * 1024, mostPackets: 2_000 };
 const goodbyeMs = 500;
+const reachMs = 5_000;
 
 /**
  * One connection to the broker after another, with back-off in between, until it is closed. By MQTT 5;
@@ -42,6 +45,8 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   /** A broker was met by 3.1.1, which it is then until the next start. */
   let isOld = false;
   let willQos: 0 | 1 = 1;
+  /** Connections in a row that the broker let in, and ended soon and without a word. */
+  let cut = 0;
 
   /** One connection from its beginning to its end, which is how it failed. */
   const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
@@ -52,15 +57,16 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
     const failure = await connection.ended;
     const isProven = clock.monotonicUs() - sinceUs >= provenUs;
     if (isProven) backoff.worked();
-    return { failure, isProven };
+    cut = failure.kind === "gone" && !isProven ? cut + 1 : 0;
+    return { failure: cut < mostCut ? failure : cutOff(), isProven };
   };
   const run = async () => {
     while (!signal.aborted) {
       await backoff.ready(signal);
-      const { failure, isProven } = await once().catch((error) => ({
-        failure: asFailure(error),
-        isProven: false,
-      }));
+      const { failure, isProven } = await once().catch((error) => {
+        cut = 0;
+        return { failure: asFailure(error), isProven: false };
+      });
       if (signal.aborted) return;
       if (failure.stage === "version" && version === 5) {
         // Tried at once; it is waited only when that fails too.
@@ -233,6 +239,24 @@ function dial({ host, port, tls }: Broker): Socket {
   return socket;
 }
 
+/** Whether a broker is there, and trusted where it is to be. Nothing is said to it. Throws as `openLink` tells. */
+export async function reachBroker(broker: Broker): Promise<void> {
+  let socket: Socket | undefined;
+  try {
+    const dialled = dial(broker);
+    socket = dialled;
+    await new Promise<void>((resolve, reject) => {
+      dialled.once(broker.tls ? "secureConnect" : "connect", () => resolve());
+      dialled.once("error", reject).once("close", () => reject(unspoken()));
+      dialled.setTimeout(reachMs, () => reject(silent()));
+    });
+  } catch (error) {
+    throw asFailure(error);
+  } finally {
+    socket?.on("error", () => {}).destroy();
+  }
+}
+
 /** Only a camera that has a broker pays for it. */
 async function loadMqtt(): Promise<typeof import("mqtt")> {
   // What it is built on writes payloads to whoever asks for it by this.
@@ -272,6 +296,12 @@ function refusalOf(code: number): Failure {
   return new Failure(isBusy ? "offline" : "refused", text);
 }
 
+function cutOff(): Failure {
+  return new Failure("refused", "the broker ends each connection soon after it stands", {
+    hint: "Does another client use this camera's name there? A card that was copied makes two cameras of one",
+  });
+}
+
 /** Never the text of who answered: that may be a stranger's. */
 function asFailure(error: unknown): Failure {
   if (isFailure(error)) return error;
@@ -289,8 +319,9 @@ function asFailure(error: unknown): Failure {
     }
     return new Failure("offline", `the broker cannot be reached (${code})`, { cause: error });
   }
-  if (/timeout/i.test(message)) return new Failure("stalled", "the broker does not answer");
+  if (/timeout/i.test(message)) return silent();
   return unspoken();
 }
 
+const silent = () => new Failure("stalled", "the broker does not answer");
 const unspoken = () => new Failure("corrupt", "the broker does not speak MQTT as it should");

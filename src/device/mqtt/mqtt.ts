@@ -23,6 +23,7 @@ import { type Condition, event, type StateName, states, zoneTopic } from "./topi
 import { createVisits, type VisitEvent } from "./visits.ts";
 
 export { type AlarmEvent, alarmFields, alarmTypes } from "./alarms.ts";
+export { reachBroker } from "./link.ts";
 export { eventFields, eventTypes, onlyWhen, type StateName, states, type Topic } from "./topics.ts";
 export type { VisitEvent } from "./visits.ts";
 
@@ -99,6 +100,8 @@ export type Mqtt = {
 const readEveryMs = 1_000;
 const motionUs = 5_000_000;
 const lastWordMs = 2_000;
+/** Topics that are named of those that the broker does not take. */
+const mostRefused = 4;
 /** topics.md says what of the event stream is owed to a broker that was away. */
 const letters = { mostLetters: 64, letterMs: 5 * 60_000 };
 
@@ -115,9 +118,11 @@ export function openMqtt(options: MqttOptions): Mqtt {
   const desk = new Desk({
     ...{ clock, ...letters },
     onRefused(topic) {
+      if (refused.has(topic) || refused.size > mostRefused) return;
       refused.add(topic);
-      if (refused.size > 1) return;
-      const text = `the MQTT broker does not let this camera write ${topic}`;
+      const told = [...refused].slice(0, mostRefused).join(", ");
+      const more = refused.size > mostRefused ? " and others" : "";
+      const text = `the MQTT broker does not let this camera write ${told}${more}`;
       log.warn(`${text}: look at the broker's access list, and at how large a message may be`);
       onFault(text);
     },

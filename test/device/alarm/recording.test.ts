@@ -16,6 +16,8 @@ const refusal = (...lines: string[]) => {
   return "it was read";
 };
 
+const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+
 suite("device/alarm/recording", (test) => {
   test("each kind of line, with and without an end of the last", () => {
     const lines = [
@@ -57,6 +59,9 @@ suite("device/alarm/recording", (test) => {
       [[head, '{"motion":true}'], /:2: at is not there; expected seconds/],
       [[head, '{"at":"1","motion":true}'], /:2: at is "1"/],
       [[head, '{"at":-1,"motion":true}'], /:2: at is -1/],
+      // Read, and too deep to be written.
+      [[head, `{"at":${deep},"motion":true}`], /:2: at is too deep to be shown/],
+      [[head, `{"at":1,"topic":"a","payload":${deep}}`], /:2: a payload of more than 4096/],
       [
         [head, '{"at":1e9,"motion":true}'],
         /:2: at is 1000000000; expected seconds from 0 to 604800/,

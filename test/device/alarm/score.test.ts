@@ -46,6 +46,10 @@ suite("device/alarm/score", (test) => {
       score.parts(10 * second).map(({ source }) => source),
       ["door", "window", "door"],
     );
+    assert.equal(
+      score.fresh(10 * second).map(({ atUs }) => atUs),
+      [10 * second],
+    );
   });
 
   test("without points nothing counts, and no slice begins", () => {

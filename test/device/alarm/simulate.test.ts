@@ -191,6 +191,36 @@ suite("device/alarm/simulate", (test) => {
     assert.ok(out.split("\n").length < 100, "a screen or two");
     assert.ok((await readFile(picture)).length < 512 * 1024);
   });
+
+  test(
+    "a recording as full as one may be, of a house that speaks without a break, too",
+    async () => {
+      await using folder = await temporaryFolder();
+      const at = (name: string) => join(folder.path, name);
+      const sensors = Array.from(
+        { length: 32 },
+        (_, i) => `    - {name: s${i}, topic: t${i}, weight: 1}`,
+      );
+      const settings = ["windowS: 600", "sliceS: 1", "warnAt: 9000", "sirenAt: 10000", "sensors:"];
+      await writeFile(at("c.yaml"), `alarm:\n  ${settings.join("\n  ")}\n${sensors.join("\n")}\n`);
+      const lines: string[] = [];
+      for (let second = 0; second < 11_000; second++) {
+        for (let i = 0; i < 32; i++) lines.push(`{"at":${second},"topic":"t${i}","payload":1}`);
+      }
+      await writeFile(at("full.jsonl"), `{"recording":1}\n${lines.join("\n")}\n`);
+      const all = ["--config", at("c.yaml"), "--simulate", at("full.jsonl")];
+      const { code, out, err } = await run(...all, "-o", at("full.svg"));
+      assert.is(code, 0, err);
+      // A score of ten thousand is as many contributions, of which the newest are shown.
+      assert.match(
+        out,
+        /siren +triggered +1\d{4} .*\n +\+1\d{4} +older ones\n(?: +\+1 +s\d+, .*\n){48}\S/,
+      );
+      assert.ok(out.split("\n").length < 10_000);
+      checkXml(await readFile(at("full.svg"), "utf8"));
+    },
+    { deadlineMs: 180_000 },
+  );
 });
 
 /** Every tag is closed by its like, and what stands between is text. */

@@ -1,6 +1,17 @@
+import { type AddressInfo, createServer } from "node:net";
 import * as assert from "uvu/assert";
+import { isFailure } from "../../../src/base/pure/failure.ts";
+import { readBroker } from "../../../src/device/broker.ts";
+import { reachBroker } from "../../../src/device/mqtt/mqtt.ts";
 import { base, came, openHoused } from "../../lib/housed.ts";
-import { listen, startMosquitto, until, whyNoBroker } from "../../lib/mosquitto.ts";
+import {
+  freePort,
+  listen,
+  makeCertificates,
+  startMosquitto,
+  until,
+  whyNoBroker,
+} from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 import { temporaryFolder } from "../../lib/world.ts";
 
@@ -58,6 +69,47 @@ suite("device/mqtt/limits", (define) => {
     await using broker = await startMosquitto(folder.path, { lines });
     await using camera = openHoused(broker.url);
     await until("told", () => /no retained messages/.test(camera.faults.at(-1) ?? ""));
+  });
+
+  test("two cameras of one card take turns, and both are told why", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using one = openHoused(broker.url);
+    await using other = openHoused(broker.url);
+    for (const camera of [one, other]) {
+      await until(
+        "told",
+        () =>
+          camera.faults.some((text) => /another client use this camera's name/.test(text ?? "")),
+        { told: camera.log },
+      );
+    }
+    // From then on it is not hurried.
+    const many = one.brokers.length;
+    assert.ok(many < 40, `${many}`);
+  });
+
+  test("doctor's look at a broker: there, not there, silent, and one that nobody vouches for", async () => {
+    await using folder = await temporaryFolder();
+    const { broker: tls, client } = await makeCertificates(folder.path);
+    await using plain = await startMosquitto(folder.path);
+    await using closed = await startMosquitto(folder.path, { tls, lines: [anybody] });
+    const silent = createServer((socket) => socket.on("error", () => {}));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const port = (silent.address() as AddressInfo).port;
+    const none = { credentials: "", ca: "", certificate: "", key: "" };
+    const look = async (url: string, more: Partial<typeof none> = {}) =>
+      await reachBroker(await readBroker({ url, ...none, ...more })).then(
+        () => "there",
+        (error: unknown) => (isFailure(error) ? error.kind : String(error)),
+      );
+    assert.is(await look(plain.url), "there");
+    assert.is(await look(closed.url, { ca: client.ca }), "there");
+    assert.is(await look(closed.url), "refused");
+    assert.is(await look(`mqtt://127.0.0.1:${await freePort()}`), "offline");
+    assert.is(await look(`mqtts://127.0.0.1:${port}`), "stalled");
+    assert.not(/CONNACK/.test(plain.log()), "it says nothing");
+    silent.close();
   });
 
   test("who fills the camera's topics with what is not its own does not keep it away", async () => {

@@ -217,7 +217,10 @@ suite("device/mqtt", (define) => {
     const lines = await makeUsers(folder.path, {
       porch: {
         password: "hush-hush-42",
-        rights: [`write ${base}/#`, `deny ${base}/motion`, "read homeassistant/status"],
+        rights: [
+          ...[`write ${base}/#`, `deny ${base}/motion`, `deny ${base}/event`],
+          "read homeassistant/status",
+        ],
       },
       house: { password: "house", rights: ["readwrite #"] },
     });
@@ -227,6 +230,11 @@ suite("device/mqtt", (define) => {
     await until("online", () => house.at(`${base}/availability`) === "online");
     await until("told", () => camera.faults.some((text) => text?.includes(`write ${base}/motion`)));
     assert.equal(house.of(`${base}/motion`), []);
+    camera.incident(came());
+    await until("of both", () =>
+      camera.faults.some((text) => text?.endsWith(`write ${base}/motion, ${base}/event`)),
+    );
+    camera.incident(left());
     check(house);
 
     // Mended while it runs: the file is read again for each connection.
