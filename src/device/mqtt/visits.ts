@@ -181,7 +181,8 @@ export function createVisits(options: VisitsOptions): Visits {
       }
       see(visit, { persons: [], count: 0 });
       visit.most = Math.max(visit.most, incident.mostPersons);
-      visit.endUs = incident.atUs;
+      // By the picture, which on a board that lags is older than what was said last.
+      visit.endUs = Math.max(incident.atUs, visit.toldUs);
       settle(visit);
       return [write(visit, "end")];
     },

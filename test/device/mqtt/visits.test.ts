@@ -89,6 +89,22 @@ suite("device/mqtt/visits", (test) => {
     assert.equal(update("v", [person(9)]), [], "it is forgotten");
   });
 
+  test("on a board that lags a visit is no shorter at its end than it was said to be", () => {
+    const { clock, visits, start } = openVisits();
+    start("v");
+    clock.advance(3_000);
+    visits.part({ clip: "c", incident: "v" });
+    const [update] = visits.tick();
+    // The picture without anybody was taken before that was said.
+    const atUs = clock.monotonicUs() - 1_500_000;
+    clock.advance(1_000);
+    const [end] = visits.incident({ kind: "end", id: "v", atUs, lastSeenUs: atUs, mostPersons: 3 });
+    assert.equal([update?.seconds, end?.seconds], [3.4, 3.4]);
+    visits.sealed({ clip: "c", incident: "v" });
+    clock.advance(1_000);
+    assert.is(visits.tick()[0]?.seconds, 3.4);
+  });
+
   test("updates are a second apart, and what was held back follows", () => {
     const { clock, visits, start, update } = openVisits();
     start("v");
