@@ -33,7 +33,7 @@ export async function openNear(
     ...{ mailbox: mailboxIdOf(camera, suite), key: signPublicKey(phone) },
     sign: line.signer?.(phone) ?? ((message: Uint8Array) => sign(phone, message)),
   });
-  const patient = patientOf(line, url, "the camera at");
+  const patient = patientOf(line, url, "camera");
   await patient(() => mailbox.list({ under: "entry/", limit: 1 }));
   return {
     ...{ where: url, kind: "relay" },

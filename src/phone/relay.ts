@@ -135,7 +135,7 @@ export function patientOf({ sleep }: Line, url: string, who = "relay") {
         if (!isFailure(error)) throw error;
         const { retryAfterMs } = error;
         const waits = error.kind === "gone" && retryAfterMs !== undefined && pauses < mostPauses;
-        if (!waits || retryAfterMs > longestPauseMs) throw named(error, `${who} ${url}`);
+        if (!waits || retryAfterMs > longestPauseMs) throw named(error, who, url);
         pause ??= sleep(Math.max(retryAfterMs, 100)).finally(() => {
           pause = undefined;
           pauses += 1;
@@ -145,12 +145,13 @@ export function patientOf({ sleep }: Line, url: string, who = "relay") {
   };
 }
 
-function named(error: Failure, where: string): Failure {
+function named(error: Failure, who: string, url: string): Failure {
   const { kind, stage, retryAfterMs, hint } = error;
   const noRight = kind === "refused" && stage === "right";
   const away = kind === "gone" ? "Is it running, and is there a network?" : undefined;
-  const help = noRight ? "This phone has no key that is let in there" : (hint ?? away);
-  return new Failure(kind, `${where}: ${error.message.replace(/^the relay /, "it ")}`, {
+  const help = noRight ? `This phone has no key that the ${who} lets in there` : (hint ?? away);
+  const text = who === "relay" ? error.message : error.message.replace(/^the relay /, "it ");
+  return new Failure(kind, `${who} ${url}: ${text}`, {
     ...{ cause: error, ...(stage ? { stage } : {}), ...(help ? { hint: help } : {}) },
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });

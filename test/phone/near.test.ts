@@ -99,7 +99,11 @@ suite("obscura-phone near the camera", (test) => {
     );
     assert.is(code, 0, err);
     const strange = await phone(`${world.home}-2`, "clips", "--address", address);
-    assert.equal([strange.code, /no key that is let in/.test(strange.err)], [1, true], strange.err);
+    assert.equal(
+      [strange.code, /no key that the camera lets in/.test(strange.err)],
+      [1, true],
+      strange.err,
+    );
   });
 
   test("that nobody answers is said", async () => {
@@ -109,7 +113,7 @@ suite("obscura-phone near the camera", (test) => {
     assert.match(err, /does not answer in the local network.*local\.port/s);
     const closed = await phone(world.home, "clips", "--address", "127.0.0.1:1");
     assert.is(closed.code, 1);
-    assert.match(closed.err, /the camera at http:\/\/127\.0\.0\.1:1: /);
+    assert.match(closed.err, /camera http:\/\/127\.0\.0\.1:1: /);
   });
 
   const title = "it finds the camera by itself, with --lan or when no relay answers, and says so";

@@ -170,7 +170,7 @@ suite("device/local service", (test) => {
         const other = await node(phone, "--home", at("strange"), "log", ...near).catch(
           (error) => error,
         );
-        assert.match(other.stderr, /no key that is let in there/);
+        assert.match(other.stderr, /no key that the camera lets in/);
 
         child.kill("SIGTERM");
         await wait("the stream's end", () => stream.isOver);
