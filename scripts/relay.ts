@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { failureOf, makeFolder } from "../src/base/node/durable.ts";
 import { Failure } from "../src/base/pure/failure.ts";
-
 import { bound } from "./environment.ts";
 
 const program = new URL("../src/relay/main.js", import.meta.url).pathname;
@@ -24,7 +24,9 @@ export async function relayUrl(folder: string): Promise<string> {
   const known = await readFile(path, "utf8").catch(() => undefined);
   const port = Number(/port: (\d+)/.exec(known ?? "")?.[1] ?? 0) || (await freePort());
   if (known === undefined) {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder).catch((error) => {
+      throw failureOf(error, "mkdir", folder);
+    });
     const settings = [
       "version: 1",
       `listen: { host: 127.0.0.1, port: ${port} }`,

@@ -1,9 +1,10 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs, promisify } from "node:util";
+import { failureOf, makeFolder } from "../src/base/node/durable.ts";
 import { explain, Failure } from "../src/base/pure/failure.ts";
 import type { ServiceEvent } from "../src/device/service.ts";
 import { bound, serviceEnvironment } from "./environment.ts";
@@ -224,7 +225,9 @@ async function main(): Promise<number> {
     ...{ phone: at("phone"), clips: at("clips") },
   };
   for (const folder of Object.values(folders)) {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder).catch((error) => {
+      throw failureOf(error, "mkdir", folder);
+    });
   }
   const relay = await startRelay(folders.relay);
   try {

@@ -62,6 +62,7 @@ const refusals: [text: string, message: string | RegExp][] = [
   [`name: ${"x".repeat(5000)}\n`, /^.{100,200}; expected a line of at most 8 characters$/],
   ["? version\n", "c.yaml:1: version is null; expected 1 to 2, which this program reads"],
   ['version: "1"\n', 'c.yaml:1: version is "1"; expected 1 to 2, which this program reads'],
+  ['"\\u001b[2J": 1\n', /^c\.yaml:1: \\u001b\[2J is not a setting; there are /],
   ["verson: 1\n", "c.yaml:1: verson is not a setting. Did you mean version?"],
   ["name: [a\n", /^c\.yaml:\d: /],
   ["version: 3\n", "c.yaml:1: version is 3; expected 1 to 2, which this program reads"],

@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { explain, isFailure } from "../../src/base/pure/failure.ts";
@@ -20,6 +20,8 @@ async function openPair() {
   const folder = await quickFolder();
   const at = (name: string) => join(folder.path, name);
   const state = at("camera");
+  // The files that are handed over lie beside the keys, as those of scripts/run do.
+  await mkdir(at("phone"), { mode: 0o700 });
   const phone = (...args: string[]) => heard(() => main(["--home", at("phone"), ...args]));
   const camera = (act: typeof runAdopt, ...args: string[]) =>
     heard(() =>
@@ -29,11 +31,11 @@ async function openPair() {
         return 1;
       }),
     );
-  const handed = ["-o", at("owner.json"), "--keys", "3", "--phone", "Ada"];
+  const handed = ["-o", at("phone/owner.json"), "--keys", "3", "--phone", "Ada"];
   const run: Record<Command, () => Promise<Said>> = {
-    identity: () => camera(runIdentity, "-o", at("camera.json"), "--name", "porch"),
-    "adopt by the phone": () => phone("adopt", at("camera.json"), ...handed),
-    "adopt by the camera": () => camera(runAdopt, at("owner.json")),
+    identity: () => camera(runIdentity, "-o", at("phone/camera.json"), "--name", "porch"),
+    "adopt by the phone": () => phone("adopt", at("phone/camera.json"), ...handed),
+    "adopt by the camera": () => camera(runAdopt, at("phone/owner.json")),
   };
   return {
     ...{ path: folder.path, state, run, phone },

@@ -81,6 +81,14 @@ suite("scripts/run", (test) => {
     assert.match(wrong.err, /--onec/);
   });
 
+  test("a place that takes no folder is said at once", async () => {
+    for (const place of ["/proc/obscura", "/dev/null"]) {
+      const { code, err } = await run("run", ["--once", "--state", place]);
+      assert.is(code, 1);
+      assert.match(err, new RegExp(`^scripts/run: ${place}/relay is (not there|no folder)\\n$`));
+    }
+  });
+
   test(
     "a source that is not there ends with 1 and its name",
     async () => {

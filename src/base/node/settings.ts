@@ -137,7 +137,8 @@ export function readSettings<S extends Schema>(
       return;
     }
     for (const { key, value } of node.items) {
-      const name = path ? `${path}.${key}` : String(key);
+      const own = JSON.stringify(String(key)).slice(1, -1);
+      const name = path ? `${path}.${own}` : own;
       const target = former.get(name) ?? name;
       const setting = settings.get(target);
       const at = `${file}:${lineOf(key)}`;

@@ -45,7 +45,7 @@ export async function readEntry(folder: string, id?: string): Promise<ModelEntry
   });
   let manifest: { format?: unknown; default?: string; models?: ModelEntry[] };
   try {
-    manifest = JSON.parse(text);
+    manifest = JSON.parse(text) ?? {};
   } catch (cause) {
     throw new Failure("corrupt", `${path} is not JSON`, { stage: "json", cause });
   }
@@ -55,9 +55,10 @@ export async function readEntry(folder: string, id?: string): Promise<ModelEntry
       hint: "Its version of Obscura is another than this one",
     });
   const wanted = id ?? manifest.default;
-  const entry = manifest.models?.find((model) => model.id === wanted);
+  const models = Array.isArray(manifest.models) ? manifest.models : [];
+  const entry = models.find((model) => model?.id === wanted);
   if (!entry) {
-    const known = manifest.models?.map((model) => model.id).join(", ");
+    const known = models.map((model) => model?.id).join(", ") || "none";
     throw new Failure("absent", `${path} has no model ${wanted}; it has ${known}`);
   }
   const fault = faultOf(entry);

@@ -88,8 +88,9 @@ function damaged(error: unknown): undefined {
   if (!isFailure(error, "corrupt")) throw error;
 }
 
+/** Of the vaults that lie there, among whatever else does. */
 const generations = (names: readonly string[]) =>
-  names.flatMap((name) => Number(/^vault\.(\d{1,10})$/.exec(name)?.[1] ?? []));
+  names.flatMap((name) => /^vault\.(\d{1,10})$/.exec(name)?.[1] ?? []).map(Number);
 
 async function load(folder: DurableFolder): Promise<Wrapped | undefined> {
   const found = await readKey(folder);

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { isFailure } from "../../../src/base/pure/failure.ts";
 import { agrees, choosePrecision, decide, type Trial } from "../../../src/device/detect/choice.ts";
 import { readEntry } from "../../../src/device/detect/manifest.ts";
 import { tinyModels } from "../../fakes/detector.ts";
@@ -43,6 +44,26 @@ suite("choice", (test) => {
     assert.is(await choosePrecision({ ...options, size: other }), "fp32", "tried again");
     await writeFile(file, "{ torn");
     assert.is(await choosePrecision({ ...options, size }), "fp32", "a torn file is forgotten");
+  });
+
+  test("a test picture that is gone, or none, is said at once", async () => {
+    for (const harm of ["gone", "none"]) {
+      await using folder = await tinyModels();
+      if (harm === "none") await writeFile(join(folder.path, "picture.jpg"), "no JPEG");
+      const entry = { ...(await readEntry(folder.path)), pictures: ["picture.jpg"] };
+      const path = join(folder.path, "manifest.json");
+      const manifest = JSON.parse(await readFile(path, "utf8"));
+      const models = manifest.models.map((one: { id: string }) =>
+        one.id === entry.id ? entry : one,
+      );
+      await writeFile(path, JSON.stringify({ ...manifest, models }));
+      const size = { width: 128, height: 96 };
+      const options = { folder: folder.path, entry, size, threads: 1 };
+      const failure = await choosePrecision(options).catch((error) => error);
+      assert.ok(isFailure(failure, "refused"), String(failure));
+      const what = harm === "gone" ? /picture\.jpg cannot be read/ : /picture\.jpg is no JPEG/;
+      assert.match(failure.message, what);
+    }
   });
 
   test("a place that cannot be written costs no more than the memory", async () => {

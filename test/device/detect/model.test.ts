@@ -145,6 +145,12 @@ suite("model", (test) => {
     assert.is((await failureOf(open())).kind, "refused");
     await writeFile(join(folder.path, "manifest.json"), "{");
     assert.is((await failureOf(open())).kind, "corrupt");
+    for (const models of ["{}", "[null]", "5"]) {
+      await writeFile(join(folder.path, "manifest.json"), `{"format": 1, "models": ${models}}`);
+      assert.is((await failureOf(open())).kind, "absent", models);
+    }
+    await writeFile(join(folder.path, "manifest.json"), "null");
+    assert.is((await failureOf(open())).kind, "refused");
   });
 
   test("an entry that nobody could be found with is refused, not obeyed", async () => {
