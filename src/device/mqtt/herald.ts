@@ -1,6 +1,7 @@
 import type { Log } from "../../base/node/log.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import type { Failure } from "../../base/pure/failure.ts";
+import { alarmEvent } from "./alarms.ts";
 import type { Desk, Session } from "./desk.ts";
 import {
   announce,
@@ -10,7 +11,7 @@ import {
   type Form,
   partsOf,
 } from "./discovery.ts";
-import { stateOf } from "./topics.ts";
+import { event, stateOf } from "./topics.ts";
 
 export type HeraldOptions = {
   desk: Desk;
@@ -104,7 +105,7 @@ export class Herald {
     const { id, base } = device();
     const [whole = ""] = announcedAt(prefix, id);
     if (topic === whole) this.#before = partsOf(payload);
-    if (topic === whole || isPart(topic, prefix, id) || isState(topic, base)) {
+    if (topic === whole || isPart(topic, prefix, id) || isOwn(topic, base)) {
       this.#found.add(topic);
     }
   }
@@ -123,7 +124,7 @@ export class Herald {
     const left = [...this.#found].filter((topic) => !wanted.has(topic));
     this.#found.clear();
     for (const topic of left) desk.set(topic, "");
-    const isFarewell = left.some((topic) => !isState(topic, base));
+    const isFarewell = left.some((topic) => !isOwn(topic, base));
     await this.#say(this.#before, isFarewell);
   }
 
@@ -168,6 +169,8 @@ function isPart(topic: string, prefix: string, id: string): boolean {
   return rest.length === 4 && rest[1] === `obscura_${id}` && rest[3] === "config";
 }
 
-function isState(topic: string, base: string): boolean {
-  return topic.startsWith(`${base}/`) && stateOf(topic.slice(base.length + 1)) !== undefined;
+/** States, and the streams, of which nothing is ever to lie there: who comes later would take it for news. */
+function isOwn(topic: string, base: string): boolean {
+  const name = topic.startsWith(`${base}/`) ? topic.slice(base.length + 1) : "";
+  return stateOf(name) !== undefined || name === event.topic || name === alarmEvent;
 }
