@@ -86,7 +86,8 @@ export async function openDrafts(folder: string, medium: Medium) {
         } finally {
           await synced;
         }
-        await file.close();
+        // What is synchronised needs nothing of its closing.
+        file.close().catch(() => {});
       } catch (error) {
         await file.close().catch(() => {});
         await discard();

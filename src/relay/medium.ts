@@ -71,7 +71,11 @@ export function openMedium(
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
       throw failureOf(error, "open", name);
     }
-    await step("fsync-folder", name, () => handle.sync()).finally(() => handle.close());
+    try {
+      await step("fsync-folder", name, () => handle.sync());
+    } finally {
+      handle.close().catch(() => {});
+    }
   };
 
   const ensure = async (path: string): Promise<void> => {
