@@ -50,9 +50,11 @@ export async function keepPage(
 }
 
 const firstHanded = 3;
+/** Who connects and says nothing makes room for who asks. */
+const patience = { headersTimeout: 5000, requestTimeout: 5000, connectionsCheckingInterval: 1000 };
 
 async function serve(where: ListenOptions & { fd?: number }): Promise<Page> {
-  const server = createServer({ requestTimeout: 5_000 }, (request, response) => {
+  const server = createServer(patience, (request, response) => {
     const headers = { "content-type": "text/html; charset=utf-8", "cache-control": "no-store" };
     // Whatever a phone asks for to find out whether it is in the internet leads here.
     if (request.headers.host === spotAddress) response.writeHead(200, headers).end(text);

@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { request } from "node:http";
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { type AddressInfo, connect, createServer, type Server } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { keepPage } from "../../../src/device/network/page.ts";
 import { spotAddress } from "../../../src/device/network/spot.ts";
@@ -28,6 +29,29 @@ async function ask(port: number, host: string) {
   return { status: response.statusCode, location: response.headers.location, body };
 }
 
+/** The page in a program of its own, which was handed a socket as by systemd. */
+async function startPage() {
+  const server: Server & { _handle?: { fd: number } } = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  // The process that is handed it is the one that it is named for, as with systemd.
+  const line = `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --input-type=module -e "$1"`;
+  const child = spawn("sh", ["-c", line, process.execPath, program], {
+    stdio: ["ignore", "pipe", "inherit", server._handle?.fd],
+  });
+  const [said] = await once(child.stdout as NodeJS.ReadableStream, "data");
+  server.close();
+  assert.equal(JSON.parse(String(said)), [true, null]);
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      const closed = once(child, "close");
+      child.kill("SIGKILL");
+      await closed;
+    },
+  };
+}
+
 suite("device/network/page", (test) => {
   test("what was handed over to another program, or is not one socket, is left alone", async () => {
     const pid = String(process.pid);
@@ -44,27 +68,31 @@ suite("device/network/page", (test) => {
   });
 
   test("a socket that systemd listens at is served, whatever name is asked for", async () => {
-    const server: Server & { _handle?: { fd: number } } = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    // The process that is handed it is the one that it is named for, as with systemd.
-    const line = `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --input-type=module -e "$1"`;
-    const child = spawn("sh", ["-c", line, process.execPath, program], {
-      stdio: ["ignore", "pipe", "inherit", server._handle?.fd],
-    });
-    try {
-      const [said] = await once(child.stdout as NodeJS.ReadableStream, "data");
-      assert.equal(JSON.parse(String(said)), [true, null]);
-      server.close();
-      const anywhere = await ask(port, "connectivity.example");
-      assert.equal([anywhere.status, anywhere.location], [302, `http://${spotAddress}/`]);
-      const { status, body } = await ask(port, spotAddress);
-      assert.is(status, 200);
-      assert.match(body, "the camera's own network");
-    } finally {
-      const closed = once(child, "close");
-      child.kill("SIGKILL");
-      await closed;
-    }
+    await using page = await startPage();
+    const anywhere = await ask(page.port, "connectivity.example");
+    assert.equal([anywhere.status, anywhere.location], [302, `http://${spotAddress}/`]);
+    const { status, body } = await ask(page.port, spotAddress);
+    assert.is(status, 200);
+    assert.match(body, "the camera's own network");
   });
+
+  test(
+    "who connects and says nothing keeps nobody out for long",
+    async () => {
+      await using page = await startPage();
+      const silent = Array.from({ length: 40 }, () => connect(page.port, "127.0.0.1"));
+      try {
+        for (const socket of silent) socket.on("error", () => {});
+        await Promise.all(silent.map((socket) => once(socket, "connect")));
+        const status = async () =>
+          (await ask(page.port, spotAddress).catch(() => undefined))?.status;
+        assert.is(await status(), undefined, "while all of them are waited for");
+        while ((await status()) !== 200) await wait(200);
+      } finally {
+        for (const socket of silent) socket.destroy();
+      }
+    },
+    // By itself Node looks for such once in half a minute.
+    { deadlineMs: 25_000 },
+  );
 });
