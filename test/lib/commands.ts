@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import * as assert from "uvu/assert";
 import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
 import type { Fault } from "../../src/base/node/durable.ts";
 import { systemClock } from "../../src/base/node/time.ts";
+import { equal } from "../../src/base/pure/bytes.ts";
 import type { Clock } from "../../src/base/pure/clock.ts";
 import { pictureOf } from "../../src/device/command/act.ts";
 import {
@@ -17,8 +19,10 @@ import type { Command } from "../../src/protocol/sealed/command.ts";
 import { sealCommand } from "../../src/protocol/sealed/command.ts";
 import type { Sealed } from "../../src/protocol/sealed/sealed.ts";
 import type { Mailbox } from "../../src/protocol/wire/client.ts";
+import { all } from "./owner.ts";
 import { pattern } from "./sealed.ts";
-import { type Camera, type Running, startSealer } from "./sealing.ts";
+import { type Camera, makeCamera, type Running, startSealer } from "./sealing.ts";
+import { quickFolder } from "./world.ts";
 
 /** The phone of test/lib/owner.ts, and others by another seed. */
 export const phoneOf = (seed = 0x77) => ed25519Signer(new Uint8Array(32).fill(seed));
@@ -133,4 +137,29 @@ export async function startCamera(
       await running.stop();
     },
   };
+}
+
+/** A camera with an owner that obeys, and its folder; both are gone with `await using`. */
+export async function commandWorld(options: Parameters<typeof startCamera>[1] = {}) {
+  const home = await quickFolder();
+  const camera = await makeCamera(home.path);
+  const running = await startCamera(camera, options);
+  return {
+    ...{ home, camera, ...running },
+    [Symbol.asyncDispose]: async () => {
+      await running.stop();
+      await home[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** One that the camera has just given out to its owner. */
+export async function nonceOf(
+  world: Awaited<ReturnType<typeof commandWorld>>,
+): Promise<Uint8Array> {
+  await world.ask({ kind: "ask", replaces: 0 });
+  const lines = await world.camera.owner.readLog(world.camera.outbox);
+  const [given] = all(lines, "nonce").slice(-1);
+  assert.ok(given && equal(given.phone, phoneOf().publicKey));
+  return given.nonce;
 }

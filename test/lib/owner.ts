@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ed25519Signer, nodeSuite } from "../../src/base/node/crypto.ts";
 import { toHex } from "../../src/base/pure/bytes.ts";
 import type { Keyring } from "../../src/device/keyring.ts";
-import type { Body } from "../../src/protocol/sealed/body.ts";
+import type { Body, Statement } from "../../src/protocol/sealed/body.ts";
 import { readStart } from "../../src/protocol/sealed/clip.ts";
 import { EpochReader, openEpoch } from "../../src/protocol/sealed/epoch.ts";
 import { encodeMembership, found } from "../../src/protocol/sealed/membership.ts";
@@ -170,4 +170,14 @@ function sequenceOf(name: Name): number {
 
 async function read(folder: string, file: string): Promise<Uint8Array> {
   return new Uint8Array(await readFile(join(folder, file)));
+}
+
+/** Statements of one kind, with their fields. */
+export function all<K extends Statement["kind"]>(
+  lines: readonly Line[],
+  kind: K,
+): Extract<Statement, { kind: K }>[] {
+  return lines.flatMap(({ body }) =>
+    body.statement.kind === kind ? [body.statement as Extract<Statement, { kind: K }>] : [],
+  );
 }

@@ -5,7 +5,6 @@ import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import { equal, toHex } from "../../../src/base/pure/bytes.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import type { Action } from "../../../src/protocol/sealed/action.ts";
-import type { Statement } from "../../../src/protocol/sealed/body.ts";
 import {
   encodeMembership,
   follow,
@@ -13,46 +12,18 @@ import {
   type Version,
 } from "../../../src/protocol/sealed/membership.ts";
 import { encodeConfirmation, encodeTombstone } from "../../../src/protocol/sealed/tombstone.ts";
-import { type Obeying, phoneOf, startCamera } from "../../lib/commands.ts";
+import { commandWorld, nonceOf, type Obeying, phoneOf, startCamera } from "../../lib/commands.ts";
 import { FakeRelay } from "../../lib/mailbox.ts";
-import type { Line } from "../../lib/owner.ts";
+import { all } from "../../lib/owner.ts";
 import { pattern } from "../../lib/sealed.ts";
 import { type Camera, faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
 import { settle } from "../../lib/uplink.ts";
 import { quickFolder } from "../../lib/world.ts";
 
-async function makeWorld(options: Parameters<typeof startCamera>[1] = {}) {
-  const home = await quickFolder();
-  const camera = await makeCamera(home.path);
-  const running = await startCamera(camera, options);
-  return {
-    ...{ home, camera, ...running },
-    [Symbol.asyncDispose]: async () => {
-      await running.stop();
-      await home[Symbol.asyncDispose]();
-    },
-  };
-}
-
 const owner = phoneOf();
 const second = phoneOf(0x51);
 const by = { sign: owner.sign, suite: nodeSuite };
-
-/** One that the camera has just given out. */
-async function nonceOf(world: Awaited<ReturnType<typeof makeWorld>>): Promise<Uint8Array> {
-  await world.ask({ kind: "ask", replaces: 0 });
-  const lines = await world.camera.owner.readLog(world.camera.outbox);
-  const [given] = all(lines, "nonce").slice(-1);
-  assert.ok(given && equal(given.phone, owner.publicKey));
-  return given.nonce;
-}
-
-function all<K extends Statement["kind"]>(lines: readonly Line[], kind: K) {
-  return lines.flatMap(({ body }) =>
-    body.statement.kind === kind ? [body.statement as Extract<Statement, { kind: K }>] : [],
-  );
-}
 
 function tombstone(camera: Camera, clip: Uint8Array, signer = owner): Action {
   const about = { camera: camera.keyring.identity.camera, clip, phone: signer.publicKey };
@@ -75,7 +46,7 @@ const idOf = ({ outbox }: Pick<Obeying, "outbox">, i: number) =>
 suite("command", (test) => {
   test("a tombstone takes the clip away here and at the relay, and the log quotes it", async () => {
     const relay = new FakeRelay();
-    await using world = await makeWorld({ relays: [relay] });
+    await using world = await commandWorld({ relays: [relay] });
     const { clip } = await world.sealer.clip(recording(3));
     await world.sealer.clip(recording(3));
     while (relay.names("part/").length < 8) await settle([relay]);
@@ -100,7 +71,7 @@ suite("command", (test) => {
 
   test("a clip that is being recorded ends, goes, and another goes on", async () => {
     let cuts = 0;
-    await using world = await makeWorld({
+    await using world = await commandWorld({
       onCut: () => {
         cuts += 1;
       },
@@ -159,8 +130,8 @@ suite("command", (test) => {
   });
 
   test("for another camera, another life, of a stranger, damaged: nothing happens, nothing is written", async () => {
-    await using world = await makeWorld();
-    await using other = await makeWorld();
+    await using world = await commandWorld();
+    await using other = await commandWorld();
     await world.sealer.clip(recording(1));
     const action = tombstone(world.camera, new Uint8Array(idOf(world, 0)));
     const before = world.outbox.entries().length;
@@ -231,7 +202,7 @@ suite("command", (test) => {
   });
 
   test("a setting is held against the schema, counted, and durable", async () => {
-    await using world = await makeWorld();
+    await using world = await commandWorld();
     const set = (name: string, value: string, replaces = 0) =>
       world.ask({ kind: "setting", name, value, replaces });
     assert.match(await set("outbox.limitMiB", "64"), /not a setting that a phone/);
@@ -255,7 +226,7 @@ suite("command", (test) => {
 
   test("a snapshot needs a nonce of this phone that is young, once; it is sealed and said", async () => {
     const clock = new ManualClock();
-    await using world = await makeWorld({ clock });
+    await using world = await commandWorld({ clock });
     const nonce = () => nonceOf(world);
     const snap = (given: Uint8Array) => world.ask({ kind: "snapshot", nonce: given });
     assert.match(await snap(pattern(16)), /old nonce/);
@@ -284,7 +255,7 @@ suite("command", (test) => {
 
   test("asks, and refusals, do not fill the log", async () => {
     const clock = new ManualClock();
-    await using world = await makeWorld({ clock });
+    await using world = await commandWorld({ clock });
     for (let i = 0; i < 60; i++) await world.ask({ kind: "ask", replaces: 0 });
     for (let i = 0; i < 60; i++) await world.ask({ kind: "erase", replaces: 9 });
     const lines = await world.camera.owner.readLog(world.camera.outbox);
@@ -296,7 +267,7 @@ suite("command", (test) => {
   });
 
   test("confirmations are quoted when they are good", async () => {
-    await using world = await makeWorld();
+    await using world = await commandWorld();
     const { camera: id } = world.camera.keyring.identity;
     const about = { camera: id, phone: owner.publicKey, atMs: 1 };
     const done = [{ clip: pattern(16), tombstone: pattern(32) }];
@@ -307,7 +278,7 @@ suite("command", (test) => {
   });
 
   test("erase is for owners, the last thing the log says, and nothing is done after it", async () => {
-    await using world = await makeWorld();
+    await using world = await commandWorld();
     await world.sealer.clip(recording(1));
     const late = tombstone(world.camera, new Uint8Array(idOf(world, 0)));
     assert.is(await world.ask({ kind: "erase", replaces: 1 }), "done");

@@ -1,46 +1,15 @@
 import * as assert from "uvu/assert";
-import { equal, toHex } from "../../../src/base/pure/bytes.ts";
+import { toHex } from "../../../src/base/pure/bytes.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { Failure } from "../../../src/base/pure/failure.ts";
-import type { Statement } from "../../../src/protocol/sealed/body.ts";
-import { phoneOf, startCamera } from "../../lib/commands.ts";
-import type { Line } from "../../lib/owner.ts";
+import { commandWorld, nonceOf, phoneOf } from "../../lib/commands.ts";
+import { all } from "../../lib/owner.ts";
 import { pattern } from "../../lib/sealed.ts";
-import { makeCamera } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
-import { quickFolder } from "../../lib/world.ts";
 
 // What has to be fresh: it quotes a nonce that the camera has just given out.
 
-async function makeWorld(options: Parameters<typeof startCamera>[1] = {}) {
-  const home = await quickFolder();
-  const camera = await makeCamera(home.path);
-  const running = await startCamera(camera, options);
-  return {
-    ...{ home, camera, ...running },
-    [Symbol.asyncDispose]: async () => {
-      await running.stop();
-      await home[Symbol.asyncDispose]();
-    },
-  };
-}
-
-const owner = phoneOf();
-
-/** One that the camera has just given out. */
-async function nonceOf(world: Awaited<ReturnType<typeof makeWorld>>): Promise<Uint8Array> {
-  await world.ask({ kind: "ask", replaces: 0 });
-  const lines = await world.camera.owner.readLog(world.camera.outbox);
-  const [given] = all(lines, "nonce").slice(-1);
-  assert.ok(given && equal(given.phone, owner.publicKey));
-  return given.nonce;
-}
-
-function all<K extends Statement["kind"]>(lines: readonly Line[], kind: K) {
-  return lines.flatMap(({ body }) =>
-    body.statement.kind === kind ? [body.statement as Extract<Statement, { kind: K }>] : [],
-  );
-}
+const _owner = phoneOf();
 
 suite("fresh commands", (test) => {
   test("a window is opened for an owner with a young nonce; its secret is in no entry", async () => {
@@ -52,7 +21,7 @@ suite("fresh commands", (test) => {
       opened.push(secret);
       return addresses;
     };
-    await using world = await makeWorld({ clock, openWindow });
+    await using world = await commandWorld({ clock, openWindow });
     const secret = pattern(32, 41);
     const open = (nonce: Uint8Array) => world.ask({ kind: "window", nonce, secret });
     assert.match(await open(pattern(16)), /old nonce/);
@@ -76,7 +45,7 @@ suite("fresh commands", (test) => {
       if (!isThere) throw new Failure("refused", "this camera has no alarm");
       orders.push(order);
     };
-    await using world = await makeWorld({ clock: new ManualClock(), alarm });
+    await using world = await commandWorld({ clock: new ManualClock(), alarm });
     const arm = { kind: "alarm", order: "arm_away" } as const;
     assert.match(await world.ask({ ...arm, nonce: pattern(16) }), /old nonce/);
     const nonce = await nonceOf(world);

@@ -3,19 +3,10 @@ import * as assert from "uvu/assert";
 import type { Fault } from "../../../src/base/node/durable.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
-import type { Line } from "../../lib/owner.ts";
+import { all } from "../../lib/owner.ts";
 import { faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
-
-/** Statements of one kind, with their fields. */
-function all<K extends Line["body"]["statement"]["kind"]>(lines: readonly Line[], kind: K) {
-  return lines.flatMap(({ body }) =>
-    body.statement.kind === kind
-      ? [body.statement as Extract<Line["body"]["statement"], { kind: K }>]
-      : [],
-  );
-}
 
 suite("seal/clip", (test) => {
   test("a clip that begins as its day ends is sealed to no day that the log has closed", async () => {

@@ -5,22 +5,13 @@ import * as assert from "uvu/assert";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { Failure, isFailure } from "../../../src/base/pure/failure.ts";
 import { createKeyring } from "../../../src/device/keyring.ts";
-import type { Line } from "../../lib/owner.ts";
+import { all, type Line } from "../../lib/owner.ts";
 import { pattern } from "../../lib/sealed.ts";
 import { faultsOf, makeCamera, recording, startSealer } from "../../lib/sealing.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
 
 const kindsOf = (lines: readonly Line[]) => lines.map(({ body }) => body.statement.kind);
-
-/** Statements of one kind, with their fields. */
-function all<K extends Line["body"]["statement"]["kind"]>(lines: readonly Line[], kind: K) {
-  return lines.flatMap(({ body }) =>
-    body.statement.kind === kind
-      ? [body.statement as Extract<Line["body"]["statement"], { kind: K }>]
-      : [],
-  );
-}
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
