@@ -12,7 +12,13 @@ import type { Heat } from "./heat.ts";
 import type { Home } from "./home.ts";
 import type { Mail } from "./mail/mail.ts";
 import type { Modes } from "./mode.ts";
-import { openRecord, probeEncoder, type RecordStage } from "./record/record.ts";
+import {
+  type Encoder,
+  openRecord,
+  type ProbeOptions,
+  probeEncoder,
+  type RecordStage,
+} from "./record/record.ts";
 import { type ServiceEvent, tellCamera, tellIncident, tellModel } from "./report.ts";
 import type { Sealer } from "./seal/seal.ts";
 import { recordSettings, type Tuning } from "./tuning.ts";
@@ -78,6 +84,9 @@ export function openSight(options: SightOptions): Sight {
   let wake = () => {};
   const waiting: (() => void)[] = [];
   let rounds = 0;
+  const encoderFor = rememberEncoder((name, failure) =>
+    logs("record").warn(`${name}: ${explain(failure)}`),
+  );
   signal.addEventListener("abort", () => wake(), { once: true });
 
   const pause = async () => {
@@ -102,7 +111,7 @@ export function openSight(options: SightOptions): Sight {
     isShut = false;
     rounds += 1;
     try {
-      await see({ ...options, over, isAgain: rounds > 1 }, (next) => {
+      await see({ ...options, over, isAgain: rounds > 1, encoderFor }, (next) => {
         seeing = next;
       });
     } catch (error) {
@@ -144,7 +153,21 @@ type Round = SightOptions & {
   /** Ends this look: the service ends, or privacy begins. */
   over: AbortSignal;
   isAgain: boolean;
+  encoderFor(input: EncoderWish, signal: AbortSignal): Promise<Encoder>;
 };
+
+type EncoderWish = Pick<ProbeOptions, "width" | "height" | "fps">;
+
+/** What was tried once is taken again when privacy is over: an encoder that hangs would cost a trial each time. */
+function rememberEncoder(onStalled: NonNullable<ProbeOptions["onStalled"]>): Round["encoderFor"] {
+  const tried = new Map<string, Encoder>();
+  return async (input, signal) => {
+    const key = JSON.stringify(input);
+    const encoder = tried.get(key) ?? (await probeEncoder({ ...input, signal, onStalled }));
+    tried.set(key, encoder);
+    return encoder;
+  };
+}
 
 /** From the opening of the camera until all that saw it is closed. */
 async function see(round: Round, onSeeing: (seeing: Seeing) => void): Promise<void> {
@@ -213,8 +236,10 @@ async function runStages(
   stages.push(detect);
   const slabBytes = config.camera.slabMiB * 2 ** 20;
   const about = { id: model.id, precision: model.precision };
+  const encoder = await round.encoderFor({ width, height, fps: config.record.fps }, over);
+  logs("record").info("encoder ready", { encoder: encoder.name });
   const record = openRecord({
-    encoder: await probeEncoder({ width, height, fps: config.record.fps }),
+    encoder,
     fps: config.record.fps,
     ...recordSettings(config),
     longestMs: config.record.longestS * 1000,

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { explain, Failure } from "../../base/pure/failure.ts";
+import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import { type Child, startChild } from "../child.ts";
 import { matroskaHeader, pictureHeader } from "./matroska.ts";
 import { type Fragment, type InitSegment, Mp4Splitter } from "./mp4.ts";
@@ -54,12 +54,24 @@ export type ProbeOptions = {
   program?: string;
   /** A run that owes an answer for this long is given up: more than any board needs for a picture. */
   stalledMs?: number;
+  /**
+   * A trial that is silent for this long is given up. Far longer: a board that has just been switched on
+   * reads ffmpeg from its card while all else starts too, and one that is given up for being slow would
+   * cost the camera, or have it encode on the processor until the next start. It is given to each of
+   * `names`, one after the other, so two that hang are well within what systemd gives a start.
+   */
+  trialMs?: number;
+  /** Ends a trial that is under way. */
+  signal?: AbortSignal;
+  /** One that hangs is passed over; it has cost `trialMs`. */
+  onStalled?(name: EncoderName, failure: Failure): void;
 };
 
 /**
  * The first encoder that turns ten pictures into a fragment with parameter sets: a name in
  * ffmpeg's list says nothing about whether this board has the hardware.
- * Throws Failure("absent") when none does; its hint says what to install.
+ * Throws Failure("absent") when none does; its hint says what to install. Throws Failure("stalled") when
+ * none does and one has not answered, and the signal's reason.
  */
 export async function probeEncoder({
   width,
@@ -68,20 +80,38 @@ export async function probeEncoder({
   names = ["h264_v4l2m2m", "libx264"],
   program = "ffmpeg",
   stalledMs = 10_000,
+  trialMs = 60_000,
+  signal,
+  onStalled,
 }: ProbeOptions): Promise<Encoder> {
   const refusals: string[] = [];
+  let isStalled = false;
   for (const name of names) {
+    signal?.throwIfAborted();
     try {
       const make: Make = { program, name, stalledMs };
-      const codec = await tryEncoder(make, { width, height, fps });
+      const codec = await tryEncoder(
+        { ...make, stalledMs: trialMs },
+        { width, height, fps, signal },
+      );
       return { name, codec, start: (input) => startEncoder(make, input) };
     } catch (error) {
+      signal?.throwIfAborted();
       refusals.push(`${name}: ${explain(error)}`);
+      if (!isFailure(error, "stalled")) continue;
+      isStalled = true;
+      onStalled?.(name, error);
     }
   }
-  throw new Failure("absent", `no working H.264 encoder (${refusals.join("; ")})`, {
-    hint: "Install ffmpeg with libx264: sudo apt-get install ffmpeg",
-  });
+  throw new Failure(
+    isStalled ? "stalled" : "absent",
+    `no working H.264 encoder (${refusals.join("; ")})`,
+    {
+      hint: isStalled
+        ? "ffmpeg hangs, or the machine is far too busy: look at what else runs on it"
+        : "Install ffmpeg with libx264: sudo apt-get install ffmpeg",
+    },
+  );
 }
 
 const probePictures = 10;
@@ -90,22 +120,32 @@ type Make = { program: string; name: EncoderName; stalledMs: number };
 
 async function tryEncoder(
   { program, name, stalledMs }: Make,
-  { width, height, fps }: { width: number; height: number; fps: number },
+  {
+    width,
+    height,
+    fps,
+    signal,
+  }: Pick<ProbeOptions, "width" | "height" | "fps"> & {
+    signal: AbortSignal | undefined;
+  },
 ): Promise<string> {
   const size = outputSize({ width, height, fps, turn: upright, halfSize: false });
   const picture = `testsrc2=size=${size.width}x${size.height}:rate=${fps}`;
   const source = ["-f", "lavfi", "-i", picture, "-frames:v", String(probePictures)];
   const child = startChild(program, [...quiet, ...source, ...encoding(name, size, fps)]);
+  const stop = () => void child.kill();
+  signal?.addEventListener("abort", stop, { once: true });
   child.input.end();
   let codec = "";
   let samples = 0;
-  for await (const segment of readSegments(child, {
-    ended: () => true,
-    owing: () => true,
-    stalledMs,
-  })) {
-    if (segment.kind === "init") codec = segment.codec;
-    else samples += segment.samples;
+  const expect = { ended: () => true, owing: () => true, stalledMs };
+  try {
+    for await (const segment of readSegments(child, expect)) {
+      if (segment.kind === "init") codec = segment.codec;
+      else samples += segment.samples;
+    }
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
   if (samples !== probePictures) {
     throw new Failure("refused", `gave ${samples} of ${probePictures} pictures`);

@@ -5,12 +5,12 @@ import type { OpeningDetails } from "../../protocol/sealed/details.ts";
 import type { Frame } from "../camera/camera.ts";
 import type { Incident, Sighting } from "../detect/detect.ts";
 import { Clip, type Piece, type Recording } from "./clip.ts";
-import { type Encoder, probeEncoder } from "./encoder.ts";
+import { type Encoder, type ProbeOptions, probeEncoder } from "./encoder.ts";
 import { openIntake } from "./intake.ts";
 import { PreRoll, sameShape } from "./preroll.ts";
 import { worth } from "./thumbnail.ts";
 
-export { type Encoder, type Piece, probeEncoder, type Recording };
+export { type Encoder, type Piece, type ProbeOptions, probeEncoder, type Recording };
 
 export type RecordStage = {
   /** Takes its own reference of what it keeps; never blocks. */

@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { concat } from "../../../src/base/pure/bytes.ts";
@@ -21,6 +22,7 @@ import {
   splitJpegs,
 } from "../../lib/footage.ts";
 import { suite } from "../../lib/suite.ts";
+import { temporaryFolder } from "../../lib/world.ts";
 
 const size = { width: 640, height: 360 };
 const upright = { rotate: 0, flip: false } as const;
@@ -86,6 +88,53 @@ suite("device/record/encoder", (test) => {
     const error = await probeEncoder(options).catch((e) => e);
     assert.ok(isFailure(error, "absent"));
     assert.match(error.message, "0 of 10 pictures");
+  });
+
+  test("an encoder that is slow to start is waited for, longer than a live one may be silent", async () => {
+    await using folder = await temporaryFolder();
+    const program = await writeProgram(folder.path, 'sleep 3\nexec ffmpeg "$@"');
+    const options = { ...size, fps: 15, names: ["libx264"] as const, program, stalledMs: 1000 };
+    assert.is((await probeEncoder(options)).name, "libx264");
+  });
+
+  test("one that hangs costs its trial, is told, and the next is taken", async () => {
+    await using folder = await temporaryFolder();
+    const program = await writeProgram(
+      folder.path,
+      'case " $* " in *h264_v4l2m2m*) exec sleep 1000 ;; esac\nexec ffmpeg "$@"',
+    );
+    const told: string[] = [];
+    const onStalled = (name: string) => void told.push(name);
+    const { name } = await probeEncoder({ ...size, fps: 15, program, trialMs: 20_000, onStalled });
+    assert.equal([name, ...told], ["libx264", "h264_v4l2m2m"]);
+  });
+
+  test("when none answers it is not ffmpeg that is missing", async () => {
+    await using folder = await temporaryFolder();
+    const program = await writeProgram(folder.path, "exec sleep 1000");
+    const error = await probeEncoder({ ...size, fps: 15, program, trialMs: 1000 }).catch((e) => e);
+    assert.ok(isFailure(error, "stalled"), String(error));
+    assert.match(error.message, /h264_v4l2m2m: .*; libx264: ffmpeg has stopped answering/);
+    assert.not.match(error.hint ?? "", "Install");
+  });
+
+  test("a trial ends with its signal, and its ffmpeg too", async () => {
+    await using folder = await temporaryFolder();
+    const pid = join(folder.path, "pid");
+    const program = await writeProgram(
+      folder.path,
+      `echo $$ > ${pid}.new; mv ${pid}.new ${pid}
+exec sleep 1000`,
+    );
+    const stop = new AbortController();
+    const options = { ...size, fps: 15, program, trialMs: 1_000_000, signal: stop.signal };
+    const trial = probeEncoder(options).catch((e) => e);
+    while (!(await readFile(pid, "utf8").catch(() => ""))) await wait(50);
+    const reason = new Error("enough");
+    stop.abort(reason);
+    assert.is(await trial, reason);
+    assert.not.ok(await alive(Number(await readFile(pid, "utf8"))));
+    assert.is(await probeEncoder(options).catch((e) => e), reason);
   });
 
   const cases: [string, [number, number][]][] = [
@@ -277,6 +326,12 @@ suite("device/record/encoder", (test) => {
     assert.not.ok(await alive(run.pid));
   });
 });
+
+async function writeProgram(folder: string, script: string): Promise<string> {
+  const file = join(folder, "ffmpeg");
+  await writeFile(file, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  return file;
+}
 
 async function alive(pid: number | undefined): Promise<boolean> {
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
