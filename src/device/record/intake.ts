@@ -73,14 +73,23 @@ export function openIntake(options: IntakeOptions): Intake {
 
 /**
  * Says which pictures to keep so that no more than `fps` a second remain, evenly, whatever the
- * camera delivers. A camera that is slower than that loses none.
+ * camera delivers: of its pictures those that lie nearest to an even beat. A camera that is slower
+ * than that loses none.
  */
 export function openPace(fps: number): (capturedUs: number) => boolean {
   const intervalUs = 1e6 / fps;
-  // Cameras jitter around their rate: a quarter early still counts as on time.
-  const earlyUs = intervalUs / 4;
   let dueUs: number | undefined;
+  let lastUs: number | undefined;
+  // Between the camera's own pictures, smoothed; no longer than the beat, so that a gap is no pace.
+  let stepUs: number | undefined;
   return (capturedUs) => {
+    if (lastUs !== undefined && capturedUs > lastUs) {
+      const us = Math.min(capturedUs - lastUs, intervalUs);
+      stepUs = stepUs === undefined ? us : stepUs + (us - stepUs) / 8;
+    }
+    lastUs = capturedUs;
+    // One that comes half a step early is nearer than the next will be.
+    const earlyUs = (stepUs ?? intervalUs) / 2;
     if (dueUs !== undefined && capturedUs < dueUs - earlyUs) {
       // Time that went back (footage that begins again) starts a new line.
       if (dueUs - capturedUs <= 2 * intervalUs) return false;

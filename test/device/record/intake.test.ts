@@ -47,6 +47,31 @@ suite("device/record/intake", (test) => {
     assert.ok(paced(15, 30, 60, 2000).shortestMs > 60);
   });
 
+  test("what is kept of an even camera is spaced as evenly as its pictures allow", () => {
+    // In times to the microsecond, as V4L2 and footage give them, and to the millisecond, as Matroska does.
+    for (const unitUs of [1, 1000]) {
+      for (const [camera, fps, steps] of [
+        [60, 15, [4]],
+        [30, 15, [2]],
+        [25, 10, [2, 3]],
+        [24, 15, [1, 2]],
+        [50, 15, [3, 4]],
+        [60, 7, [8, 9]],
+      ] as const) {
+        const due = openPace(fps);
+        const kept = Array.from({ length: 60 * camera }, (_, i) => i).filter((i) =>
+          due(unitUs * Math.round((i * 1e6) / camera / unitUs)),
+        );
+        const gaps = kept.slice(1).map((at, i) => at - (kept[i] ?? 0));
+        assert.equal([...new Set(gaps)].sort(), [...steps], `${camera} to ${fps} in ${unitUs} µs`);
+        assert.is(kept.length, 60 * fps, `${camera} to ${fps}`);
+        // Nor do the short gaps come in a bunch: pictures and beat are never a whole picture apart.
+        const apart = kept.map((at, i) => Math.abs(at / camera - i / fps) * camera);
+        assert.ok(Math.max(...apart) < 1, `${camera} to ${fps}: ${Math.max(...apart)} pictures`);
+      }
+    }
+  });
+
   test("a pause and a clock that begins again do not stop it", () => {
     const due = openPace(15);
     assert.ok(due(0));
