@@ -5,11 +5,14 @@ import { startChild } from "../child.ts";
 export type FootageFormat = "MJPG" | "YUYV";
 
 export type Footage = {
+  /** Upright, of square pixels: that is how its pictures come, whatever the file's own are. */
   width: number;
   height: number;
   /** Mean pictures a second; 0 for a single picture. */
   fps: number;
-  /** Its pictures are JPEGs that need no turning: they can be taken as they are. */
+  /** Its pixels are not square: its pictures are scaled to the size above. */
+  isScaled: boolean;
+  /** Its pictures are JPEGs that need neither turning nor scaling: they can be taken as they are. */
   isJpeg: boolean;
 };
 
@@ -35,7 +38,8 @@ function unreadable(file: string, complaint: string): Failure {
 
 /** Asks ffprobe what the file is. Failure("corrupt") when it holds no picture, with a hint. */
 export async function probeFootage(file: string): Promise<Footage> {
-  const entries = "stream=codec_name,width,height,avg_frame_rate:stream_side_data=rotation";
+  const entries =
+    "stream=codec_name,width,height,sample_aspect_ratio,avg_frame_rate:stream_side_data=rotation";
   const child = startChild("ffprobe", [
     ...["-v", "error", ...limits, "-select_streams", "v:0"],
     ...["-show_entries", entries, "-of", "json", `file:${file}`],
@@ -56,18 +60,46 @@ export async function probeFootage(file: string): Promise<Footage> {
   );
   const [over = 0, under = 1] = (stream.avg_frame_rate ?? "").split("/").map(Number);
   const lying = Math.abs(turned) % 180 === 90;
+  const { width, height } = squared(stream.width, stream.height, stream.sample_aspect_ratio);
+  const isScaled = width !== stream.width || height !== stream.height;
   return {
-    width: lying ? stream.height : stream.width,
-    height: lying ? stream.width : stream.height,
+    width: lying ? height : width,
+    height: lying ? width : height,
     fps: under > 0 ? over / under : 0,
-    isJpeg: stream.codec_name === "mjpeg" && turned === 0,
+    isScaled,
+    isJpeg: stream.codec_name === "mjpeg" && turned === 0 && !isScaled,
   };
+}
+
+/** What no film's pixels are: it is a mistake, or somebody's joke with our memory. */
+const mostOblong = 4;
+/** As the settings have it of cameras. */
+const longestSide = 4096;
+
+/**
+ * The size in square pixels of a picture whose own are `ratio`, such as "16:15", wide for one high. The
+ * width changes, as players do it; where it would be too long, the height.
+ */
+export function squared(
+  width: number,
+  height: number,
+  ratio = "1:1",
+): { width: number; height: number } {
+  const [over = 0, under = 0] = ratio.split(":").map(Number);
+  const wide = over / under;
+  // 0:1 is what ffprobe calls a ratio that it does not know.
+  if (!(wide >= 1 / mostOblong && wide <= mostOblong) || wide === 1) return { width, height };
+  const even = (side: number) => Math.max(2, 2 * Math.round(side / 2));
+  return width * wide > longestSide && wide > 1
+    ? { width, height: even(height / wide) }
+    : { width: even(width * wide), height };
 }
 
 type Stream = {
   codec_name?: string;
   width?: number;
   height?: number;
+  sample_aspect_ratio?: string;
   avg_frame_rate?: string;
   side_data_list?: { rotation?: number }[];
 };
@@ -88,9 +120,12 @@ export async function* readFootage(
       : ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "2"],
     YUYV: ["-c:v", "rawvideo", "-pix_fmt", "yuyv422"],
   }[format];
+  // After ffmpeg's own turning.
+  const { width, height, isScaled } = footage;
+  const square = isScaled ? ["-vf", `scale=w=${width}:h=${height},setsar=1`] : [];
   const child = startChild("ffmpeg", [
     ...["-hide_banner", "-nostats", "-loglevel", "error", ...limits],
-    ...["-i", `file:${file}`, "-map", "0:v:0", "-an", ...codec],
+    ...["-i", `file:${file}`, "-map", "0:v:0", "-an", ...square, ...codec],
     // One fragment a picture carries its time; QuickTime also takes raw pictures.
     ...["-fps_mode", "passthrough", "-enc_time_base", "1:1000000"],
     ...["-video_track_timescale", "1000000", "-f", "mov"],

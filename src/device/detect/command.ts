@@ -12,7 +12,7 @@ export const detectHelp = `usage: obscura-camera detect [options] FILE...
 
 Prints the persons in images, and in each analysed frame of videos: what the service would see in a
 single frame, without its motion gate and tracker. Boxes are in pixels of the original, upright as a
-viewer shows it. Exit code 0 when every file could be read, 1 when not, 2 for misuse.
+viewer shows it, and square. Exit code 0 when every file could be read, 1 when not, 2 for misuse.
 
   --json            one JSON object a line: file, frame (of a video, from 0), width, height, persons;
                     or file and error

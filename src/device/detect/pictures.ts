@@ -36,6 +36,11 @@ const decoders: [RegExp, string][] = [
   [/^RIFF....WEBP/s, "webp"],
   [/^(II\*\0|MM\0\*)/, "tiff"],
 ];
+/** Pixels that are not square become so by the picture's width, as the service has them of footage. */
+const square = [
+  "scale=w='if(between(sar,0.25,4)*not(eq(sar,1)),2*max(1,round(iw*sar/2)),iw)':h=ih",
+  "setsar=1",
+];
 /** How ffmpeg's filters undo EXIF orientations 2 to 8. */
 const upright: Record<number, string> = {
   2: "hflip",
@@ -153,6 +158,7 @@ async function* decodeVideo(file: string, options: ReadOptions): AsyncGenerator<
   const filters = [
     `setpts='${stamp}'`,
     "select='mod(pts,2)'",
+    ...square,
     "metadata=add:key=chosen:value=1",
     "metadata=print:file='pipe\\:3':direct=1",
   ].join(",");

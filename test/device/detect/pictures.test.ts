@@ -48,6 +48,23 @@ function shown({ bytes, width }: Picture): number {
 }
 
 suite("pictures", (test) => {
+  test("a film of oblong pixels comes in square ones", async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, "dv.mp4");
+    for (const [ratio, expected] of [
+      ["16/15", "68x48"],
+      ["8/9", "56x48"],
+      ["100/1", "64x48"],
+      ["1", "64x48"],
+    ]) {
+      await counted(file, 5, 3, "-vf", `setsar=${ratio}`);
+      const pictures = await readAll(file);
+      assert.equal(pictures.map(size), [expected, expected, expected], ratio);
+      assert.equal(numbers(pictures), [0, 1, 2]);
+      assert.equal(pictures.map(shown), [0, 1, 2]);
+    }
+  });
+
   test("an upright JPEG is passed on as it is", async () => {
     const [picture, ...rest] = await readAll(photograph);
     assert.is(rest.length, 0);
