@@ -1,7 +1,8 @@
 import { createSecureContext } from "node:tls";
 import type { Setting } from "../base/node/settings.ts";
-import { explain, Failure, isFailure } from "../base/pure/failure.ts";
-import { type Login, readLogin, readPem, shownLogin } from "./login.ts";
+import { Failure } from "../base/pure/failure.ts";
+import { asMisuse, type Login, ofSetting, readLogin, readPem, shownLogin } from "./login.ts";
+import type { Fault } from "./places.ts";
 
 // The MQTT broker of the house, as the settings name it: where it is, and the files to log in with.
 
@@ -55,14 +56,23 @@ export const brokerUrl: Setting<string> = {
 };
 
 /** What of the settings cannot go together, or nothing. */
-export function brokerFaults({ url, ca, certificate, key }: BrokerSettings): string[] {
+export function brokerFaults({ url, ca, certificate, key }: BrokerSettings): Fault[] {
   const isTls = parseBroker(url)?.tls !== undefined;
+  const pair = Object.entries({ "mqtt.certificate": certificate, "mqtt.key": key });
+  const ofTls = [["mqtt.ca", ca] as const, ...pair];
+  const set = (names: readonly (readonly [string, string])[]) =>
+    names.filter(([, file]) => file !== "").map(([name]) => name);
   return [
-    ...((certificate === "") === (key === "")
-      ? []
-      : ["mqtt.certificate and mqtt.key are set together"]),
-    ...(url !== "" && !isTls && ca + certificate + key !== ""
-      ? ["mqtt.ca, mqtt.certificate and mqtt.key are for mqtts:// addresses"]
+    ...(set(pair).length === 1
+      ? [{ of: set(pair), text: "mqtt.certificate and mqtt.key are set together" }]
+      : []),
+    ...(url !== "" && !isTls && set(ofTls).length > 0
+      ? [
+          {
+            of: set(ofTls),
+            text: "mqtt.ca, mqtt.certificate and mqtt.key are for mqtts:// addresses",
+          },
+        ]
       : []),
   ];
 }
@@ -76,7 +86,8 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
   const where = parseBroker(settings.url);
   if (!where) throw new Failure("misuse", "mqtt.url is not the address of a broker");
   const { credentials, ca, certificate, key } = settings;
-  const login = credentials === "" ? undefined : await readLogin(credentials);
+  const login =
+    credentials === "" ? undefined : await ofSetting("mqtt.credentials", readLogin(credentials));
   const pem = async (name: "ca" | "certificate" | "key", file: string) =>
     file === "" ? {} : { [name]: await readPem(`mqtt.${name}`, file, name === "key") };
   const tls = where.tls && {
@@ -90,7 +101,7 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
     } catch (cause) {
       const what =
         "mqtt.certificate and mqtt.key are no certificate and its key without a passphrase";
-      throw new Failure("misuse", what, { cause });
+      throw new Failure("misuse", what, { cause, stage: "mqtt.certificate" });
     }
   }
   return { ...where, login, tls };
@@ -99,10 +110,5 @@ export async function readBroker(settings: BrokerSettings): Promise<Broker> {
 /** For --check-config: as `readBroker`, but "misuse" whatever is wrong. */
 export async function checkBroker(settings: BrokerSettings): Promise<void> {
   if (settings.url === "") return;
-  try {
-    await readBroker(settings);
-  } catch (cause) {
-    if (!isFailure(cause)) throw cause;
-    throw new Failure("misuse", `mqtt: ${explain(cause)}`, { cause });
-  }
+  await asMisuse("mqtt", readBroker(settings));
 }

@@ -2,11 +2,11 @@ import { parse as parseYaml } from "yaml";
 import { settingsFile } from "../base/node/program.ts";
 import {
   choice,
-  loadSettings,
   number,
   printSettings,
   readSettings,
   type Setting,
+  sourceOf,
   text,
   type Values,
 } from "../base/node/settings.ts";
@@ -15,63 +15,20 @@ import { settingNames } from "../protocol/sealed/action.ts";
 import { mostRelays } from "../protocol/sealed/pairing.ts";
 import { parseRelay } from "../protocol/wire/client.ts";
 import { alarmFaults, alarmSchema } from "./alarm/alarm.ts";
+import { doubleZones, masks, readList, zones } from "./areas.ts";
 import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
-import type { CameraOptions, Point } from "./camera/camera.ts";
+import type { CameraOptions } from "./camera/camera.ts";
 import { lanFaults, lanSettings } from "./lan.ts";
 import { shownLogin } from "./login.ts";
 import { mailFaults, mailSchema } from "./mailserver.ts";
 import { allowedOrders } from "./order.ts";
+import { type Places, placed, placesIn } from "./places.ts";
 import { profilesOf } from "./profile.ts";
 import { pushSchema } from "./push/push.ts";
 
 /** The format of the settings file. It rises when an old file could be misread. */
 const version = 1;
-
-export type Zone = { name: string; polygon: Point[] };
-
-function readPolygon(value: unknown): Point[] | undefined {
-  if (!Array.isArray(value) || value.length < 3 || value.length > 32) return undefined;
-  const inPicture = (n: unknown): n is number => typeof n === "number" && n >= 0 && n <= 1;
-  const points = value.map((pair: unknown) => {
-    if (!Array.isArray(pair) || pair.length !== 2) return undefined;
-    const [x, y] = pair;
-    return inPicture(x) && inPicture(y) ? { x, y } : undefined;
-  });
-  return points.every((point) => point !== undefined) ? points : undefined;
-}
-
-function readList<T>(value: unknown, limit: number, read: (item: unknown) => T | undefined) {
-  if (!Array.isArray(value) || value.length > limit) return undefined;
-  const items = value.map(read);
-  return items.every((item): item is T => item !== undefined) ? items : undefined;
-}
-
-const polygonText =
-  "[x, y] points from 0 to 1, x from the left and y from the top, 3 to 32 of them";
-
-const masks: Setting<Point[][]> = {
-  default: [],
-  about: "what the camera must never see; blackened before anything else looks at a picture",
-  expected: `a list of at most 16 polygons, each a list of ${polygonText}`,
-  read: (value) => readList(value, 16, readPolygon),
-};
-
-const zones: Setting<Zone[]> = {
-  default: [],
-  about: "where a person counts, by the feet; none means the whole picture",
-  expected: `a list of at most 16 of {name, polygon}, the polygon a list of ${polygonText}`,
-  read: (value) =>
-    readList(value, 16, (item): Zone | undefined => {
-      if (typeof item !== "object" || item === null || !("name" in item) || !("polygon" in item)) {
-        return undefined;
-      }
-      if (Object.keys(item).length !== 2) return undefined;
-      const polygon = readPolygon(item.polygon);
-      const isNamed = typeof item.name === "string" && /^[a-z0-9_-]{1,32}$/i.test(item.name);
-      return polygon && isNamed ? { name: item.name as string, polygon } : undefined;
-    }),
-};
 
 const relayUrls: Setting<"adopted" | "none" | readonly string[]> = {
   default: "adopted",
@@ -292,24 +249,34 @@ export const schema = {
 export type Config = Values<typeof schema>;
 
 /**
- * The settings of `file`; when none is named, of the one that systemd names, or the defaults.
+ * The settings of `file`, and where they stand in it; when none is named, of the one that systemd names,
+ * or the defaults. `onNotice` is told what is read all the same and hardly meant so.
  * @throws Failure misuse when it cannot be read, and with one line for each mistake
  */
-export async function readConfig(
+export async function loadConfig(
   named: string | undefined,
   onNotice?: (line: string) => void,
-): Promise<Config> {
-  const file = named ?? settingsFile("camera");
-  const config = await loadSettings(file, schema, { version, onNotice });
+): Promise<{ config: Config; places: Places }> {
+  const source = await sourceOf(named ?? settingsFile("camera"));
+  const config = readSettings(source, schema, { version, onNotice });
+  const places = placesIn(source);
   const { prefix, id } = config.mqtt;
-  const zones = config.detect.zones.map(({ name }) => name);
+  const names = config.detect.zones.map(({ name }) => name);
   const own = id === "" ? undefined : `${prefix}/${id}`;
   const faults = [
     ...[...brokerFaults(config.mqtt), ...lanFaults(config.local), ...mailFaults(config.mail)],
-    ...alarmFaults(config.alarm, { zones, own }),
+    ...alarmFaults(config.alarm, { zones: names, own }),
   ];
-  if (faults.length === 0) return config;
-  throw new Failure("misuse", faults.map((fault) => `${file}: ${fault}`).join("\n"));
+  if (faults.length > 0) {
+    throw new Failure("misuse", faults.map((fault) => placed(fault, places)).join("\n"));
+  }
+  for (const fault of doubleZones(config)) onNotice?.(placed(fault, places));
+  return { config, places };
+}
+
+/** As `loadConfig`, for who has nothing more to say of the file. */
+export async function readConfig(named: string | undefined): Promise<Config> {
+  return (await loadConfig(named)).config;
 }
 
 /** Of what a phone may change, what the camera and the connections to relays are opened by. */
@@ -339,7 +306,9 @@ export function checkRemote(name: string, yaml: string): string {
   if (json.length > 4000 || /[\u0000-\u001f\u007f-\u009f]/.test(json)) {
     throw new Failure("misuse", `${name} is too long, or holds control characters`);
   }
-  const { relay } = withRemote(readNothing(), { [name]: json });
+  const { relay, detect } = withRemote(readNothing(), { [name]: json });
+  const [double] = doubleZones({ detect, profiles: {} });
+  if (double) throw new Failure("misuse", double.text);
   if (relay.urls === "none" || relay.urls.length === 0) {
     throw new Failure("misuse", "without a relay no phone could ever change that again");
   }

@@ -1,8 +1,9 @@
 import { createSecureContext } from "node:tls";
 import { readNamed } from "../base/node/program.ts";
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
-import { explain, Failure, isFailure } from "../base/pure/failure.ts";
-import { readSecret } from "./login.ts";
+import { Failure } from "../base/pure/failure.ts";
+import { asMisuse, ofSetting, readSecret } from "./login.ts";
+import type { Fault } from "./places.ts";
 
 // The local interface, as the settings name it: where it listens, and what it shows of itself.
 
@@ -48,9 +49,10 @@ export type LanSettings = Values<typeof lanSettings>;
 export type LanTls = { cert: Uint8Array; key: Uint8Array; minVersion: "TLSv1.2" };
 
 /** What of the settings cannot go together, or nothing. */
-export function lanFaults({ certificate, key }: LanSettings): string[] {
-  const isWhole = (certificate === "") === (key === "");
-  return isWhole ? [] : ["local.certificate and local.key are set together"];
+export function lanFaults({ certificate, key }: LanSettings): Fault[] {
+  if ((certificate === "") === (key === "")) return [];
+  const of = [certificate === "" ? "local.key" : "local.certificate"];
+  return [{ of, text: "local.certificate and local.key are set together" }];
 }
 
 /**
@@ -59,26 +61,23 @@ export function lanFaults({ certificate, key }: LanSettings): string[] {
  */
 export async function readLanTls({ certificate, key }: LanSettings): Promise<LanTls | undefined> {
   if (certificate === "") return undefined;
-  const chain = await readNamed(certificate, { what: "a certificate", mostBytes: 64 * 1024 });
+  const reading = readNamed(certificate, { what: "a certificate", mostBytes: 64 * 1024 });
+  const chain = await ofSetting("local.certificate", reading);
+  const secret = await ofSetting("local.key", readSecret(key));
   const tls = {
-    ...{ cert: Buffer.from(chain), key: Buffer.from(await readSecret(key)) },
+    ...{ cert: Buffer.from(chain), key: Buffer.from(secret) },
     minVersion: "TLSv1.2" as const,
   };
   try {
     createSecureContext(tls);
   } catch (cause) {
     const what = `${certificate} and ${key} are no certificate and its key, as PEM`;
-    throw new Failure("misuse", what, { cause });
+    throw new Failure("misuse", what, { cause, stage: "local.certificate" });
   }
   return tls;
 }
 
 /** For --check-config: "misuse" whatever is wrong. */
 export async function checkLan(settings: LanSettings): Promise<void> {
-  try {
-    await readLanTls(settings);
-  } catch (cause) {
-    if (!isFailure(cause)) throw cause;
-    throw new Failure("misuse", `local: ${explain(cause)}`, { cause });
-  }
+  await asMisuse("local", readLanTls(settings));
 }

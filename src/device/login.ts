@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { readNamed } from "../base/node/program.ts";
 import { toText } from "../base/pure/bytes.ts";
-import { Failure } from "../base/pure/failure.ts";
+import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 
 // The files that settings name for somebody else's server: logins, keys, certificates.
 
@@ -15,6 +15,25 @@ export const shownLogin = (written: unknown): string | undefined =>
   (JSON.stringify(written) ?? "").includes("@")
     ? "an address that holds a user or a password"
     : undefined;
+
+/** Reads what the setting `name` names; what goes wrong says so, as its stage. */
+export async function ofSetting<T>(name: string, reading: Promise<T>): Promise<T> {
+  return await reading.catch((cause: unknown) => {
+    if (!isFailure(cause)) throw cause;
+    const { kind, message, hint } = cause;
+    throw new Failure(kind, message, { ...(hint ? { hint } : {}), stage: name, cause });
+  });
+}
+
+/** For --check-config: "misuse" whatever is wrong, of the same stage, with the `section` that it is of. */
+export async function asMisuse(section: string, reading: Promise<unknown>): Promise<void> {
+  await reading.catch((cause: unknown) => {
+    if (!isFailure(cause)) throw cause;
+    const { stage } = cause;
+    const about = stage === undefined ? {} : { stage };
+    throw new Failure("misuse", `${section}: ${explain(cause)}`, { ...about, cause });
+  });
+}
 
 const mostBytes = 64 * 1024;
 const loginBytes = 4096;
@@ -52,9 +71,8 @@ export async function readLogin(file: string): Promise<Login> {
 
 /** A PEM file that the setting `name` names; `isSecret` for a key. Throws as `readLogin`. */
 export async function readPem(name: string, file: string, isSecret = false): Promise<Uint8Array> {
-  const bytes = isSecret
-    ? await readSecret(file)
-    : await readNamed(file, { what: "a PEM file", mostBytes });
+  const reading = isSecret ? readSecret(file) : readNamed(file, { what: "a PEM file", mostBytes });
+  const bytes = await ofSetting(name, reading);
   if (Buffer.from(bytes).includes("-----BEGIN ")) return bytes;
-  throw new Failure("misuse", `${name} (${file}) is not a PEM file`);
+  throw new Failure("misuse", `${name} (${file}) is not a PEM file`, { stage: name });
 }

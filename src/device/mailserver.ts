@@ -1,6 +1,6 @@
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
-import { explain, Failure, isFailure } from "../base/pure/failure.ts";
-import { type Login, readLogin, readPem, shownLogin } from "./login.ts";
+import { asMisuse, type Login, ofSetting, readLogin, readPem, shownLogin } from "./login.ts";
+import type { Fault } from "./places.ts";
 
 // The owner's mail server, as the settings name it: where it is, who writes to whom, and the files.
 
@@ -83,18 +83,27 @@ export type MailServer = {
 };
 
 /** What of the settings cannot go together, or nothing. */
-export function mailFaults(mail: MailSettings): string[] {
+export function mailFaults(mail: MailSettings): Fault[] {
   if (mail.host === "") return [];
   const { from, to, security, credentials, ca, picture, key } = mail;
-  const faults: [isWrong: boolean, text: string][] = [
-    [from === "" || to.length === 0, "mail.host needs mail.from and mail.to beside it"],
+  const faults: [isWrong: boolean, of: string, text: string][] = [
+    [
+      from === "" || to.length === 0,
+      "mail.host",
+      "mail.host needs mail.from and mail.to beside it",
+    ],
     [
       security === "none" && credentials + ca !== "",
+      credentials === "" ? "mail.ca" : "mail.credentials",
       "mail.credentials and mail.ca are for encrypted connections: mail.security is none",
     ],
-    [(picture === "openpgp") !== (key !== ""), "mail.key and mail.picture: openpgp go together"],
+    [
+      (picture === "openpgp") !== (key !== ""),
+      key === "" ? "mail.picture" : "mail.key",
+      "mail.key and mail.picture: openpgp go together",
+    ],
   ];
-  return faults.filter(([isWrong]) => isWrong).map(([, text]) => text);
+  return faults.filter(([isWrong]) => isWrong).map(([, of, text]) => ({ of: [of], text }));
 }
 
 /**
@@ -106,7 +115,8 @@ export async function readMailServer(mail: MailSettings): Promise<MailServer> {
   return {
     ...{ host, security },
     port: mail.port || (security === "tls" ? 465 : 587),
-    login: credentials === "" ? undefined : await readLogin(credentials),
+    login:
+      credentials === "" ? undefined : await ofSetting("mail.credentials", readLogin(credentials)),
     ca: ca === "" ? undefined : await readPem("mail.ca", ca),
   };
 }
@@ -117,13 +127,8 @@ export async function checkMailServer(
   readKeys: (file: string) => Promise<unknown>,
 ): Promise<void> {
   if (mail.host === "") return;
-  try {
-    await readMailServer(mail);
-    if (mail.key !== "") await readKeys(mail.key);
-  } catch (cause) {
-    if (!isFailure(cause)) throw cause;
-    throw new Failure("misuse", `mail: ${explain(cause)}`, { cause });
-  }
+  await asMisuse("mail", readMailServer(mail));
+  if (mail.key !== "") await asMisuse("mail", ofSetting("mail.key", readKeys(mail.key)));
 }
 
 /** As people name it, in the log and in errors. */

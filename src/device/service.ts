@@ -13,7 +13,7 @@ import { explain, Failure } from "../base/pure/failure.ts";
 import { awaitOwner } from "./arrival.ts";
 import { trimMemory } from "./camera/camera.ts";
 import { finishErase, markErased, pictureOf } from "./command/command.ts";
-import { type Config, readConfig } from "./config.ts";
+import { type Config, loadConfig } from "./config.ts";
 import { keepPicturesInMemory } from "./confinement.ts";
 import {
   askRelays,
@@ -81,11 +81,11 @@ export async function runService(args: string[]): Promise<number> {
     return 0;
   }
   const notices: string[] = [];
-  const config = await readConfig(values.config, (line) => notices.push(line));
-  if (values.mqtt !== undefined) setBroker(config, values.mqtt);
-  checkPanel(config);
+  const { config, places } = await loadConfig(values.config, (line) => notices.push(line));
+  if (values.mqtt !== undefined) setBroker(config, values.mqtt, places);
+  checkPanel(config, places);
   if (values["check-config"]) {
-    await checkFiles(config);
+    await checkFiles(config, places);
     for (const line of notices) console.log(line);
     console.log(`${values.config ?? "the defaults"}: no mistake found`);
     return 0;

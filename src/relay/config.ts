@@ -1,10 +1,11 @@
 import { settingsFile } from "../base/node/program.ts";
 import {
   choice,
-  loadSettings,
   number,
   printSettings,
+  readSettings,
   type Setting,
+  sourceOf,
   text,
   type Values,
 } from "../base/node/settings.ts";
@@ -164,7 +165,7 @@ export async function readConfig(
   onNotice?: (line: string) => void,
 ): Promise<Config> {
   const file = named ?? settingsFile("relay");
-  const config = await loadSettings(file, schema, { version, onNotice });
+  const config = readSettings(await sourceOf(file), schema, { version, onNotice });
   if ((config.tls.certificate === "") !== (config.tls.key === "")) {
     throw new Failure("misuse", `${file}: tls.certificate and tls.key are set together`);
   }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { isFailure } from "../../src/base/pure/failure.ts";
 import { checkBroker, parseBroker, readBroker } from "../../src/device/broker.ts";
-import { readConfig } from "../../src/device/config.ts";
+import { loadConfig } from "../../src/device/config.ts";
 import { setBroker } from "../../src/device/vet.ts";
 import { makeCertificates } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
@@ -79,8 +79,9 @@ suite("device/broker", (test) => {
       assert.not(said.includes("hush-4711"), said);
     }
     // Also where it stands in the wrong place.
-    const config = await readConfig(undefined);
-    assert.not((await refusal(() => setBroker(config, "hush-4711"))).includes("hush-4711"));
+    const { config, places } = await loadConfig(undefined);
+    const told = await refusal(() => setBroker(config, "hush-4711", places));
+    assert.not(told.includes("hush-4711"));
   });
 
   test("what does not go together is misuse", async () => {

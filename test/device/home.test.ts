@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { openLog } from "../../src/base/node/log.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import { Failure } from "../../src/base/pure/failure.ts";
-import { readConfig } from "../../src/device/config.ts";
+import { loadConfig, readConfig } from "../../src/device/config.ts";
 import type { Incident } from "../../src/device/detect/detect.ts";
 import { type HomeOptions, openHome } from "../../src/device/home.ts";
 import { createKeyring } from "../../src/device/keyring.ts";
@@ -30,10 +30,10 @@ async function world() {
       more: Partial<HomeOptions> = {},
       { local = {}, commands = [] }: { local?: Partial<LanSettings>; commands?: OrderName[] } = {},
     ) {
-      const config = await readConfig(undefined);
+      const { config, places } = await loadConfig(undefined);
       Object.assign(config.local, local);
       config.mqtt.commands = commands;
-      if (url !== "") setBroker(config, url);
+      if (url !== "") setBroker(config, url, places);
       return await openHome({
         ...{ config, state: folder.path, keyring, version: "0.1.0", clock: systemClock },
         outbox: {

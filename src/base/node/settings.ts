@@ -24,6 +24,8 @@ export type Values<S> = {
   -readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : Values<S[K]>;
 };
 
+export type Source = { file: string; text: string };
+
 type About = { about: string; formerly?: readonly string[] };
 
 export function number(
@@ -103,7 +105,7 @@ function complaint({ code, message, pos }: yaml.YAMLError, text: string): string
  * The file says `version: N` of its format; a missing one means `version`, a newer one is refused.
  */
 export function readSettings<S extends Schema>(
-  source: { file: string; text: string },
+  source: Source,
   schema: S,
   { version, onNotice }: { version: number; onNotice?: ((line: string) => void) | undefined },
 ): Values<S> {
@@ -170,20 +172,16 @@ export function readSettings<S extends Schema>(
 
 const longest = { what: "a settings file", mostBytes: 64 * 1024 };
 
-/** The settings of `file`, or without one the defaults. Throws as `readSettings`, and when it cannot be read. */
-export async function loadSettings<S extends Schema>(
-  file: string | undefined,
-  schema: S,
-  options: { version: number; onNotice?: ((line: string) => void) | undefined },
-): Promise<Values<S>> {
-  if (file === undefined) return readSettings({ file: "defaults", text: "" }, schema, options);
+/** What `readSettings` reads: `file`, or without one the defaults. Throws Failure "misuse" when it cannot be read. */
+export async function sourceOf(file: string | undefined): Promise<Source> {
+  if (file === undefined) return { file: "defaults", text: "" };
   const text = await readNamed(file, longest)
     .then(toText)
     .catch((cause) => {
       const why = isFailure(cause, "corrupt") ? `${file}: not UTF-8 text` : explain(cause);
       throw new Failure("misuse", why, { cause });
     });
-  return readSettings({ file, text }, schema, options);
+  return { file, text };
 }
 
 function parentsOf(path: string): string[] {

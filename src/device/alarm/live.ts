@@ -3,6 +3,7 @@ import type { Clock } from "../../base/pure/clock.ts";
 import { explain, Failure, isFailure } from "../../base/pure/failure.ts";
 import type { Statement } from "../../protocol/sealed/body.ts";
 import type { Incident } from "../detect/detect.ts";
+import { asMisuse, ofSetting } from "../login.ts";
 import { createLock, isNumeric, isSameCode, readCode } from "./code.ts";
 import { openKeep } from "./keep.ts";
 import { type Command, createMachine, type Deed, needsCode, type View } from "./machine.ts";
@@ -225,12 +226,7 @@ const faultOf = (error: unknown) => `the alarm cannot be disarmed: ${explain(err
 /** For --check-config. Throws Failure "misuse". */
 export async function checkCodeFile({ enabled, code }: AlarmSettings): Promise<void> {
   if (!enabled || code === "") return;
-  try {
-    await readCode(code);
-  } catch (cause) {
-    if (!isFailure(cause)) throw cause;
-    throw new Failure("misuse", `alarm.code: ${explain(cause)}`, { cause });
-  }
+  await asMisuse("alarm.code", ofSetting("alarm.code", readCode(code)));
 }
 
 const mostText = 512;

@@ -1,4 +1,5 @@
 import { choice, number, type Setting, text, type Values } from "../../base/node/settings.ts";
+import { doublesIn, type Fault } from "../places.ts";
 
 /** What something counts, in each mode: whole numbers. */
 export type Weight = { away: number; home: number };
@@ -188,38 +189,57 @@ export type AlarmSettings = Values<typeof alarmSchema>;
 export function alarmFaults(
   settings: AlarmSettings,
   { zones, own }: { zones: readonly string[]; own: string | undefined },
-): string[] {
+): Fault[] {
   const { warnAt, sirenAt, windowS, sliceS, sensors, code, codeToArm } = settings;
-  const unknown = settings.zones.filter(({ zone }) => !zones.includes(zone));
-  const doubles = [
-    ...doublesOf(sensors.map(({ name }) => name)).map((name) => `alarm.sensors has ${name} twice`),
-    ...doublesOf(settings.zones.map(({ zone }) => zone)).map((at) => `alarm.zones has ${at} twice`),
-  ];
-  const loops = sensors.filter(({ topic }) => own !== undefined && isBelow(topic, own));
+  const weights = settings.zones.map(({ zone }) => zone);
   const most = mostScore(settings, zones);
+  const faults: [isWrong: boolean, of: Fault["of"], text: string][] = [
+    [
+      warnAt >= sirenAt,
+      ["alarm.warnAt", "alarm.sirenAt"],
+      "alarm.warnAt is to be below alarm.sirenAt",
+    ],
+    [
+      sliceS > windowS,
+      ["alarm.sliceS", "alarm.windowS"],
+      "alarm.sliceS is to be alarm.windowS at most",
+    ],
+    ...weights.map((zone, i): (typeof faults)[number] => [
+      !zones.includes(zone),
+      [["alarm", "zones", i]],
+      `alarm.zones names ${zone}, which is not in detect.zones`,
+    ]),
+    ...sensors.map(({ name, topic }, i): (typeof faults)[number] => [
+      own !== undefined && isBelow(topic, own),
+      [["alarm", "sensors", i]],
+      `alarm.sensors: the topic of ${name} is this camera's own`,
+    ]),
+    [
+      most < sirenAt,
+      ["alarm.sirenAt", "alarm.person", "alarm.motion", "alarm.windowS", "alarm.sliceS"],
+      `alarm.sirenAt is ${sirenAt}, and all evidence of a window together is ${most} at most`,
+    ],
+    [codeToArm && code === "", ["alarm.codeToArm"], "alarm.codeToArm needs alarm.code"],
+  ];
   return [
-    ...(warnAt < sirenAt ? [] : ["alarm.warnAt is to be below alarm.sirenAt"]),
-    ...(sliceS <= windowS ? [] : ["alarm.sliceS is to be alarm.windowS at most"]),
-    ...unknown.map(({ zone }) => `alarm.zones names ${zone}, which is not in detect.zones`),
-    ...doubles,
-    ...loops.map(({ name }) => `alarm.sensors: the topic of ${name} is this camera's own`),
-    ...(most >= sirenAt
-      ? []
-      : [`alarm.sirenAt is ${sirenAt}, and all evidence of a window together is ${most} at most`]),
-    ...(codeToArm && code === "" ? ["alarm.codeToArm needs alarm.code"] : []),
+    ...faults.filter(([isWrong]) => isWrong).map(([, of, text]) => ({ of, text })),
+    ...doublesIn(sensors.map(({ name }) => name)).map((i) => ({
+      of: [["alarm", "sensors", i]],
+      text: `alarm.sensors has ${sensors[i]?.name} twice`,
+    })),
+    ...doublesIn(weights).map((i) => ({
+      of: [["alarm", "zones", i]],
+      text: `alarm.zones has ${weights[i]} twice`,
+    })),
   ];
 }
 
 export const isBelow = (topic: string, base: string): boolean => topic.startsWith(`${base}/`);
 
-const doublesOf = (names: readonly string[]) => [
-  ...new Set(names.filter((name, i) => names.indexOf(name) !== i)),
-];
-
 /** The most that the score can be when armed away. */
 function mostScore(settings: AlarmSettings, zones: readonly string[]): number {
   const { windowS, sliceS, person, motion, sensors } = settings;
-  const isElsewhere = zones.length === 0 || zones.length > settings.zones.length;
+  const isElsewhere = zones.length === 0 || new Set(zones).size > settings.zones.length;
   const each = [
     motion.away,
     ...(isElsewhere ? [person.away] : []),

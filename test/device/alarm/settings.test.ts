@@ -2,17 +2,19 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { Failure } from "../../../src/base/pure/failure.ts";
-import { readConfig } from "../../../src/device/config.ts";
+import { loadConfig } from "../../../src/device/config.ts";
 import { checkPanel } from "../../../src/device/vet.ts";
 import { suite } from "../../lib/suite.ts";
 import { temporaryFolder } from "../../lib/world.ts";
 
-async function read(text: string) {
+async function load(text: string) {
   await using folder = await temporaryFolder();
   const file = join(folder.path, "camera.yaml");
   await writeFile(file, text);
-  return await readConfig(file);
+  return await loadConfig(file);
 }
+
+const read = async (text: string) => (await load(text)).config;
 
 async function refusal(text: string): Promise<string> {
   try {
@@ -113,20 +115,23 @@ ${zones}alarm:
   warnAt: 100
   sliceS: 61
   codeToArm: true
-  zones: [{zone: shed, weight: 1}, {zone: door, weight: 1}, {zone: door, weight: 2}]
+  zones:
+    - {zone: shed, weight: 1}
+    - {zone: door, weight: 1}
+    - {zone: door, weight: 2}
   sensors:
     - {name: a, topic: obscura/porch/person, weight: 1}
     - {name: a, topic: b, weight: 1}
 `);
     const lines = told.split("\n");
     for (const expected of [
-      /warnAt is to be below alarm\.sirenAt/,
-      /sliceS is to be alarm\.windowS at most/,
-      /alarm\.zones names shed, which is not in detect\.zones/,
-      /alarm\.zones has door twice/,
-      /alarm\.sensors has a twice/,
-      /the topic of a is this camera's own/,
-      /alarm\.codeToArm needs alarm\.code/,
+      /^camera\.yaml:7: alarm\.warnAt is to be below alarm\.sirenAt/,
+      /^camera\.yaml:8: alarm\.sliceS is to be alarm\.windowS at most/,
+      /^camera\.yaml:11: alarm\.zones names shed, which is not in detect\.zones/,
+      /^camera\.yaml:13: alarm\.zones has door twice/,
+      /^camera\.yaml:16: alarm\.sensors has a twice/,
+      /^camera\.yaml:15: .*the topic of a is this camera's own/,
+      /^camera\.yaml:9: alarm\.codeToArm needs alarm\.code/,
     ]) {
       assert.ok(
         lines.some((line) => expected.test(line)),
@@ -137,18 +142,24 @@ ${zones}alarm:
 
   test("a siren that no evidence can ask for is a mistake", async () => {
     const one = "alarm:\n  person: 0\n  motion: 2\n";
-    assert.match(await refusal(one), /sirenAt is 100, and all evidence .* is 12 at most/);
+    assert.match(
+      await refusal(one),
+      /^camera\.yaml:2: alarm\.sirenAt is 100, and all evidence .* is 12 at most/,
+    );
     const more = "  sensors: [{name: a, topic: b, weight: 15}]\n";
     assert.is((await read(one + more)).alarm.sensors.length, 1);
   });
 
   test("an alarm without a broker is refused: nobody could arm it", async () => {
-    const config = await read("alarm: {enabled: true}\n");
+    const { config, places } = await load("name: x\nalarm:\n  enabled: true\n");
     assert.throws(
-      () => checkPanel(config),
-      (error: Failure) => error.kind === "misuse" && /mqtt\.url/.test(error.message),
+      () => checkPanel(config, places),
+      (error: Failure) =>
+        error.kind === "misuse" && /camera\.yaml:3: .*mqtt\.url/.test(error.message),
     );
-    checkPanel(await read("alarm: {enabled: true}\nmqtt: {url: 'mqtt://broker.home'}\n"));
-    checkPanel(await read(""));
+    for (const text of ["alarm: {enabled: true}\nmqtt: {url: 'mqtt://broker.home'}\n", ""]) {
+      const right = await load(text);
+      checkPanel(right.config, right.places);
+    }
   });
 });
