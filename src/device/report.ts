@@ -56,6 +56,12 @@ export function tellCamera(
   else log.error(text);
 }
 
+/** Pictures that could not be looked at, at the first, tenth, hundredth: a cable may damage each of them. */
+export function tellDamaged(count: number, log: Log): void {
+  if (!/^10*$/.test(String(count))) return;
+  log.warn("a damaged picture was not looked at", { count });
+}
+
 /** Whether the person detector works. */
 export function tellModel(
   event: DetectEvent,

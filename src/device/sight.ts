@@ -19,7 +19,7 @@ import {
   probeEncoder,
   type RecordStage,
 } from "./record/record.ts";
-import { type ServiceEvent, tellCamera, tellIncident, tellModel } from "./report.ts";
+import { type ServiceEvent, tellCamera, tellDamaged, tellIncident, tellModel } from "./report.ts";
 import type { Sealer } from "./seal/seal.ts";
 import { recordSettings, type Tuning } from "./tuning.ts";
 
@@ -221,6 +221,7 @@ async function runStages(
   // What it took to begin, the model's file and its plain graph above all, is not needed again.
   trimMemory();
   logs("detect").info("model ready", { model: model.id, precision: model.precision });
+  let damaged = 0;
   const detect = openDetect({
     model,
     zones: config.detect.zones,
@@ -231,6 +232,7 @@ async function runStages(
     signal: end,
     throttled: () => round.heat().throttled ?? false,
     onMotion: home.motion,
+    onDamaged: () => tellDamaged(++damaged, logs("detect")),
     onEvent: (event) => tellModel(event, { log: logs("detect"), health }),
   });
   stages.push(detect);

@@ -142,11 +142,13 @@ async function openEyes({ folder, precision, size, crops, threshold, fps }: Opti
   };
   return {
     async look(file: string, picture: Picture): Promise<Line> {
+      let first: unknown;
       try {
         return { file, picture, persons: await find(picture) };
       } catch (failure) {
         const mayBeRead = isFailure(failure, "refused", "corrupt");
         if (picture.format !== "MJPG" || !mayBeRead) return { file, failure };
+        first = failure;
       }
       try {
         // A JPEG of a kind that libjpeg does not read (CMYK, arithmetic coding), or with more behind its
@@ -155,7 +157,8 @@ async function openEyes({ folder, precision, size, crops, threshold, fps }: Opti
           return { file, picture: other, persons: await find(other) };
         return { file, failure: new Failure("refused", "it holds no picture") };
       } catch (failure) {
-        return { file, failure };
+        // libjpeg says better what is damaged.
+        return { file, failure: isFailure(first, "corrupt") ? first : failure };
       }
     },
     async close() {

@@ -50,6 +50,8 @@ export type DetectOptions = {
   throttled?(): boolean;
   onEvent?(event: DetectEvent): void;
   onLook?(look: Look): void;
+  /** A picture was damaged, as the cable of a webcam does it: nobody was looked for in its grey. */
+  onDamaged?(): void;
   /** Something moves in a picture; not what moves everywhere at once, as when a light is switched. */
   onMotion?(): void;
   clock: Clock;
@@ -247,12 +249,15 @@ export function openDetect(options: DetectOptions): DetectStage {
     return { box, score, fresh, stirred: shareOf(scene.stirred, columns, small) >= stirredShare };
   };
 
+  const skipDamaged = () => {
+    counts.corrupt++;
+    options.onDamaged?.();
+  };
+
   /** A picture that cannot be decoded, or went with its camera, is skipped: the model is well. */
   const fail = (frame: Frame, error: unknown, isPicture: boolean) => {
-    if (isFailure(error, "corrupt") || (isPicture && isFailure(error))) {
-      counts.corrupt++;
-      return;
-    }
+    if (isFailure(error, "corrupt")) return skipDamaged();
+    if (isPicture && isFailure(error)) return;
     counts.failures++;
     const isNew = failedUs === undefined;
     failedUs = frame.capturedUs;
@@ -333,10 +338,7 @@ export function openDetect(options: DetectOptions): DetectStage {
       if (isIdle()) return;
       counts.offered++;
       aliveUs = clock.monotonicUs();
-      if (frame.corrupt) {
-        counts.corrupt++;
-        return;
-      }
+      if (frame.corrupt) return skipDamaged();
       if (offeredUs !== undefined && frame.capturedUs > offeredUs) {
         const ms = (frame.capturedUs - offeredUs) / 1000;
         frameMs += (Math.min(ms, motionMs) - frameMs) * (frameMs === 0 ? 1 : 0.1);

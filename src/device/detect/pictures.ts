@@ -136,7 +136,9 @@ async function decodeImage(
   const filters = turn ? ["-vf", turn] : [];
   // A name with a % would be a pattern, and its ending would choose the decoder.
   const kind = decoder ? ["-f", "image2", "-pattern_type", "none", "-c:v", decoder] : [];
-  const strict = ["-noautorotate", "-xerror"];
+  // Of a damaged JPEG its decoder would paint the rest grey, and nobody would be in it.
+  const careful = decoder === "mjpeg" ? ["-err_detect", "explode"] : [];
+  const strict = ["-noautorotate", "-xerror", ...careful];
   const input = [...strict, ...kind, ...from(file), ...filters, "-frames:v", "1"];
   for await (const picture of decode(input, options)) return picture;
   throw new Failure("refused", "it holds no picture");

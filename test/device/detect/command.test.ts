@@ -93,6 +93,25 @@ suite("detect command", (test) => {
     assert.is(second?.width, 600);
   });
 
+  test("a JPEG that breaks off is not looked at, whether it has an end or not", async () => {
+    await using folder = await temporaryFolder();
+    await using models = await tinyModels();
+    const whole = await readFile(
+      new URL("../../../../models/pictures/coffee.jpg", import.meta.url),
+    );
+    const half = whole.subarray(0, whole.length / 2);
+    const files = [half, Buffer.concat([half, Buffer.from([0xff, 0xd9])])].map(async (bytes, i) => {
+      const file = join(folder.path, `${i}.jpg`);
+      await writeFile(file, bytes);
+      return file;
+    });
+    const { code, out } = await detect(models.path, "--json", ...(await Promise.all(files)));
+    assert.is(code, 1);
+    const lines = linesOf(out);
+    assert.is(lines.length, 2);
+    for (const { error } of lines) assert.match(error ?? "", /not the picture they claim to be/);
+  });
+
   test("one line a picture, in order, bad files among them; exit code 1 tells of those", async () => {
     await using folder = await temporaryFolder();
     await using models = await tinyModels();

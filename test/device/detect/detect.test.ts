@@ -210,7 +210,8 @@ suite("detect", (test) => {
   });
 
   test("corrupt frames are skipped: flagged ones, and such as fail to decode", async () => {
-    await using world = openWorld();
+    let damaged = 0;
+    await using world = openWorld({ onDamaged: () => damaged++ });
     await world.show(30, nobody);
     await world.show(10, (i) => [walker(i)], { corrupt: true });
     const torn = async () => {
@@ -220,6 +221,13 @@ suite("detect", (test) => {
     is(world.incidents.length, 0);
     is(world.events.length, 0);
     ok(world.stage.counts.corrupt >= 15, `${world.stage.counts.corrupt}`);
+    is(damaged, world.stage.counts.corrupt);
+    // One that went with its camera is not damaged.
+    const gone = async () => {
+      throw new Failure("gone", "the camera is closed");
+    };
+    await world.show(10, (i) => [walker(i)], { luma: gone });
+    is(world.stage.counts.corrupt, damaged);
     await world.show(20, (i) => [walker(i)]);
     equal(kinds(world.incidents), ["start"]);
   });
