@@ -5,9 +5,10 @@ type Body = () => void | Promise<void>;
 export type Define = {
   /**
    * One test, failed when it has not settled after `deadlineMs` (two minutes unless said): what
-   * hangs is to be found, not what runs on a slow machine or under a sanitizer.
+   * hangs is to be found, not what runs on a slow machine or under a sanitizer. With `skip`, why it cannot
+   * run here, it is as `test.skip`.
    */
-  (name: string, body: Body, options?: { deadlineMs?: number }): void;
+  (name: string, body: Body, options?: { deadlineMs?: number; skip?: string | undefined }): void;
   /** A test that cannot run here: counted and printed with its reason, never green. */
   skip(name: string, why: string): void;
 };
@@ -18,16 +19,17 @@ export type Define = {
  */
 export function suite(name: string, define: (test: Define) => void): void {
   const tests = uvuSuite(name);
+  const skip = (title: string, why: string) => {
+    tests.skip(title, () => {});
+    console.log(`skipped: ${name}: ${title}: ${why}`);
+  };
   const test: Define = Object.assign(
-    (title: string, body: Body, { deadlineMs = 120_000 } = {}) => {
-      tests(title, () => withDeadline(title, body, deadlineMs));
+    (title: string, body: Body, options: Parameters<Define>[2] = {}) => {
+      const { deadlineMs = 120_000 } = options;
+      if (options.skip === undefined) tests(title, () => withDeadline(title, body, deadlineMs));
+      else skip(title, options.skip);
     },
-    {
-      skip: (title: string, why: string) => {
-        tests.skip(title, () => {});
-        console.log(`skipped: ${name}: ${title}: ${why}`);
-      },
-    },
+    { skip },
   );
   define(test);
   tests.run();

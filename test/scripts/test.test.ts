@@ -129,10 +129,15 @@ suite("scripts/test", (test) => {
   test("counts what passed and what was skipped, and says why", async () => {
     const { code, output } = await run({
       good,
-      skipping: wrapped('test("a", () => {}); test.skip("b", "no camera");'),
+      skipping: wrapped(
+        'test("a", () => {}); test.skip("b", "no camera");' +
+          'test("c", () => { throw new Error("run"); }, { skip: "no lens" });' +
+          'test("d", () => {}, { skip: undefined });',
+      ),
     });
     assert.is(code, 0, output);
     assert.match(output, /skipped: x: b: no camera/);
-    assert.match(output, /^2 passed, 0 failed, 1 skipped$/m);
+    assert.match(output, /skipped: x: c: no lens/);
+    assert.match(output, /^3 passed, 0 failed, 2 skipped$/m);
   });
 });

@@ -120,22 +120,22 @@ suite("device/mail/command", (test) => {
     }
   });
 
-  if (why) {
-    test.skip("a test message by OpenPGP", why);
-    return;
-  }
-  test("a test message by OpenPGP", async () => {
-    await using folder = await temporaryFolder();
-    await using post = await startPost();
-    const gpg = await makeGpg(folder.path);
-    const [file, key] = [join(folder.path, "camera.yaml"), join(folder.path, "key.asc")];
-    await writeFile(key, gpg.publicKey);
-    const where = `host: 127.0.0.1, port: ${post.port}, security: none, ${who}`;
-    await writeFile(file, `mail: { ${where}, picture: openpgp, key: ${key} }\n`);
-    const { code, said } = await call("mail", "--test", "--config", file);
-    assert.is(code, 0, said);
-    const content = partsOf(post.messages[0]?.raw ?? "")[1]?.body.toString("latin1") ?? "";
-    assert.match(await gpg.decrypt(content), /This is a test/);
-    await endGpg(folder.path);
-  });
+  test(
+    "a test message by OpenPGP",
+    async () => {
+      await using folder = await temporaryFolder();
+      await using post = await startPost();
+      const gpg = await makeGpg(folder.path);
+      const [file, key] = [join(folder.path, "camera.yaml"), join(folder.path, "key.asc")];
+      await writeFile(key, gpg.publicKey);
+      const where = `host: 127.0.0.1, port: ${post.port}, security: none, ${who}`;
+      await writeFile(file, `mail: { ${where}, picture: openpgp, key: ${key} }\n`);
+      const { code, said } = await call("mail", "--test", "--config", file);
+      assert.is(code, 0, said);
+      const content = partsOf(post.messages[0]?.raw ?? "")[1]?.body.toString("latin1") ?? "";
+      assert.match(await gpg.decrypt(content), /This is a test/);
+      await endGpg(folder.path);
+    },
+    { skip: why },
+  );
 });
