@@ -35,7 +35,8 @@ export const masks: Setting<Point[][]> = {
 
 export const zones: Setting<Zone[]> = {
   default: [],
-  about: "where a person counts, by the feet; none means the whole picture",
+  about:
+    "where a person counts, by the feet, each with a name of its own; none means the whole picture",
   expected: `a list of at most 16 of {name, polygon}, the polygon a list of ${polygonText}`,
   read: (value) =>
     readList(value, 16, (item): Zone | undefined => {

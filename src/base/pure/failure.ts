@@ -18,7 +18,7 @@ export type FailureOptions = {
   /** The system call and errno name behind it, where there was one ("VIDIOC_S_FMT", "EBUSY"). */
   syscall?: string;
   errno?: string;
-  /** For decoders: which check said no ("length", "version", "signature", ...). Vectors name it. */
+  /** Of decoders: which check said no ("length", "version", ...); vectors name it. Of settings: which one. */
   stage?: string;
   /** When the other side said how long to wait before asking again. */
   retryAfterMs?: number;
