@@ -14,25 +14,27 @@ export type Fault = { of: readonly Written[]; text: string };
 
 export const placed = ({ of, text }: Fault, places: Places): string => `${places(...of)}: ${text}`;
 
-/** `source` has been read as settings: it holds no mistake of YAML. */
+/** `source` has been read as settings: it holds no mistake of YAML, nor an alias. */
 export function placesIn({ file, text }: Source): Places {
-  const lines = new yaml.LineCounter();
-  const { contents } = yaml.parseDocument(text, { lineCounter: lines });
-  const find = (of: Written): yaml.Node | undefined => {
-    let [at, inside]: [unknown, unknown] = [undefined, contents];
-    for (const step of typeof of === "string" ? of.split(".") : of) {
-      const pair = yaml.isMap(inside)
-        ? inside.items.find(({ key }) => String(key) === step)
-        : undefined;
-      const item = yaml.isSeq(inside) ? inside.items[Number(step)] : undefined;
-      [at, inside] = [pair?.key ?? item, pair?.value ?? item];
-    }
-    return yaml.isNode(at) ? at : undefined;
-  };
   return (...of) => {
-    const at = of.map(find).find((node) => node !== undefined);
+    const lines = new yaml.LineCounter();
+    const { contents } = yaml.parseDocument(text, { lineCounter: lines });
+    const at = of.map((one) => find(contents, one)).find((node) => node !== undefined);
     return at ? `${file}:${lines.linePos(at.range?.[0] ?? 0).line}` : file;
   };
+}
+
+/** The name of a setting, or an item of a list, as it stands in the file. */
+function find(contents: unknown, of: Written): yaml.Node | undefined {
+  let [at, inside]: [unknown, unknown] = [undefined, contents];
+  for (const step of typeof of === "string" ? of.split(".") : of) {
+    const pair = yaml.isMap(inside)
+      ? inside.items.find(({ key }) => String(key) === step)
+      : undefined;
+    const item = yaml.isSeq(inside) ? inside.items[Number(step)] : undefined;
+    [at, inside] = [pair?.key ?? item, pair?.value ?? item];
+  }
+  return yaml.isNode(at) ? at : undefined;
 }
 
 /** Where in a list of names one stands that stood there before: for each such name the second place. */
