@@ -27,6 +27,9 @@ const units: Readonly<Record<string, { ending: string; times: number }>> = {
   "°C": { ending: "_celsius", times: 1 },
 };
 
+/** What is called otherwise here: `_count` is the end of a histogram's name. */
+const renamed: Readonly<Record<string, string>> = { count: "persons" };
+
 /** The name of a state as a metric, and by how much its value is multiplied; undefined for text. */
 export function metricOf(
   topic: string,
@@ -35,7 +38,8 @@ export function metricOf(
   if (kind === undefined || kind === "object") return undefined;
   const { zone, name } = splitTopic(topic);
   const { ending = "", times = 1 } = units[shown?.unit ?? ""] ?? {};
-  return { name: `${prefix}${zone === undefined ? "" : "zone_"}${name}${ending}`, times };
+  const called = `${renamed[name] ?? name}${ending}`;
+  return { name: `${prefix}${zone === undefined ? "" : "zone_"}${called}`, times };
 }
 
 const label = (text: string) =>
