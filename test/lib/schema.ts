@@ -1,4 +1,4 @@
-import type { Schema } from "../../src/device/local/openapi.ts";
+import type { Schema } from "../../src/device/local/document.ts";
 
 /**
  * What is wrong with a value by a schema, in the part of JSON Schema that openapi.ts uses; a keyword that

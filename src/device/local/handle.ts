@@ -3,19 +3,19 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { longest } from "../../protocol/wire/mailbox.ts";
 import { type Board, idPattern } from "./board.ts";
-import { type Limits, plainAddress } from "./limit.ts";
-import { type MailboxDoor, mailboxPrefix } from "./mailbox.ts";
-import { type Counts, printMetrics } from "./metrics.ts";
 import {
   boxType,
   jsonType,
   metricsType,
   type Operation,
-  openapi,
   pageType,
   problemType,
   streamType,
-} from "./openapi.ts";
+} from "./document.ts";
+import { type Limits, plainAddress } from "./limit.ts";
+import { type MailboxDoor, mailboxPrefix } from "./mailbox.ts";
+import { type Counts, printMetrics } from "./metrics.ts";
+import { openapi } from "./openapi.ts";
 import { page, pagePolicy } from "./page.ts";
 import type { Stream } from "./stream.ts";
 
@@ -113,7 +113,10 @@ export function openHandler(desk: Desk) {
         return refuse(asked, 400, "Last-Event-ID is none of this stream");
       }
       if (stream.isFull()) return refuse(asked, 503, "too many read the stream");
-      response.writeHead(200, { "content-type": streamType, connection: "close" });
+      // Without its last field a proxy as nginx gathers events before it passes them on.
+      response.writeHead(200, {
+        ...{ "content-type": streamType, connection: "close", "x-accel-buffering": "no" },
+      });
       if (request.method === "HEAD") response.end();
       else stream.subscribe(response, { token, lastId });
     },
@@ -136,6 +139,7 @@ export function openHandler(desk: Desk) {
     }
     posts.set(address, open + 1);
     try {
+      if (request.headers.expect !== undefined) response.writeContinue();
       const box = await readContent(request, bytes);
       if (await take(box)) return void response.writeHead(202, { "content-length": 0 }).end();
       limits.charge(address, strangeCost);

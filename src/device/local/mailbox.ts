@@ -39,6 +39,8 @@ export type MailboxAnswer = No | "answered";
 /** How long an empty listing is held back, ms: less than an answer may take. */
 const longestWaitMs = 10_000;
 const mostWaiting = { all: 16, ofPhone: 4 };
+/** Answers of up to 1 MiB each, until they are taken; a phone reads 16 at once. */
+const mostSending = { all: 48, ofPhone: 24 };
 const nothing = nodeSuite.sha512().digest();
 
 export type MailboxDoor = (
@@ -48,7 +50,8 @@ export type MailboxDoor = (
 
 /** Answers what may be read, and says why not; the caller has looked at bounds and at the host. */
 export function openMailboxDoor(desk: MailboxDesk): MailboxDoor {
-  const waiting = new Map<string, number>();
+  const waiting = openRoom(mostWaiting);
+  const sending = openRoom(mostSending);
 
   const send = (response: ServerResponse, type: string, body: Uint8Array): MailboxAnswer => {
     response.writeHead(200, { "content-type": type, "content-length": body.length }).end(body);
@@ -126,6 +129,15 @@ export function openMailboxDoor(desk: MailboxDesk): MailboxDoor {
     };
     const denied = { status: 403, title: "no door for this", stage: "right" };
     if (!isLetIn()) return denied;
+    const phone = toHex(signed.key);
+    const leave = sending(phone);
+    if (!leave) return { status: 429, title: "too much at once" };
+    const left = () => {
+      leave();
+      for (const one of [response, socket]) one.removeListener("close", left);
+    };
+    // Of a pipeline whose turn has not come only the connection says that it is over.
+    for (const one of [response, socket]) one.on("close", left);
     if (ask.act === "get") {
       const { name } = ask;
       // Boxes are the camera's to read, and it keeps no door list.
@@ -138,25 +150,33 @@ export function openMailboxDoor(desk: MailboxDesk): MailboxDoor {
     const { page } = ask;
     let listed = list(page);
     if (listed.length === 0 && page.waitS !== undefined) {
-      const phone = toHex(signed.key);
-      const own = waiting.get(phone) ?? 0;
-      const all = [...waiting.values()].reduce((sum, one) => sum + one, 0);
-      if (own >= mostWaiting.ofPhone || all >= mostWaiting.all) {
-        return { status: 429, title: "too many wait" };
-      }
-      waiting.set(phone, own + 1);
-      try {
-        await wait(page, Math.min(page.waitS * 1000, longestWaitMs), response);
-      } finally {
-        const left = (waiting.get(phone) ?? 1) - 1;
-        if (left > 0) waiting.set(phone, left);
-        else waiting.delete(phone);
-      }
+      const stop = waiting(phone);
+      if (!stop) return { status: 429, title: "too many wait" };
+      await wait(page, Math.min(page.waitS * 1000, longestWaitMs), response).finally(stop);
       // The phone may have been removed meanwhile.
       if (!isLetIn()) return denied;
       listed = list(page);
     }
     return send(response, listingType, Buffer.from(printListing(listed)));
+  };
+}
+
+/** Counts who is in it: how to leave, once, or nothing where there is no room. */
+function openRoom({ all, ofPhone }: { all: number; ofPhone: number }) {
+  const inside = new Map<string, number>();
+  return (phone: string): (() => void) | undefined => {
+    const own = inside.get(phone) ?? 0;
+    const sum = [...inside.values()].reduce((so, one) => so + one, 0);
+    if (own >= ofPhone || sum >= all) return undefined;
+    inside.set(phone, own + 1);
+    let isOut = false;
+    return () => {
+      if (isOut) return;
+      isOut = true;
+      const left = (inside.get(phone) ?? 1) - 1;
+      if (left > 0) inside.set(phone, left);
+      else inside.delete(phone);
+    };
   };
 }
 

@@ -1,3 +1,5 @@
+import { listingType, listMost, objectType, waitMostS } from "../../protocol/wire/mailbox.ts";
+import { longestName } from "../../protocol/wire/name.ts";
 import {
   type AlarmEvent,
   alarmFields,
@@ -10,67 +12,23 @@ import {
   type VisitEvent,
 } from "../mqtt/mqtt.ts";
 import { idPattern, mostEvents, splitTopic } from "./board.ts";
+import {
+  type Answer,
+  boxType,
+  jsonType,
+  metricsType,
+  type OpenApi,
+  type Operation,
+  type Parameter,
+  type Path,
+  pageType,
+  problemType,
+  type Schema,
+  streamType,
+} from "./document.ts";
 
 // The local interface as an OpenAPI 3.1 document, made of the map of states that MQTT has. local.md is
 // for people; tests hold every answer against this.
-
-export type Schema = {
-  type?: string | readonly string[];
-  description?: string;
-  properties?: Readonly<Record<string, Schema>>;
-  required?: readonly string[];
-  additionalProperties?: boolean | Schema;
-  items?: Schema;
-  enum?: readonly string[];
-  const?: string;
-  pattern?: string;
-  format?: "date-time";
-  minimum?: number;
-  maximum?: number;
-  minItems?: number;
-  maxItems?: number;
-  maxLength?: number;
-  anyOf?: readonly Schema[];
-  $ref?: string;
-};
-export type Answer = {
-  description: string;
-  content?: Readonly<Record<string, { schema: Schema }>>;
-  headers?: Readonly<Record<string, { description: string; schema: Schema }>>;
-};
-export type Operation = {
-  operationId: string;
-  summary: string;
-  /** None: whoever asks. */
-  security: readonly Readonly<Record<string, readonly string[]>>[];
-  parameters?: readonly {
-    name: string;
-    in: "header";
-    required: boolean;
-    description: string;
-    schema: Schema;
-  }[];
-  requestBody?: { required: true; content: Readonly<Record<string, { schema: Schema }>> };
-  responses: Readonly<Record<string, Answer>>;
-};
-export type Path = Partial<Record<"get" | "post", Operation>>;
-export type OpenApi = {
-  openapi: "3.1.0";
-  info: { title: string; version: string; description: string };
-  paths: Readonly<Record<string, Path>>;
-  components: {
-    schemas: Readonly<Record<string, Schema>>;
-    securitySchemes: Readonly<Record<string, unknown>>;
-  };
-};
-
-/** The longest box that a phone seals (protocol/wire). */
-export const boxType = "application/octet-stream";
-export const jsonType = "application/json";
-export const problemType = "application/problem+json";
-export const streamType = "text/event-stream";
-export const metricsType = "text/plain; version=0.0.4; charset=utf-8";
-export const pageType = "text/html; charset=utf-8";
 
 const object = (
   properties: Record<string, Schema>,
@@ -160,28 +118,84 @@ function stateSchemas(ofZone: boolean): Schema {
 }
 
 const json = (schema: Schema) => ({ [jsonType]: { schema } });
-const problem = (description: string): Answer => ({
-  description,
-  content: { [problemType]: { schema: ref("Problem") } },
+const problem = (description: string, headers?: Answer["headers"]): Answer => ({
+  ...{ description, content: { [problemType]: { schema: ref("Problem") } } },
+  ...(headers ? { headers } : {}),
 });
+const text: Schema = { type: "string" };
+const header = (name: string, description: string) => ({ [name]: { description, schema: text } });
+const later = header("Retry-After", "seconds");
 const refusals = {
   "400": problem("not a request that is understood, or one with content where none belongs"),
-  "421": problem("not a name of this camera (`local.names`)"),
-  "429": problem("too many requests; `Retry-After` says when"),
-  "503": problem("not now: too much at once, or the camera is not ready"),
+  "421": problem(
+    "not a name of this camera (`local.names`); below `/mailbox` not the address that was connected to",
+  ),
+  "429": problem("too many requests", later),
+  "503": problem("not now: too much at once, or the camera is not ready", later),
 };
 const token = [{ token: [] }];
 const read = (about: Omit<Operation, "security" | "responses">, ok: Answer): Operation => ({
   ...about,
   security: token,
-  responses: { "200": ok, "401": problem("no token, or none that is good"), ...refusals },
+  responses: {
+    "200": ok,
+    "401": problem("no token, or none that is good", header("WWW-Authenticate", "Bearer")),
+    ...refusals,
+  },
 });
 const open = (about: Omit<Operation, "security" | "responses">, ok: Answer): Operation => ({
   ...about,
   security: [],
   responses: { "200": ok, ...refusals },
 });
-const text: Schema = { type: "string" };
+
+const field = (name: string, pattern: string, description: string): Parameter => ({
+  ...{ name, in: "path", required: true, description },
+  schema: { type: "string", pattern },
+});
+const asked = (name: string, description: string, schema: Schema): Parameter => ({
+  ...{ name, in: "query", required: false, description, schema },
+});
+const signature = (name: string): Parameter => ({
+  ...{ name, in: "header", required: true, description: "as protocol/wire/request.md has it" },
+  schema: text,
+});
+const upTo = (maximum: number): Schema => ({ type: "integer", minimum: 1, maximum });
+const mailbox = field("mailbox", "^[0-9a-f]{64}$", "the owner's");
+const incarnation = field("incarnation", "^[0-9]{10}$", "of the camera's keys");
+const hash = field("hash", "^[0-9a-f]{64}$", "of the bytes");
+
+/** What is sealed, by where it lies below its mailbox: the shape of requests, not what is in the bytes. */
+const sealed = (
+  operationId: string,
+  summary: string,
+  more: { fields?: Parameter[]; page?: Parameter[] },
+): Path => {
+  const { fields = [], page } = more;
+  const opaque = { description: "its bytes, sealed", content: { [objectType]: { schema: {} } } };
+  const listing = {
+    description: "a line for each: its name, a space, its bytes",
+    content: {
+      [listingType]: { schema: { ...text, pattern: "^([0-9a-z/]+ [1-9][0-9]{0,6}\\n)*$" } },
+    },
+  };
+  const signed = [signature("Content-Digest"), signature("Signature-Input")];
+  const get: Operation = {
+    ...{ operationId, summary, security: [{ phone: [] }] },
+    parameters: [mailbox, ...fields, ...(page ?? []), ...signed],
+    responses: {
+      "200": page ? listing : opaque,
+      "401": problem(
+        "no signature, a wrong one, or one of another time",
+        header("Date", "the camera's clock, by which it was judged"),
+      ),
+      "403": problem("another mailbox, or the key of none of this camera's phones"),
+      ...(page ? {} : { "404": problem("nothing under this name") }),
+      ...refusals,
+    },
+  };
+  return { get };
+};
 
 export const openapi: OpenApi = {
   openapi: "3.1.0",
@@ -189,8 +203,10 @@ export const openapi: OpenApi = {
     title: "Obscura camera, in the local network",
     version: "1",
     description:
-      "States, counts and events, never a picture. Nothing here changes what the camera does, but a command that an owner's phone has sealed and signed.",
+      "States, counts and events, never a picture. Nothing here changes what the camera does, but a command that an owner's phone has sealed and signed. What can be asked with GET can be with HEAD, but not below `/mailbox`. A path that is not here is 404, another method 405 with `Allow`. What is no HTTP, or not to be read to its end, has a status and no content (400, 408, 417, 431).",
+    license: { name: "Apache-2.0", identifier: "Apache-2.0" },
   },
+  servers: [{ url: "/" }],
   paths: {
     "/": {
       get: open(
@@ -294,9 +310,40 @@ export const openapi: OpenApi = {
         },
       },
     },
+    "/mailbox/{mailbox}/": sealed("list", "Names of what is sealed: log, clips, beacon", {
+      page: [
+        asked("under", "whole fields from the beginning of a name, as `entry/`", text),
+        asked("after", "only names behind it, in text order", {
+          ...{ type: "string", pattern: "^[0-9a-z/]+$", maxLength: longestName },
+        }),
+        asked("limit", `names, ${listMost} unless said`, upTo(listMost)),
+        asked("wait", "seconds to wait for one, 10 at most here", upTo(waitMostS)),
+      ],
+    }),
+    "/mailbox/{mailbox}/beacon": sealed("beacon", "How far the log goes", {}),
+    "/mailbox/{mailbox}/entry/{incarnation}/{sequence}/{hash}": sealed(
+      ...(["entry", "An entry of the log, as it is sealed"] as const),
+      { fields: [incarnation, field("sequence", "^[0-9]{16}$", "in the log"), hash] },
+    ),
+    "/mailbox/{mailbox}/part/{incarnation}/{clip}/{number}/{hash}": sealed(
+      ...(["part", "A part of a clip, as it is sealed"] as const),
+      {
+        fields: [
+          incarnation,
+          field("clip", "^[0-9a-f]{32}$", "its id"),
+          field("number", "^[0-9]{10}$", "in the clip"),
+          hash,
+        ],
+      },
+    ),
   },
   components: {
     securitySchemes: {
+      phone: {
+        ...{ type: "apiKey", in: "header", name: "Signature" },
+        description:
+          "HTTP Message Signatures (RFC 9421) by the key of an owner's or viewer's phone, as protocol/wire/request.md has them; names and listings as protocol/wire/mailbox.md",
+      },
       token: {
         ...{ type: "http", scheme: "bearer" },
         description: "as `obscura-camera local token NAME` prints it, once",
@@ -304,7 +351,16 @@ export const openapi: OpenApi = {
     },
     schemas: {
       Health: object({ status: { type: "string", enum: ["ok", "stale"] } }),
-      Problem: object({ title: { type: "string" }, status: { type: "integer" } }),
+      Problem: object(
+        {
+          ...{ title: text, status: { type: "integer" } },
+          stage: {
+            ...{ type: "string", pattern: "^[a-z-]{1,32}$" },
+            description: "below `/mailbox`: which check it was",
+          },
+        },
+        ["title", "status"],
+      ),
       Visit: described<VisitEvent>(eventSchemas, eventFields),
       Events: object({ events: list(ref("Visit"), mostEvents) }),
       Alarm: described<AlarmEvent>(alarmSchemas, alarmFields),

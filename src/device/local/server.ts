@@ -59,28 +59,26 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
     ? createTlsServer({ ...http, ...securing(tls), handshakeTimeout: headMs })
     : createServer(http);
   server.maxConnections = options.connectionsMost;
-  server.maxHeadersCount = mostHeaders;
+  // Node leaves out what is more than this, and says nothing of it: so one more is let in, to be seen.
+  server.maxHeadersCount = mostHeaders + 1;
   const open = new Set<Socket>();
 
-  const underWay = new WeakMap<Socket, number>();
+  const underWay = new WeakMap<Socket, Set<ServerResponse>>();
   const dispatch = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
-    const count = (underWay.get(socket) ?? 0) + 1;
+    const all = underWay.get(socket) ?? new Set();
     const cut = () => {
       onCutOff();
       socket.destroy();
     };
-    if (count > pipelineMost) return cut();
-    underWay.set(socket, count);
+    if (all.size >= pipelineMost) return cut();
+    underWay.set(socket, all.add(response));
     const mostMs = request.method === "POST" ? periods.commandMs : periods.answerMs;
     const late = isStream(request) ? undefined : setTimeout(cut, mostMs);
-    let isOver = false;
     const over = () => {
-      if (isOver) return;
-      isOver = true;
+      if (!all.delete(response)) return;
       clearTimeout(late);
       socket.removeListener("close", over);
-      underWay.set(socket, (underWay.get(socket) ?? 1) - 1);
       onAnswer(response.statusCode);
     };
     response.on("close", over);
@@ -88,9 +86,14 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
     socket.on("close", over);
     request.on("error", () => {});
     response.on("error", () => {});
+    if (request.rawHeaders.length > 2 * mostHeaders) {
+      return void response.writeHead(431, { connection: "close", "content-length": 0 }).end();
+    }
     void handle(request, response);
   };
   server.on("request", dispatch);
+  // Who asks first is told to go on where its content is read, and nowhere else.
+  server.on("checkContinue", dispatch);
   server.on("checkExpectation", (_request: IncomingMessage, response: ServerResponse) => {
     response.writeHead(417, { connection: "close", "content-length": 0 }).end();
   });
@@ -102,6 +105,8 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
       return void socket.destroy();
     }
     open.add(socket);
+    // Each request of a pipeline may listen for its end, here and where it is answered.
+    socket.setMaxListeners(10 + 3 * pipelineMost);
     socket.on("close", () => {
       open.delete(socket);
       limits.disconnect(address);
@@ -112,7 +117,12 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
     if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
     const status = clientStatus[error.code ?? ""] ?? "400 Bad Request";
     if (status.startsWith("408")) onCutOff();
-    socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+    // Into the middle of an answer, as a stream is, goes no other.
+    const isWithin = [...(underWay.get(socket) ?? [])].some(
+      ({ headersSent, writableEnded }) => headersSent && !writableEnded,
+    );
+    const answer = `HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`;
+    socket.end(isWithin ? "" : answer);
     // Whatever else comes is not read.
     setTimeout(() => socket.destroy(), goodbyeMs).unref();
   });

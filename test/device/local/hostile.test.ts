@@ -115,6 +115,13 @@ suite("device/local hostile", (test) => {
     await until("hung up on", () => pipe.isOver());
     for (const [text, status] of [
       [`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"a".repeat(20_000)}\r\n\r\n`, 431],
+      [`GET /health HTTP/1.1\r\nHost: localhost\r\n${"X: a\r\n".repeat(63)}\r\n`, 200],
+      // Of a 65th nothing is left out without a word: not a token, and not the length of what follows.
+      [`GET /health HTTP/1.1\r\nHost: localhost\r\n${"X: a\r\n".repeat(64)}\r\n`, 431],
+      [
+        `GET /health HTTP/1.1\r\nHost: localhost\r\n${"X: a\r\n".repeat(90)}Content-Length: 1\r\n\r\na`,
+        431,
+      ],
       ["GET / HTTP/1.1\r\n\r\n", 400],
       ["GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 421],
       ["GET / HTTP/1.1\r\nHost:\r\n\r\n", 421],
@@ -144,6 +151,55 @@ suite("device/local hostile", (test) => {
     const upgrade = { connection: "upgrade", upgrade: "websocket" };
     assert.is((await at.ask("/health", { headers: upgrade })).status, 200);
     assert.equal([at.problems, at.log().split("\n").length], [[], 2]);
+  });
+
+  test("who asks whether to send is told to where it is read, and not before a refusal", async () => {
+    await using at = await openLocalWorld();
+    const taken: number[] = [];
+    at.local.lend(
+      lentOf(async (box) => {
+        taken.push(box.length);
+        return true;
+      }),
+    );
+    const head = "POST /v1/commands HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n";
+    const type = "Content-Type: application/octet-stream\r\n";
+    const good = open(at.port);
+    good.socket.write(`${head}${type}Content-Length: 5\r\n\r\n`);
+    await until("go on", () => good.text().startsWith("HTTP/1.1 100 Continue\r\n\r\n"));
+    good.socket.write("hello");
+    await until("taken", () => good.text().includes("HTTP/1.1 202"));
+    assert.equal(taken, [5]);
+    for (const [fields, status] of [
+      [`${type}Content-Length: 9000000\r\n`, 413],
+      ["Content-Type: image/jpeg\r\nContent-Length: 5\r\n", 415],
+      [`${type}Transfer-Encoding: chunked\r\n`, 411],
+    ] as const) {
+      const raw = open(at.port);
+      raw.socket.write(`${head}${fields}\r\n`);
+      await until("an answer", () => raw.isOver());
+      assert.match(raw.text(), new RegExp(`^HTTP/1\\.1 ${status} `));
+    }
+    good.socket.destroy();
+  });
+
+  test("noise behind a request writes nothing into its answer", async () => {
+    await using at = await openLocalWorld();
+    const raw = open(at.port);
+    const token = `Authorization: Bearer ${at.token}\r\n`;
+    raw.socket.write(`GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n${token}\r\n`);
+    await until("the states", () => raw.text().includes("event: states"));
+    raw.socket.write("\u0001 noise\r\n\r\n", "latin1");
+    await until("hung up on", () => raw.isOver());
+    assert.is(raw.text().split("HTTP/1.1").length, 2, raw.text());
+    // One that is whole is answered all the same.
+    const both = open(at.port);
+    both.socket.write(
+      "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n\u0001 noise\r\n\r\n",
+      "latin1",
+    );
+    await until("hung up on", () => both.isOver());
+    assert.match(both.text(), /^HTTP\/1\.1 200 .*\{"status":"ok"\}/s);
   });
 
   test("who asks too much is told so, and the others are answered", async () => {

@@ -1,71 +1,23 @@
+import { connect } from "node:net";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
-import { openHttp } from "../../../src/base/node/http.ts";
-import { equal } from "../../../src/base/pure/bytes.ts";
+import { systemClock } from "../../../src/base/node/time.ts";
+import { equal, toHex } from "../../../src/base/pure/bytes.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { findRelays } from "../../../src/phone/cli/lan.ts";
 import { cameraService } from "../../../src/protocol/wire/announce.ts";
-import { openMailbox } from "../../../src/protocol/wire/client.ts";
 import type { Ask } from "../../../src/protocol/wire/mailbox.ts";
 import { printAsk } from "../../../src/protocol/wire/mailbox.ts";
 import { checkName, printName } from "../../../src/protocol/wire/name.ts";
-import { signRequest } from "../../../src/protocol/wire/request.ts";
-import { phoneOf, startCamera } from "../../lib/commands.ts";
-import { type Call, lentOf, openLocalWorld } from "../../lib/local.ts";
+import { faultOf, operationAt } from "../../lib/document.ts";
+import { lentOf } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { loopback } from "../../lib/multicast.ts";
-import { makeCamera, recording } from "../../lib/sealing.ts";
+import { openShelved } from "../../lib/shelved.ts";
 import { suite } from "../../lib/suite.ts";
-import { quickFolder } from "../../lib/world.ts";
 
 const mdns = await loopback();
 
-/** A camera with two clips, its local interface, and whoever asks there. */
-async function openWorld(more: Parameters<typeof openLocalWorld>[0] = {}) {
-  const home = await quickFolder();
-  const camera = await makeCamera(home.path);
-  const running = await startCamera(camera);
-  for (let i = 0; i < 2; i++) await running.sealer.clip(recording(3));
-  const { adopted, identity } = running.keyring;
-  if (!adopted) throw new Error("nobody's");
-  const own = { mailbox: adopted.mailbox, hash: identity.hash, outbox: running.outbox };
-  const at = await openLocalWorld({ own, ...more });
-  const http = openHttp();
-  const as = (
-    seed?: number,
-    {
-      mailbox = own.mailbox,
-      nowMs = () => Date.now(),
-    }: { mailbox?: Uint8Array; nowMs?(): number } = {},
-  ) => {
-    const { publicKey: key, sign } = phoneOf(seed);
-    const url = `http://127.0.0.1:${at.port}/mailbox`;
-    return openMailbox({
-      ...{ url, mailbox, key, sign, suite: nodeSuite },
-      nowMs,
-      send: http.send,
-    });
-  };
-  const ask = (what: Ask, change: Call & { authority?: string; createdMs?: number } = {}) => {
-    const { authority = `127.0.0.1:${at.port}`, createdMs = Date.now(), ...call } = change;
-    const { path, query } = printAsk(own.mailbox, what);
-    const { publicKey: key, sign } = phoneOf();
-    const target = { method: "GET", authority, path: `/mailbox${path}`, query };
-    const nothing = nodeSuite.sha512().digest();
-    const signed = signRequest(target, nothing, { sign, key, createdMs });
-    const headers = { ...signed, host: authority, ...call.headers };
-    return at.ask(`/mailbox${path}${query === "?" ? "" : query}`, { ...call, headers });
-  };
-  return {
-    ...{ at, running, camera, own, as, ask },
-    async [Symbol.asyncDispose]() {
-      http.close();
-      await at[Symbol.asyncDispose]();
-      await running.stop();
-      await home[Symbol.asyncDispose]();
-    },
-  };
-}
 const page = (under: string, more = {}): Ask => ({
   act: "list",
   page: { under, after: "", ...more },
@@ -81,7 +33,7 @@ async function refused(act: Promise<unknown>, stage: string): Promise<void> {
 
 suite("device/local mailbox", (test) => {
   test("a member's phone reads the log and every part, byte for byte, and nothing else", async () => {
-    await using world = await openWorld();
+    await using world = await openShelved();
     const { at, running, own } = world;
     await refused(
       world
@@ -142,7 +94,7 @@ suite("device/local mailbox", (test) => {
   });
 
   test("strangers, other mailboxes, other places and other times are refused", async () => {
-    await using world = await openWorld();
+    await using world = await openShelved();
     const { at, running } = world;
     at.local.lend(running.commands);
     await refused(world.as(0x99).list(), "right");
@@ -183,7 +135,7 @@ suite("device/local mailbox", (test) => {
   });
 
   test("who waits hears of what comes, and no more than a few wait", async () => {
-    await using world = await openWorld();
+    await using world = await openShelved();
     const { at, running } = world;
     at.local.lend(running.commands);
     const mailbox = world.as();
@@ -205,10 +157,90 @@ suite("device/local mailbox", (test) => {
     assert.is((await world.ask(page("entry/"))).status, 200);
   });
 
+  test("answers that nobody takes have a bounded room, which who hangs up gives back", async () => {
+    await using world = await openShelved();
+    const { at, running, own } = world;
+    at.local.lend(running.commands);
+    const name = running.outbox.entries()[0];
+    assert.ok(name);
+    const target = world.targetOf({ act: "get", name });
+    let reading = 0;
+    let go = () => {};
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const { read } = own.outbox;
+    own.outbox.read = async (...asked) => {
+      reading += 1;
+      await gate;
+      return await read(...asked);
+    };
+    const fields = Object.entries(world.sign(target)).map(([field, value]) => `${field}: ${value}`);
+    const text = [`GET ${target} HTTP/1.1`, ...fields, "", ""].join("\r\n");
+    // Two of each connection: the second waits for its turn.
+    const sockets = Array.from({ length: 12 }, () => connect(at.port, "127.0.0.1"));
+    for (const socket of sockets) socket.on("error", () => {}).write(text.repeat(2));
+    await until("24 are read", () => reading === 24);
+    const full = await world.ask(page("entry/"));
+    assert.equal([full.status, full.headers["retry-after"]], [429, "5"]);
+    assert.is((await world.ask({ act: "get", name })).status, 429);
+    sockets[0]?.destroy();
+    while ((await world.ask(page("entry/"))).status !== 200) await systemClock.sleep(20);
+    const last = Promise.all([1, 2].map(() => world.ask({ act: "get", name })));
+    await until("both in its place", () => reading === 26);
+    go();
+    assert.equal(
+      (await last).map(({ status }) => status),
+      [200, 200],
+    );
+    for (const socket of sockets) socket.destroy();
+    assert.equal(at.problems, []);
+  });
+
+  test("the document has every request that is answered here, and each answer", async () => {
+    await using world = await openShelved();
+    const { at, running, own } = world;
+    at.local.lend(running.commands);
+    const names = (await world.as().list()).map(({ name }) => name);
+    const seen = new Set<string>();
+    const answer = async (target: string, status: number, headers = world.sign(target)) => {
+      const operation = operationAt("GET", target);
+      assert.ok(operation, target);
+      const reply = await at.ask(target, { headers });
+      assert.equal([reply.status, faultOf(reply, operation)], [status, []], target);
+      seen.add(operation.operationId);
+    };
+    for (const name of names) await answer(world.targetOf({ act: "get", name }), 200);
+    const entry = names.find(({ kind }) => kind === "entry");
+    assert.ok(entry?.kind === "entry");
+    const hash = new Uint8Array(32);
+    for (const target of [
+      ...["", "?under=entry/", "?under=part/&limit=1", "?after=zzz&wait=1"].map(
+        (query) => `/mailbox/${toHex(own.mailbox)}/${query}`,
+      ),
+      world.targetOf({ act: "get", name: { kind: "beacon" } }),
+    ]) {
+      const isThere = !target.endsWith("beacon") || names.some(({ kind }) => kind === "beacon");
+      await answer(target, isThere ? 200 : 404);
+      await answer(target, 401, { ...world.sign(target), signature: "" });
+      await answer(target, 403, world.sign(target, { seed: 0x99 }));
+      await answer(target, 421, { ...world.sign(target), host: "192.0.2.1" });
+    }
+    await answer(world.targetOf({ act: "get", name: { ...entry, hash } }), 404);
+    await answer(`/mailbox/${toHex(own.mailbox)}/?limit=0`, 400);
+    assert.equal([...seen].sort(), ["beacon", "entry", "list", "part"]);
+    // What the document does not have is not there.
+    const box = `/mailbox/${toHex(own.mailbox)}/box/${toHex(hash)}/${"0".repeat(16)}/${toHex(hash)}`;
+    for (const target of [`/mailbox/${toHex(own.mailbox)}/door`, box]) {
+      assert.is(operationAt("GET", target), undefined);
+      assert.is((await at.ask(target, { headers: world.sign(target) })).status, 404, target);
+    }
+  });
+
   if (!mdns) return test.skip("found over loopback", "no multicast on the loopback interface");
   test("a phone that knows the camera finds it by its mark, and no other does", async () => {
     const settings = { port: 0, host: "", names: [], certificate: "", key: "", announce: true };
-    await using world = await openWorld({ settings, mdns });
+    await using world = await openShelved({ settings, mdns });
     const find = (hash: Uint8Array) =>
       findRelays({
         ...{ mailboxes: [hash], suite: nodeSuite, timeoutMs: 4000, mdns, service: cameraService },
