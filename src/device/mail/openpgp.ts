@@ -17,10 +17,18 @@ export type Keys = readonly PublicKey[];
 export async function readKeys(file: string, wallMs: number = Date.now()): Promise<Keys> {
   const bytes = await readNamed(file, { what: "a public key", mostBytes });
   const openpgp = await loadOpenpgp();
-  const keys = await openpgp.readKeys({ armoredKeys: textOf(bytes) }).catch((cause: unknown) => {
+  const blocks = blocksOf(textOf(bytes));
+  const read = blocks.map(async (armoredKeys) => await openpgp.readKeys({ armoredKeys }));
+  const all = await Promise.all(read).catch((cause: unknown) => ({ cause }));
+  if ("cause" in all || all.length === 0) {
     const hint = "gpg --armor --export ADDRESS writes one";
-    throw new Failure("misuse", `${file} holds no OpenPGP key`, { hint, cause });
-  });
+    const what = blocks.length > 1 ? "something that is no OpenPGP key" : "no OpenPGP key";
+    throw new Failure("misuse", `${file} holds ${what}`, {
+      hint,
+      ...("cause" in all ? all : {}),
+    });
+  }
+  const keys = all.flat();
   if (keys.length === 0 || keys.length > mostKeys) {
     throw new Failure("misuse", `${file} should hold 1 to ${mostKeys} OpenPGP keys`);
   }
@@ -32,7 +40,7 @@ export async function readKeys(file: string, wallMs: number = Date.now()): Promi
       });
     }
     await key.getEncryptionKey(undefined, momentOf(keys, wallMs)).catch((cause: unknown) => {
-      const why = "it may have expired, been revoked, or be for signatures alone";
+      const why = "it may have expired, been revoked, be for signatures alone, or too weak";
       throw new Failure("misuse", `nothing can be encrypted to key ${name} of ${file}: ${why}`, {
         cause,
       });
@@ -66,6 +74,12 @@ function momentOf(
 ) {
   const made = keys.flatMap((key) => key.getKeys().map((one) => one.getCreationTime().getTime()));
   return new Date(Math.max(ms, ...made));
+}
+
+/** Keys may be exported one behind the other: the library reads the first block, and says nothing of more. */
+function blocksOf(text: string): string[] {
+  const pieces = text.split(/^(?=-----BEGIN PGP )/m);
+  return pieces.filter((piece) => piece.startsWith("-----BEGIN PGP "));
 }
 
 function textOf(bytes: Uint8Array): string {

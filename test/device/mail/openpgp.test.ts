@@ -145,9 +145,27 @@ suite("device/mail/openpgp", (test) => {
         await writeFile(file, text);
         both.push(...(await readKeys(file)));
       }
-      const armoured = await encryptTo(both, Buffer.from("for both"));
-      assert.is(await first.decrypt(armoured), "for both");
-      assert.is(await second.decrypt(armoured), "for both");
+      const file = join(one.path, "both.asc");
+      const [ours, theirs] = files;
+      // As exported one behind the other, with what people write between them.
+      for (const text of [`${ours}${theirs}`, `mine:\r\n${ours}\nhers:\n${theirs}\n`]) {
+        await writeFile(file, text);
+        const keys = await readKeys(file);
+        assert.is(keys.length, 2);
+        for (const all of [both, keys]) {
+          const armoured = await encryptTo(all, Buffer.from("for both"));
+          assert.is(await first.decrypt(armoured), "for both");
+          assert.is(await second.decrypt(armoured), "for both");
+        }
+      }
+      // Whatever stands second is looked at as what stands first.
+      const attempt = async (more: string) => {
+        await writeFile(file, `${ours}${more}`);
+        return await refusal(() => readKeys(file));
+      };
+      assert.match(await attempt(second.privateKey), /private key of [0-9A-F]{16}/);
+      assert.match(await attempt(theirs?.slice(0, 300) ?? ""), /something that is no OpenPGP key/);
+      assert.is(await attempt("and a word"), "taken");
       for (const { path } of [one, two]) await endGpg(path);
     },
     { skip: why },
