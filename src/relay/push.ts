@@ -214,7 +214,7 @@ function post(options: {
     const timer = setTimeout(() => end(away), timeoutMs);
     request.on("error", () => end(away));
     request.on("response", ({ statusCode = 0, headers }) => {
-      end(verdictOf(statusCode, headers["retry-after"]));
+      end(verdictOf(statusCode, headers["retry-after"], headers.date));
     });
     request.end(body);
   });

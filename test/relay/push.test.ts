@@ -78,6 +78,7 @@ suite("push", (test) => {
       [410, undefined, { kind: "gone" }],
       [404, undefined, { kind: "gone" }],
       [429, "7", { kind: "later", seconds: 7 }],
+      [503, "Tue, 19 Jan 2038 03:14:07 GMT", { kind: "later", seconds: 3600 }],
       [500, undefined, { kind: "later", seconds: 0 }],
       [403, undefined, { kind: "refused", status: 403 }],
       [307, undefined, { kind: "refused", status: 307 }],

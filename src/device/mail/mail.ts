@@ -147,20 +147,21 @@ function run(notes: Notes, options: MailOptions): Mail {
     const server = await readMailServer(config.mail);
     const message = { envelope: config.mail, bytes: await compose(plan) };
     const { rejected } = await send({ ...message, server, clock, signal });
-    if (rejected.length === 0) return;
-    log.warn(`${nameOfServer(server)} takes nothing for some of mail.to`, { of: rejected.length });
+    if (rejected.length === 0) return undefined;
+    return `${nameOfServer(server)} takes nothing for ${rejected.length} of mail.to`;
   };
   const act = async (plan: Exclude<Plan, { kind: "wait" }>, cut: AbortSignal) => {
     const visits = plan.kind === "letter" ? [plan.visit] : plan.visits;
     try {
-      await deliver(plan, cut);
+      const lacking = await deliver(plan, cut);
       sent(tray, plan, clock.monotonicUs());
       backoff.worked();
       for (const { clip } of visits) letters.delete(clip);
-      if (told !== "") log.info("mail goes out again");
-      told = "";
+      if (lacking !== undefined && lacking !== told) log.warn(lacking);
+      else if (lacking === undefined && told !== "") log.info("mail goes out again");
+      told = lacking ?? "";
       failingUs = undefined;
-      health.fault("mail");
+      health.fault("mail", lacking);
       log.info("told", { visits: visits.length });
     } catch (error) {
       if (cut.aborted) return;

@@ -133,18 +133,26 @@ export function parseVerdict(content: Uint8Array): Verdict {
   throw new Failure("corrupt", "not a verdict of a push service", { stage: "verdict" });
 }
 
-/** What an HTTP status of a push service means. */
-export function verdictOf(status: number, retryAfter: string | undefined): Verdict {
+/** What an HTTP status of a push service means, beside its fields `retry-after` and `date`. */
+export function verdictOf(status: number, retryAfter?: string, date?: string): Verdict {
   if (status >= 200 && status < 300) return { kind: "accepted" };
   if (status === 404 || status === 410) return { kind: "gone" };
   if (status === 408 || status === 429 || (status >= 500 && status < 600)) {
-    // A date is possible too; what is no number counts as nothing said.
-    const asked = /^[0-9]{1,9}$/.test(retryAfter ?? "") ? Number(retryAfter) : 0;
-    return { kind: "later", seconds: Math.min(asked, mostLaterS) };
+    return { kind: "later", seconds: Math.min(secondsOf(retryAfter, date), mostLaterS) };
   }
   return status >= 100 && status < 600
     ? { kind: "refused", status }
     : { kind: "later", seconds: 0 };
+}
+
+const momentPattern = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+
+/** A number, or a moment by the service's own clock; anything else counts as nothing said. */
+function secondsOf(asked = "", date = ""): number {
+  if (/^[0-9]{1,9}$/.test(asked)) return Number(asked);
+  if (![asked, date].every((text) => momentPattern.test(text))) return 0;
+  const seconds = (Date.parse(asked) - Date.parse(date)) / 1000;
+  return seconds > 0 ? seconds : 0;
 }
 
 function ascii(bytes: Uint8Array): string {

@@ -218,6 +218,32 @@ suite("device/mail", (test) => {
     await mail.close();
   });
 
+  test("one of several who is refused is a problem, and the others are told", async () => {
+    await using at = await openMailed();
+    let isKnown = false;
+    await using post = await startPost({
+      refuse: (what, about) =>
+        what === "to" && about.includes("two@") && !isKnown
+          ? { code: 550, text: "5.1.1 no such user" }
+          : undefined,
+    });
+    const mail = await at.open({ port: post.port, to: ["owner@example.org", "two@example.org"] });
+    for (let visits = 1; visits <= 2; visits++) {
+      await at.visit(mail);
+      await until("told", () => post.messages.length === visits);
+      await until("a problem", () => at.said.faults.length === visits);
+    }
+    const expected = `127.0.0.1:${post.port} takes nothing for 1 of mail.to`;
+    assert.equal(at.said.faults, [expected, expected]);
+    assert.is(at.said.log.split(expected).length, 2, "said once");
+    isKnown = true;
+    await at.visit(mail);
+    await until("both are told", () => post.messages[2]?.to.length === 2);
+    await until("mended", () => at.said.faults.length === 3 && at.said.faults[2] === undefined);
+    await mail.close();
+    assert.not(/example\.org/.test(at.said.log + at.said.faults), at.said.log);
+  });
+
   test("a login that is refused is a fault of the owner's, mended without a new start, in no log", async () => {
     const clock = new ManualClock();
     await using at = await openMailed({ clock });

@@ -45,14 +45,20 @@ suite("push", (test) => {
   });
 
   test("what a status of a push service means", () => {
-    const of = (status: number, after?: string) => {
-      const verdict = verdictOf(status, after);
+    const of = (status: number, after?: string, date?: string) => {
+      const verdict = verdictOf(status, after, date);
       // Whatever it is, it can be said.
       assert.equal(parseVerdict(printVerdict(verdict)), verdict);
       return printVerdict(verdict).toString();
     };
-    const text = (status: number, after?: string) =>
-      Buffer.from(of(status, after).split(",").map(Number)).toString().trim();
+    const text = (...asked: Parameters<typeof of>) =>
+      Buffer.from(
+        of(...asked)
+          .split(",")
+          .map(Number),
+      )
+        .toString()
+        .trim();
     const table: [number, string | undefined, string][] = [
       [200, undefined, "accepted"],
       [201, undefined, "accepted"],
@@ -75,6 +81,19 @@ suite("push", (test) => {
     ];
     for (const [status, after, expected] of table) {
       assert.is(text(status, after), expected, `${status} ${after}`);
+    }
+    // A moment, by the clock of whoever says it.
+    const moment = "Wed, 21 Oct 2026 07:28:00 GMT";
+    for (const [date, expected] of [
+      ["Wed, 21 Oct 2026 07:26:30 GMT", "later 90"],
+      ["Tue, 20 Oct 2026 07:28:00 GMT", "later 3600"],
+      ["Wed, 21 Oct 2026 07:28:00 GMT", "later 0"],
+      ["Wed, 21 Oct 2026 07:29:00 GMT", "later 0"],
+      ["Wed, 21 Oct 2026 77:26:30 GMT", "later 0"],
+      ["now", "later 0"],
+    ] as const) {
+      assert.is(text(503, moment, date), expected, date);
+      assert.is(text(503, date, "Wed, 21 Oct 2026 07:30:00 GMT"), "later 0", date);
     }
   });
 
