@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { states, type Topic } from "../mqtt/mqtt.ts";
 
 // The status page: it asks for a token, keeps it in memory alone, and shows words and numbers. What comes
 // is written as text, never as markup.
@@ -9,10 +10,16 @@ body { max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
 td { padding: .2rem .6rem .2rem 0; border-bottom: 1px solid #8884; overflow-wrap: anywhere; }
 td + td { text-align: right; font-variant-numeric: tabular-nums; }
-input { width: 26rem; max-width: 100%; font: inherit; }
+input { width: 26rem; max-width: 100%; box-sizing: border-box; font: inherit; }
 button { font: inherit; }
 ol { padding-left: 1.5rem; }
 `;
+
+const units = Object.fromEntries(
+  Object.entries(states as Record<string, Topic<never>>).flatMap(([name, { shown }]) =>
+    shown?.unit === undefined ? [] : [[name, shown.unit]],
+  ),
+);
 
 /** In the reader's browser; `test/device/local/page.test.ts` runs it. */
 export const script = `
@@ -21,35 +28,40 @@ const at = (id) => document.getElementById(id);
 const mostVisits = 30;
 const mostDeeds = 30;
 const doubles = ["last_event", "last_alarm"];
+const units = ${JSON.stringify(units)};
+let isRunning = false;
 const deeds = new Map();
 let token = "";
 let last = "";
 const visits = new Map();
 const rows = new Map();
 
-function show(name, value) {
-  let row = rows.get(name);
+function show(name, value, zone) {
+  const key = zone === undefined ? name : zone + ": " + name;
+  let row = rows.get(key);
   if (value === null) {
     if (row) row.remove();
-    rows.delete(name);
+    rows.delete(key);
     return;
   }
   if (!row) {
     row = document.createElement("tr");
     row.append(document.createElement("td"), document.createElement("td"));
-    row.firstChild.textContent = name.replaceAll("_", " ");
-    rows.set(name, row);
+    row.firstChild.textContent = (zone === undefined ? "" : zone + ": ") + name.replaceAll("_", " ");
+    rows.set(key, row);
     at("states").append(row);
   }
-  row.lastChild.textContent = value === true ? "yes" : value === false ? "no" : String(value);
+  const unit = zone === undefined && units[name] ? " " + units[name] : "";
+  row.lastChild.textContent = value === true ? "yes" : value === false ? "no" : String(value) + unit;
 }
 
 function showAll(all) {
   at("name").textContent = all.name;
-  for (const name of [...rows.keys()]) show(name, null);
+  for (const row of rows.values()) row.remove();
+  rows.clear();
   for (const [name, value] of Object.entries(all.states)) if (!doubles.includes(name)) show(name, value);
   for (const [zone, values] of Object.entries(all.zones))
-    for (const [name, value] of Object.entries(values)) show(zone + ": " + name, value);
+    for (const [name, value] of Object.entries(values)) show(name, value, zone);
 }
 
 function tell(visit) {
@@ -95,7 +107,7 @@ function take(block) {
   if (event === "states") showAll(JSON.parse(data));
   else if (event === "state") {
     const change = JSON.parse(data);
-    show(change.zone === undefined ? change.name : change.zone + ": " + change.name, change.value);
+    show(change.name, change.value, change.zone);
   } else if (event === "visit") tell(JSON.parse(data));
   else if (event === "alarm") tellDeed(JSON.parse(data));
 }
@@ -133,6 +145,8 @@ async function follow() {
 }
 
 async function run() {
+  if (isRunning) return;
+  isRunning = true;
   for (;;) {
     try {
       await follow();
@@ -140,6 +154,7 @@ async function run() {
       at("said").textContent = error.message;
       if (error.isFinal) {
         token = "";
+        isRunning = false;
         at("ask").hidden = false;
         at("shown").hidden = true;
         return;

@@ -165,6 +165,30 @@ suite("device/local/page", (test) => {
     for (const { path } of browsed.asked) assert.not(path.includes(at.token));
   });
 
+  test("units, and zones by their own names", async () => {
+    await using at = await openLocalWorld({ zones: [{ name: "Back_yard-2" }] });
+    using browsed = browser(at.port);
+    browsed.enter(at.token);
+    await until("states", () => browsed.rows().person === "no");
+    const rows = browsed.rows();
+    assert.equal([rows["storage free"], rows.temperature], ["100 MiB", "44 °C"]);
+    assert.equal([rows["Back_yard-2: person"], rows["Back_yard-2: count"]], ["no", "0"]);
+    at.house.set({ name: "Porch", zones: [] });
+    await until("the zone is gone", () => browsed.rows()["Back_yard-2: count"] === undefined);
+  });
+
+  test("a token that is entered again while it is tried is tried once", async () => {
+    await using at = await openLocalWorld({ bounds: { subscribers: 0 } });
+    using browsed = browser(at.port);
+    browsed.enter(at.token);
+    browsed.enter(at.token);
+    const asked = () => browsed.asked.map(({ path }) => path).filter((path) => path !== "/health");
+    await until("tried again", () => asked().length >= 9);
+    assert.is(browsed.at("said").textContent, "The camera says 503.");
+    const once = ["/v1/events", "/v1/alarms", "/v1/stream"];
+    assert.equal(asked().slice(0, 9), [...once, ...once, ...once]);
+  });
+
   test("a token that is revoked ends it; a name that is markup stays text", async () => {
     const name = '<img src=x onerror="alert(1)">';
     await using at = await openLocalWorld({ name: () => name, bounds: { tickMs: 100 } });
