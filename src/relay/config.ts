@@ -49,8 +49,9 @@ const whole = (about: string, preset: number, min: number, max: number) =>
 const yesNo = (about: string, preset: boolean) =>
   choice({ default: preset, of: [true, false], about });
 
-/** Of Chrome, Firefox, Safari, Edge. */
+/** Of Chrome, Chromium as Linux distributions build it, Firefox, Safari, Edge. */
 const knownServices = [
+  "jmt17.google.com",
   ...["fcm.googleapis.com", "updates.push.services.mozilla.com"],
   ...["*.push.apple.com", "*.notify.windows.com"],
 ];

@@ -108,6 +108,31 @@ suite("push", (test) => {
     assert.is(at.service.received.length, 1);
   });
 
+  test("the services of the browsers are named from the beginning, and nobody else's", async () => {
+    await using at = await house();
+    const asked: string[] = [];
+    await using world = await at.open("", async (host) => {
+      asked.push(host);
+      return [];
+    });
+    for (const [endpoint, isKnown] of [
+      ["https://fcm.googleapis.com/fcm/send/a:b", true],
+      ["https://jmt17.google.com/fcm/send/a:b", true],
+      ["https://updates.push.services.mozilla.com/wpush/v2/a", true],
+      ["https://web.push.apple.com/a", true],
+      ["https://wns2-par02p.notify.windows.com/w/?token=a%3d", true],
+      ["https://google.com/a", false],
+      ["https://evil-jmt17.google.com/a", false],
+      ["https://jmt17.google.com.evil.example/a", false],
+      ["https://notify.windows.com/a", false],
+    ] as const) {
+      asked.length = 0;
+      const said = await pushTo(world, messageTo(endpoint)).catch((error) => error);
+      assert.is(said.kind, isKnown ? "later" : "refused", endpoint);
+      assert.is(asked.length, isKnown ? 1 : 0, endpoint);
+    }
+  });
+
   test("only to whom the operator names, and never to what is not public", async () => {
     await using at = await house();
     const port = at.service.port;
