@@ -40,7 +40,7 @@ export type MailboxAnswer = No | "answered";
 const longestWaitMs = 10_000;
 const mostWaiting = { all: 16, ofPhone: 4 };
 /** Answers of up to 1 MiB each, until they are taken; a phone reads 16 at once. */
-const mostSending = { all: 48, ofPhone: 24 };
+const mostSending = { all: 48, ofPhone: 32 };
 const nothing = nodeSuite.sha512().digest();
 
 export type MailboxDoor = (

@@ -178,16 +178,16 @@ suite("device/local mailbox", (test) => {
     const fields = Object.entries(world.sign(target)).map(([field, value]) => `${field}: ${value}`);
     const text = [`GET ${target} HTTP/1.1`, ...fields, "", ""].join("\r\n");
     // Two of each connection: the second waits for its turn.
-    const sockets = Array.from({ length: 12 }, () => connect(at.port, "127.0.0.1"));
+    const sockets = Array.from({ length: 16 }, () => connect(at.port, "127.0.0.1"));
     for (const socket of sockets) socket.on("error", () => {}).write(text.repeat(2));
-    await until("24 are read", () => reading === 24);
+    await until("32 are read", () => reading === 32);
     const full = await world.ask(page("entry/"));
     assert.equal([full.status, full.headers["retry-after"]], [429, "5"]);
     assert.is((await world.ask({ act: "get", name })).status, 429);
     sockets[0]?.destroy();
     while ((await world.ask(page("entry/"))).status !== 200) await systemClock.sleep(20);
     const last = Promise.all([1, 2].map(() => world.ask({ act: "get", name })));
-    await until("both in its place", () => reading === 26);
+    await until("both in its place", () => reading === 34);
     go();
     assert.equal(
       (await last).map(({ status }) => status),
