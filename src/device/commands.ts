@@ -1,5 +1,5 @@
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { readNamed, stateFolder } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
@@ -185,6 +185,10 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
   if (values.as !== undefined && !as) {
     throw new Failure("misuse", `--as is one of ${startings.join(", ")}`);
   }
+  const { output } = values;
+  if (output !== undefined && files.some((file) => resolve(file) === resolve(output))) {
+    throw new Failure("misuse", `-o ${output} would be written over the recording`);
+  }
   const { alarm } = await readConfig(values.config);
   const all = [];
   for (const file of files) {
@@ -192,7 +196,7 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
     const recording = parseRecording(file, readText(file, bytes));
     all.push({ file, simulation: simulate(recording, alarm, as) });
   }
-  if (values.output !== undefined) await writeChart(values.output, drawChart(all, alarm));
+  if (output !== undefined) await writeChart(output, drawChart(all, alarm));
   // Who has read enough of it hangs up: no fault of anybody's.
   process.stdout.on("error", () => {});
   for (const { file, simulation } of all) {

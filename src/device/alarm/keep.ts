@@ -39,7 +39,6 @@ export type Keep = {
   close(): Promise<void>;
 };
 
-/** With `isReadOnly`, of a card that failed, what lies there is read and nothing is written. */
 /**
  * Without an alarm nothing is armed: one that is switched on again, a year later, does not go on from where
  * it was.
@@ -48,6 +47,7 @@ export async function forgetAlarm(path: string): Promise<void> {
   await rm(join(path, file), { force: true });
 }
 
+/** With `isReadOnly`, of a card that failed, what lies there is read and nothing is written. */
 export async function openKeep(
   path: string,
   { isReadOnly }: { isReadOnly: boolean },

@@ -21,19 +21,27 @@ export function printTime(atUs: number): string {
   return `${minute}:${two(seconds)}${rest > 0 ? `.${rest}` : ""}`;
 }
 
-/** Of equally long stretches of time, at most `mostRows`, the sample with the highest score. */
+/**
+ * Equally long stretches of time, at most `mostRows`: the state is that of the end of a stretch, the score the
+ * highest in it, and what was asked for the most.
+ */
 function rowsOf({ samples, endUs }: Simulation): Sample[] {
   const stretchUs = Math.max(1, Math.ceil(endUs / 1e6 / mostRows)) * 1e6;
   const rows: Sample[] = [];
   let i = 0;
   let last = samples[0];
   for (let fromUs = 0; fromUs <= endUs; fromUs += stretchUs) {
-    let best = last && { ...last, atUs: fromUs };
+    // What was before is over when something else is from its first moment on.
+    let best = samples[i]?.atUs === fromUs ? undefined : last && { ...last, atUs: fromUs };
     for (; i < samples.length; i++) {
       const sample = samples[i];
       if (!sample || sample.atUs >= fromUs + stretchUs) break;
-      // The state is that of the end of a stretch, the score the highest.
-      best = { ...sample, atUs: fromUs, score: Math.max(sample.score, best?.score ?? 0) };
+      const score = Math.max(sample.score, best?.score ?? 0);
+      const asked = {
+        warning: sample.warning || best?.warning === true,
+        siren: sample.siren || best?.siren === true,
+      };
+      best = { ...sample, atUs: fromUs, score, ...asked };
       last = sample;
     }
     if (best) rows.push(best);

@@ -38,7 +38,8 @@ const isText = (value: unknown, limit: number): value is string =>
 
 /** Throws Failure "misuse" that names the file and the line. */
 export function parseRecording(file: string, text: string): Recording {
-  const lines = text.split("\n");
+  // Some editors put a mark before the first line.
+  const lines = text.replace(/^\uFEFF/, "").split("\n");
   if (lines.at(-1) === "") lines.pop();
   let recording: Recording | undefined;
   for (const [i, line] of lines.entries()) {

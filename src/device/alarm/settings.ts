@@ -115,7 +115,8 @@ function readSensor(value: Record<string, unknown>): Read<Sensor> {
   if (stranger) return { wrong: stranger };
   const { name, topic, field, counts, instant = false } = value;
   if (typeof name !== "string" || !/^[\p{L}\p{N}_-][\p{L}\p{N} _-]{0,31}$/u.test(name)) {
-    return { wrong: `has the name ${short(name)}` };
+    const kind = "1 to 32 letters, digits, spaces, _ and -";
+    return { wrong: `has the name ${short(name)}, which is not ${kind}` };
   }
   const fault = topicFault(topic);
   if (fault) return { wrong: `(${name}) has the topic ${short(topic)}, which ${fault}` };

@@ -57,11 +57,15 @@ export function simulate(
     if (!isSame) samples.push(next);
   };
   let nowUs = 0;
-  /** By the second, and whenever time alone does something. */
+  /** When what counted leaves the score, in order; those up to `left` have. */
+  const leaves: number[] = [];
+  let left = 0;
+  /** By the moments at which time alone does something. */
   const goTo = (atUs: number) => {
     while (nowUs < atUs) {
-      const second = (Math.floor(nowUs / stepUs) + 1) * stepUs;
-      nowUs = Math.min(atUs, second, Math.max(nowUs, machine.dueUs() ?? Number.POSITIVE_INFINITY));
+      while ((leaves[left] ?? Number.POSITIVE_INFINITY) <= nowUs) left += 1;
+      const next = Math.min(leaves[left] ?? atUs, machine.dueUs() ?? atUs);
+      nowUs = Math.min(atUs, Math.max(nowUs, next));
       deeds.push(...machine.tick(nowUs));
       sample(nowUs);
     }
@@ -70,7 +74,10 @@ export function simulate(
   for (const event of recording.events) {
     goTo(event.atUs);
     deeds.push(...tell(machine, sources, event));
-    for (const part of machine.fresh(event.atUs)) counted.add(part);
+    for (const part of machine.fresh(event.atUs)) {
+      if (!counted.has(part)) leaves.push(part.atUs + settings.windowS * 1e6);
+      counted.add(part);
+    }
     sample(event.atUs);
   }
   const isOver = () => {

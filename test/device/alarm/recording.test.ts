@@ -40,6 +40,9 @@ suite("device/alarm/recording", (test) => {
       assert.is(Buffer.from(last.payload).toString(), '{"contact":false}');
     }
     assert.equal(parse(head), { about: "", as: "away", expect: undefined, events: [] });
+    // As Windows writes it.
+    const marked = parse(`\uFEFF${head}\r`, '{"at":1,"motion":true}\r', "");
+    assert.is(marked.events.length, 1);
   });
 
   test("what is wrong is told with file and line", () => {

@@ -76,7 +76,7 @@ suite("device/alarm/settings", (test) => {
       ['name: x, topic: "a\\0b", weight: 1', /control characters/],
       ["name: x, topic: 7, weight: 1", /is no text/],
       ["name: x, weight: 1", /topic nothing, which is no text/],
-      ["topic: a, weight: 1", /item 2 has the name nothing/],
+      ["topic: a, weight: 1", /item 2 has the name nothing, which is not 1 to 32 letters/],
       ['name: "a\\nb", topic: a, weight: 1', /item 2 has the name/],
       ["name: x, topic: a", /\(x\) has the weight nothing/],
       ["name: x, topic: a, weight: -1", /\(x\) has the weight -1/],

@@ -170,6 +170,7 @@ suite("device/alarm/simulate", (test) => {
         /cannot write .*ENOENT/,
       ],
       [["--simulate", at("delivery"), "--colour"], 2, /--colour/],
+      [["--simulate", bad, binary, "-o", bad], 2, /-o .*bad\.jsonl would be written over/],
     ];
     for (const [args, code, expected] of cases) {
       const ended = await run(...args);
