@@ -37,7 +37,7 @@ export const zones: Setting<Zone[]> = {
   default: [],
   about:
     "where a person counts, by the feet, each with a name of its own; none means the whole picture",
-  expected: `a list of at most 16 of {name, polygon}, the polygon a list of ${polygonText}`,
+  expected: `a list of at most 16 of {name, polygon}, the name letters, digits, _ and -, 32 at most, the polygon a list of ${polygonText}`,
   read: (value) =>
     readList(value, 16, (item): Zone | undefined => {
       if (typeof item !== "object" || item === null || !("name" in item) || !("polygon" in item)) {

@@ -89,7 +89,10 @@ suite("device/config", (test) => {
   const wrong: [string, RegExp][] = [
     ["camera:\n  masks: [[[0, 0], [1, 1]]]\n", /camera\.yaml:2: camera\.masks .* 3 to 32/],
     ["camera:\n  masks: [[[0, 0], [1, 1], [2, 0]]]\n", /:2: camera\.masks/],
-    ["detect:\n  zones: [{name: a b, polygon: [[0,0],[1,0],[1,1]]}]\n", /:2: detect\.zones/],
+    [
+      "detect:\n  zones: [{name: a b, polygon: [[0,0],[1,0],[1,1]]}]\n",
+      /:2: detect\.zones .*the name letters, digits/,
+    ],
     [
       "detect:\n  zones: [{name: a, polygon: [[0,0],[1,0],[1,1]], threshold: 0.5}]\n",
       /:2: detect\.zones/,

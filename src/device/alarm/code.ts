@@ -17,11 +17,14 @@ export async function readCode(file: string): Promise<string> {
   const refuse = () =>
     new Failure(
       "misuse",
-      `${file} should hold one line: a code of ${least} to ${longestCode} characters`,
+      `${file} should hold one line: a code of ${least} to ${longestCode} characters, and no spaces`,
     );
   let text: string;
   try {
-    text = toText(bytes).replace(/\r?\n$/, "");
+    // Some editors put a mark before it.
+    text = toText(bytes)
+      .replace(/^\uFEFF/, "")
+      .replace(/\r?\n$/, "");
   } catch {
     throw refuse();
   }

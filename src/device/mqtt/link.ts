@@ -2,7 +2,7 @@ import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { IClientOptions, MqttClient } from "mqtt";
 import type { Clock } from "../../base/pure/clock.ts";
-import { Failure, isFailure } from "../../base/pure/failure.ts";
+import { Failure, type FailureKind, isFailure } from "../../base/pure/failure.ts";
 import type { Broker } from "../broker.ts";
 import { Backoff } from "../uplink/uplink.ts";
 import type { Session } from "./desk.ts";
@@ -47,12 +47,15 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   let willQos: 0 | 1 = 1;
   /** Connections in a row that the broker let in, and ended soon and without a word. */
   let cut = 0;
+  /** Attempts in a row that ended before the broker had said anything: it may be the wrong port. */
+  let shut = 0;
 
   /** One connection from its beginning to its end, which is how it failed. */
   const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
     const connection = await connect({ ...options, version, willQos, signal });
     const sinceUs = clock.monotonicUs();
     isOld = version === 4;
+    shut = 0;
     onUp(connection.session, version);
     const failure = await connection.ended;
     const isProven = clock.monotonicUs() - sinceUs >= provenUs;
@@ -79,7 +82,9 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
       }
       if (!isOld) version = 5;
       backoff.failed(failure);
-      onDown(failure, isProven);
+      shut = failure.hint && failure.kind === "gone" ? shut + 1 : 0;
+      const isForGood = shut >= mostCut;
+      onDown(isForGood ? asKind("refused", failure) : failure, isProven);
     }
   };
   const running = run().catch((error) => {
@@ -161,11 +166,12 @@ async function connect(
     socket.once("close", () => {
       signal.removeEventListener("abort", stop);
       client.end(true);
-      const why = failure ?? new Failure("gone", "the broker ended the connection");
+      const end = failure ?? new Failure("gone", "the broker ended the connection");
+      const why = isIn ? end : doubted(end, { isTls: broker.tls !== undefined, reached });
       // A broker that knows no MQTT 5 may say so, answer what is not MQTT 5, or just hang up.
       const isOfVersion = why.stage === "version" || isFailure(why, "gone", "corrupt");
       const isUnheard = reached && !isIn && isOfVersion;
-      resolve(isUnheard ? new Failure(why.kind, why.message, { stage: "version" }) : why);
+      resolve(isUnheard ? asKind(why.kind, why, "version") : why);
     });
   });
   signal.addEventListener("abort", stop, { once: true });
@@ -242,6 +248,7 @@ function dial({ host, port, tls }: Broker): Socket {
 /** Whether a broker is there, and trusted where it is to be. Nothing is said to it. Throws as `openLink` tells. */
 export async function reachBroker(broker: Broker): Promise<void> {
   let socket: Socket | undefined;
+  let reached = false;
   try {
     const dialled = dial(broker);
     socket = dialled;
@@ -250,8 +257,9 @@ export async function reachBroker(broker: Broker): Promise<void> {
       dialled.once("error", reject).once("close", () => reject(unspoken()));
       dialled.setTimeout(reachMs, () => reject(silent()));
     });
+    reached = true;
   } catch (error) {
-    throw asFailure(error);
+    throw doubted(asFailure(error), { isTls: broker.tls !== undefined, reached });
   } finally {
     socket?.on("error", () => {}).destroy();
   }
@@ -264,6 +272,9 @@ async function loadMqtt(): Promise<typeof import("mqtt")> {
   return await import("mqtt");
 }
 
+/** What ends a handshake, other than a certificate that is not trusted. */
+const ofTls =
+  /^(EPROTO|ERR_SSL_(WRONG_VERSION|UNSUPPORTED_PROTOCOL|PACKET_LENGTH|SSLV3_ALERT_HANDSHAKE|TLSV1_ALERT_PROTOCOL))/;
 const ofVersion = [1, 132];
 const ofForm = [129, 130];
 const ofLogin = [4, 5, 134, 135, 140];
@@ -302,12 +313,31 @@ function cutOff(): Failure {
   });
 }
 
+function asKind(kind: FailureKind, { message, hint }: Failure, stage?: string): Failure {
+  return new Failure(kind, message, { ...(hint ? { hint } : {}), ...(stage ? { stage } : {}) });
+}
+
+/** Of a connection that was hung up on before anything was said: with TLS, or without, it is the wrong port. */
+function doubted(failure: Failure, { isTls, reached }: { isTls: boolean; reached: boolean }) {
+  const isDoubtful = failure.kind === "gone" && !(isTls && reached);
+  if (!isDoubtful || failure.hint) return failure;
+  const hint = isTls
+    ? "Is it a port without TLS? Then the address begins with mqtt://"
+    : "Is it a port for TLS? Then the address begins with mqtts://";
+  return new Failure(failure.kind, failure.message, { hint });
+}
+
 /** Never the text of who answered: that may be a stranger's. */
 function asFailure(error: unknown): Failure {
   if (isFailure(error)) return error;
   const { code, message = "" } = error as { code?: unknown; message?: string };
   if (typeof code === "number") return refusalOf(code);
   if (typeof code === "string") {
+    if (ofTls.test(code)) {
+      const hint =
+        "Does it speak TLS 1.2 at this port (without TLS the address begins with mqtt://), and want mqtt.certificate?";
+      return new Failure("refused", `no TLS between camera and broker (${code})`, { hint });
+    }
     const isTrust =
       /CERT|ALTNAME|SELF_SIGNED|UNABLE_TO|SSL/.test(code) && !code.startsWith("ERR_TLS_HANDSHAKE");
     if (isTrust) {

@@ -19,7 +19,7 @@ import type { Form } from "./discovery.ts";
 import { createEar } from "./ear.ts";
 import { Herald } from "./herald.ts";
 import { openLink } from "./link.ts";
-import { type Condition, event, type StateName, states, zoneTopic } from "./topics.ts";
+import { type Condition, event, type StateName, states, topicsOf, zoneTopic } from "./topics.ts";
 import { createVisits, type VisitEvent } from "./visits.ts";
 
 export { type AlarmEvent, alarmFields, alarmTypes } from "./alarms.ts";
@@ -205,9 +205,13 @@ export function openMqtt(options: MqttOptions): Mqtt {
     sayAlarm();
     say("problem", now.problem !== undefined);
     say("problem_text", now.problem ?? "none");
-    const before = conditions.join();
+    const before = conditions;
     conditions = conditionsOf(now, alarm !== undefined);
-    if (conditions.join() !== before) announce();
+    if (conditions.join() === before.join()) return;
+    // What the camera cannot tell any more does not stay as it was.
+    const gone = before.filter((one) => !conditions.includes(one));
+    for (const topic of topicsOf(gone)) put(topic, "");
+    announce();
   };
   const setZones = (names: readonly string[]) => {
     for (const gone of zones.filter((zone) => !names.includes(zone))) {

@@ -339,6 +339,12 @@ export const onlyWhen: Record<Condition, string> = {
   alarm: "only with an alarm",
 };
 
+/** The topics that are there only under one of these. */
+export const topicsOf = (conditions: readonly Condition[]): StateName[] =>
+  (Object.keys(states) as StateName[]).filter((name) =>
+    conditions.some((one) => states[name].only === one),
+  );
+
 export const zoneTopic = (state: "person" | "count", zone: string): string =>
   `zone/${zone}/${state}`;
 

@@ -27,6 +27,7 @@ suite("device/alarm/code", (test) => {
       ["0815", "0815"],
       ["0815\n", "0815"],
       ["0815\r\n", "0815"],
+      ["\uFEFF0815\r\n", "0815"],
       ["Öffne-dich!", "Öffne-dich!"],
       ["x".repeat(32), "x".repeat(32)],
     ] as const) {
@@ -44,7 +45,10 @@ suite("device/alarm/code", (test) => {
     ];
     for (const bytes of [...wrong, Uint8Array.of(0xff, 0xff, 0xff, 0xff)]) {
       const told = await of(bytes);
-      assert.match(told, /refused: .*should hold one line: a code of 4 to 32 characters/);
+      assert.match(
+        told,
+        /refused: .*should hold one line: a code of 4 to 32 characters, and no spaces/,
+      );
       if (bytes.length > 3 && typeof bytes === "string") assert.not(told.includes(bytes));
     }
     await writeFile(file, "0815");

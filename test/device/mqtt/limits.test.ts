@@ -1,9 +1,11 @@
+import { once } from "node:events";
+import { createServer as createHttp } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import * as assert from "uvu/assert";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { readBroker } from "../../../src/device/broker.ts";
 import { reachBroker } from "../../../src/device/mqtt/mqtt.ts";
-import { base, came, openHoused } from "../../lib/housed.ts";
+import { base, came, openHoused, well } from "../../lib/housed.ts";
 import {
   freePort,
   listen,
@@ -89,6 +91,43 @@ suite("device/mqtt/limits", (define) => {
     assert.ok(many < 40, `${many}`);
   });
 
+  test("what the board cannot tell any more does not stay at the broker as it was", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path);
+    await using house = await listen(broker.url);
+    await using camera = openHoused(broker.url);
+    const [slow, warm] = [`${base}/throttled`, `${base}/temperature`];
+    camera.reading = { ...well, throttled: true };
+    await until("slowed down", () => house.at(slow) === "ON" && house.at(device) !== undefined);
+    camera.reading = { ...well, throttled: undefined };
+    await until("gone", () => house.at(slow) === "" && !house.at(device)?.includes(slow));
+    assert.is(house.at(warm), "44");
+    camera.reading = well;
+    await until("back", () => house.at(slow) === "OFF" && !!house.at(device)?.includes(slow));
+  });
+
+  test("the wrong port, with TLS or without: told with the way out, and as a problem when it stays so", async () => {
+    await using folder = await temporaryFolder();
+    const { broker: tls, client } = await makeCertificates(folder.path);
+    await using plain = await startMosquitto(folder.path);
+    await using closed = await startMosquitto(folder.path, { tls });
+    const web = createHttp().listen(0, "127.0.0.1");
+    await once(web, "listening");
+    const page = `127.0.0.1:${(web.address() as AddressInfo).port}`;
+    const { ca } = client;
+    for (const [url, told, settings] of [
+      [`mqtts://127.0.0.1:${plain.port}`, /Is it a port without TLS\?.*mqtt:\/\//, { ca }],
+      [`mqtt://127.0.0.1:${closed.port}`, /Is it a port for TLS\?.*mqtts:\/\//, {}],
+      [`mqtts://${page}`, /no TLS between camera and broker .*mqtt:\/\//, { ca }],
+    ] as const) {
+      await using camera = openHoused(url, settings);
+      const isTold = () => camera.faults.some((text) => told.test(text ?? ""));
+      await until(`told of ${url}`, isTold, { told: camera.log });
+      assert.match(camera.log(), told);
+    }
+    web.close();
+  });
+
   test("doctor's look at a broker: there, not there, silent, and one that nobody vouches for", async () => {
     await using folder = await temporaryFolder();
     const { broker: tls, client } = await makeCertificates(folder.path);
@@ -108,6 +147,7 @@ suite("device/mqtt/limits", (define) => {
     assert.is(await look(closed.url), "refused");
     assert.is(await look(`mqtt://127.0.0.1:${await freePort()}`), "offline");
     assert.is(await look(`mqtts://127.0.0.1:${port}`), "stalled");
+    assert.is(await look(`mqtts://127.0.0.1:${plain.port}`), "gone");
     assert.not(/CONNACK/.test(plain.log()), "it says nothing");
     silent.close();
   });
