@@ -37,7 +37,7 @@ export const allowedOrders: Setting<readonly OrderName[]> = {
   default: [],
   about:
     "what the house may ask of the camera by the broker; empty for nothing: who can write there can do all that stands here",
-  expected: `a list of some of ${allowable.join(", ")}`,
+  expected: `a list of some of ${allowable.join(", ")}; the alarm's come with alarm.enabled`,
   read: (value) => {
     if (!Array.isArray(value) || new Set(value).size !== value.length) return undefined;
     return value.every((name) => allowable.includes(name)) ? value : undefined;

@@ -18,7 +18,7 @@ export function profilesOf(of: Readonly<Record<string, Setting<unknown>>>): Sett
     default: { day: {}, night: { "detect.threshold": 0.3, "record.postRollS": 15 } },
     about:
       "named sets of settings, each in the place of the camera's own while the house has chosen it (mqtt.commands)",
-    expected: `at most ${most} names, each with some of ${Object.keys(of).join(", ")}`,
+    expected: `at most ${most} names (letters, digits, _ and -, 32 at most, and not ${noProfile}), each with some of ${Object.keys(of).join(", ")}`,
     read: (value) => {
       if (!isObject(value) || Object.keys(value).length > most) return undefined;
       const isRight = Object.entries(value).every(([name, set]) => isName(name) && isSet(set));
