@@ -189,6 +189,9 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
   if (output !== undefined && files.some((file) => resolve(file) === resolve(output))) {
     throw new Failure("misuse", `-o ${output} would be written over the recording`);
   }
+  if (output !== undefined && /\.(png|jpe?g|gif|webp|pdf|jsonl?)$/i.test(output)) {
+    throw new Failure("misuse", `-o ${output}: what is drawn is SVG; name it .svg`);
+  }
   const { alarm } = await readConfig(values.config);
   const all = [];
   for (const file of files) {

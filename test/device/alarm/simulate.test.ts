@@ -170,6 +170,11 @@ suite("device/alarm/simulate", (test) => {
         /cannot write .*ENOENT/,
       ],
       [["--simulate", at("delivery"), "--colour"], 2, /--colour/],
+      [
+        ["--simulate", at("delivery"), "-o", join(folder.path, "x.PNG")],
+        2,
+        /is SVG; name it \.svg/,
+      ],
       [["--simulate", bad, binary, "-o", bad], 2, /-o .*bad\.jsonl would be written over/],
     ];
     for (const [args, code, expected] of cases) {
