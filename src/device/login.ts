@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { readNamed } from "../base/node/program.ts";
 import { toText } from "../base/pure/bytes.ts";
@@ -69,10 +70,23 @@ export async function readLogin(file: string): Promise<Login> {
   return { user, password: Buffer.from(password) };
 }
 
-/** A PEM file that the setting `name` names; `isSecret` for a key. Throws as `readLogin`. */
+/** A PEM file of certificates that the setting `name` names; `isSecret` of a key. Throws as `readLogin`. */
 export async function readPem(name: string, file: string, isSecret = false): Promise<Uint8Array> {
   const reading = isSecret ? readSecret(file) : readNamed(file, { what: "a PEM file", mostBytes });
   const bytes = await ofSetting(name, reading);
-  if (Buffer.from(bytes).includes("-----BEGIN ")) return bytes;
-  throw new Failure("misuse", `${name} (${file}) is not a PEM file`, { stage: name });
+  const has = (what: string) => Buffer.from(bytes).includes(what);
+  const refuse = (why: string) =>
+    new Failure("misuse", `${name} (${file}) ${why}`, { stage: name });
+  if (!has("-----BEGIN ")) throw refuse("is not a PEM file");
+  if (isSecret) {
+    if (!has("PRIVATE KEY-----")) throw refuse("holds no private key");
+    return bytes;
+  }
+  try {
+    // Of a chain the first: what TLS cannot read it passes over in silence.
+    new X509Certificate(bytes);
+  } catch {
+    throw refuse("holds no certificate that can be read");
+  }
+  return bytes;
 }

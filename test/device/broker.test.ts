@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { isFailure } from "../../src/base/pure/failure.ts";
@@ -139,14 +139,25 @@ suite("device/broker", (test) => {
     assert.match(await refusal(() => checkBroker(settings)), /^misuse: .*cannot read/);
     await writeFile(file, "hello");
     assert.match(await refusal(() => checkBroker(settings)), /not a PEM file/);
-    await writeFile(file, "-----BEGIN CERTIFICATE-----\n", { mode: 0o644 });
-    assert.is(await refusal(() => checkBroker(settings)), "taken");
-    const pair = { ...settings, ca: "", certificate: file, key: file };
-    assert.match(await refusal(() => readBroker(pair)), /^denied/);
     const { client, broker } = await makeCertificates(folder.path);
     const { ca, certificate, key } = client;
     const whole = { ...settings, ca, certificate, key };
     assert.is(await refusal(() => checkBroker(whole)), "taken");
+    assert.is(await refusal(() => checkBroker({ ...settings, ca })), "taken");
+    const pair = { ...settings, ca: "", certificate, key: file };
+    await chmod(file, 0o644);
+    assert.match(await refusal(() => readBroker(pair)), /^denied/);
+    // A header alone, a key in the place of a certificate, the other way round, a chain with words before it.
+    const text = await readFile(certificate, "utf8");
+    await writeFile(file, text.slice(0, 100));
+    const noCertificate = /^misuse: .*mqtt\.ca .*holds no certificate that can be read/;
+    assert.match(await refusal(() => checkBroker(settings)), noCertificate);
+    assert.match(await refusal(() => checkBroker({ ...settings, ca: key })), noCertificate);
+    await writeFile(file, text, { mode: 0o600 });
+    await chmod(file, 0o600);
+    assert.match(await refusal(() => readBroker(pair)), /^misuse: .*mqtt\.key .*no private key/);
+    await writeFile(file, `Of the house:\r\n${text}${await readFile(ca, "utf8")}`);
+    assert.is(await refusal(() => checkBroker(settings)), "taken");
     const mixed = { ...whole, key: broker.key };
     assert.match(await refusal(() => checkBroker(mixed)), /^misuse: .*no certificate and its key/);
     // Nothing is read of what is not used.
