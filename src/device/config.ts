@@ -261,7 +261,7 @@ export async function loadConfig(
   const config = readSettings(source, schema, { version, onNotice });
   const places = placesIn(source);
   const { prefix, id } = config.mqtt;
-  const names = config.detect.zones.map(({ name }) => name);
+  const names = [...new Set(config.detect.zones.map(({ name }) => name))];
   const own = id === "" ? undefined : `${prefix}/${id}`;
   const faults = [
     ...[...brokerFaults(config.mqtt), ...lanFaults(config.local), ...mailFaults(config.mail)],

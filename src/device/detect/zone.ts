@@ -30,5 +30,7 @@ export function zonesOf(
     x: Math.min(0.9999, Math.max(0, (box.x + box.width / 2) / frame.width)),
     y: Math.min(0.9999, Math.max(0, (box.y + box.height) / frame.height)),
   };
-  return zones.filter((zone) => isInside(feet, zone.polygon)).map((zone) => zone.name);
+  const within = zones.filter((zone) => isInside(feet, zone.polygon)).map((zone) => zone.name);
+  // Polygons of one name are one zone.
+  return [...new Set(within)];
 }

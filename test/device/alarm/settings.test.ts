@@ -146,6 +146,10 @@ ${zones}alarm:
       await refusal(one),
       /^camera\.yaml:2: alarm\.sirenAt is 100, and all evidence .* is 12 at most/,
     );
+    // A zone of two polygons is one: nobody is elsewhere.
+    const parts = zones.replace("path", "door");
+    const known = "alarm:\n  motion: 2\n  zones: [{zone: door, weight: 1}]\n";
+    assert.match(await refusal(parts + known), /all evidence .* is 18 at most/);
     const more = "  sensors: [{name: a, topic: b, weight: 15}]\n";
     assert.is((await read(one + more)).alarm.sensors.length, 1);
   });

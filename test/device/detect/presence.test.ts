@@ -283,6 +283,9 @@ suite("presence", (test) => {
     is(start?.firstSeenUs, 38 * lookUs); // 8 * 38 + 20 > 320
     equal(start?.persons[0]?.zones, ["path"]);
     is(ends(events)[0]?.lastSeenUs, 82 * lookUs);
+    // Polygons of one name are one zone, also where they overlap.
+    const twice = play(180, (i) => [person(way(i))], { zones: [...zones, ...zones] });
+    equal(starts(twice.events)[0]?.persons[0]?.zones, ["path"]);
     const outside = play(60, (i) => [person(2 * i)], { zones });
     is(outside.events.length, 0);
   });
