@@ -146,7 +146,9 @@ function drawPanel(
   svg += text(left - 30, at + 14, unit, `text-anchor="end" fill="${ink.faint}"`);
   for (let i = 0; i <= 8; i++) {
     const time = printTime(Math.round((lastUs * i) / 8 / 1e6) * 1e6);
-    svg += text(x((lastUs * i) / 8), at + 14, time, `text-anchor="middle" fill="${ink.faint}"`);
+    const isWide = i === 8 && widthOf(time) / 2 > size.right;
+    const [tick, anchor] = isWide ? [size.width - 2, "end"] : [x((lastUs * i) / 8), "middle"];
+    svg += text(tick, at + 14, time, `text-anchor="${anchor}" fill="${ink.faint}"`);
   }
   return { svg, height: at + size.gap };
 }

@@ -99,7 +99,8 @@ suite("device/alarm/picture", (test) => {
     const events = names.map((_, i) => ({ at: i, topic: `t/${i}`, payload: "x" }));
     const simulation = replay(events, { about: "m".repeat(200) }, settings);
     const svg = draw(simulation, settings, `/somewhere/${"deep/".repeat(60)}f.jsonl`);
-    for (const { what, from, to } of writingsOf(svg)) {
+    const days = draw(replay([{ at: 600_000, motion: true }]));
+    for (const { what, from, to } of [...writingsOf(svg), ...writingsOf(days)]) {
       assert.ok(from >= 0 && to <= 960, `${what}: ${from} to ${to}`);
     }
     assert.ok(svg.includes(">and 6 more<"));
