@@ -171,7 +171,8 @@ const sampling = setInterval(() => void measure().catch(() => {}), 500);
 
 service = startService();
 await saw("model ready", 90_000);
-// The encoder is tried next; then the pre-roll begins to fill.
+// The encoder is tried next, for a minute each if need be; then the pre-roll begins to fill.
+await saw("encoder ready", 150_000);
 await wait(order.settleMs);
 if (order.ballast) await run("sh", ["-ec", order.ballast]);
 const startedUs = nowUs();
