@@ -12,8 +12,10 @@ import {
   parseRecording,
   printOutcomes,
   printSimulation,
+  printStrangers,
   simulate,
   startings,
+  strangersIn,
   toJson,
 } from "./alarm/alarm.ts";
 import { readBroker } from "./broker.ts";
@@ -192,7 +194,11 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
   if (output !== undefined && /\.(png|jpe?g|gif|webp|pdf|jsonl?)$/i.test(output)) {
     throw new Failure("misuse", `-o ${output}: what is drawn is SVG; name it .svg`);
   }
-  const { alarm } = await readConfig(values.config);
+  const { alarm, detect } = await readConfig(values.config);
+  const known = {
+    zones: detect.zones.map(({ name }) => name),
+    topics: alarm.sensors.map(({ topic }) => topic),
+  };
   const all = [];
   for (const file of files) {
     const bytes = await readNamed(file, { what: "a recording", mostBytes });
@@ -203,6 +209,7 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
   // Who has read enough of it hangs up: no fault of anybody's.
   process.stdout.on("error", () => {});
   for (const { file, simulation } of all) {
+    process.stderr.write(printStrangers(file, strangersIn(simulation.recording, known)));
     print(
       values.json
         ? JSON.stringify(toJson(file, simulation))

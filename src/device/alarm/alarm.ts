@@ -13,8 +13,8 @@ export {
   type PanelState,
   type View,
 } from "./machine.ts";
-export { printOutcomes, printSimulation, toJson } from "./print.ts";
-export { mostBytes, parseRecording, type Starting, startings } from "./recording.ts";
+export { printOutcomes, printSimulation, printStrangers, toJson } from "./print.ts";
+export { mostBytes, parseRecording, type Starting, startings, strangersIn } from "./recording.ts";
 export { type AlarmSettings, alarmFaults, alarmSchema } from "./settings.ts";
 export { simulate } from "./simulate.ts";
 export type { Message } from "./sources.ts";

@@ -1,4 +1,5 @@
 import type { Deed, MachineSettings } from "./machine.ts";
+import type { strangersIn } from "./recording.ts";
 import type { Sample, Simulation } from "./simulate.ts";
 
 // What a simulation says, for a terminal and as JSON.
@@ -64,6 +65,25 @@ function bar(score: number, { warnAt, sirenAt }: MachineSettings, highest: numbe
     if (column(score) <= column(at)) cells[column(at)] = mark;
   }
   return cells.join("").trimEnd();
+}
+
+const mostStrangers = 8;
+
+/** A misspelt name is no mistake of a recording's form, and is not what was meant: empty, or a line for each kind. */
+export function printStrangers(
+  file: string,
+  { zones, topics }: ReturnType<typeof strangersIn>,
+): string {
+  const list = (names: readonly string[]) => {
+    const more = names.length - mostStrangers;
+    const first = names.slice(0, mostStrangers).map((name) => JSON.stringify(name));
+    return `${first.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  };
+  const lines = [
+    ...(zones.length > 0 ? [`zones that detect.zones does not have: ${list(zones)}`] : []),
+    ...(topics.length > 0 ? [`topics of none of alarm.sensors: ${list(topics)}`] : []),
+  ];
+  return lines.map((line) => `note: ${file}: ${line}\n`).join("");
 }
 
 const outputs = ({ warning, siren }: Sample) => (siren ? "SIREN" : warning ? "warning" : "");

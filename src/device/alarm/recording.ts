@@ -64,6 +64,18 @@ export function parseRecording(file: string, text: string): Recording {
   throw new Failure("misuse", `${file} is empty; its first line is to be {"recording":1}`);
 }
 
+/** Its zones and topics that are not among those that the camera knows, each once. */
+export function strangersIn(
+  { events }: Recording,
+  known: { zones: readonly string[]; topics: readonly string[] },
+): { zones: string[]; topics: string[] } {
+  const zones = events.flatMap((event) => (event.kind === "persons" ? event.zones.flat() : []));
+  const topics = events.flatMap((event) => (event.kind === "message" ? [event.topic] : []));
+  const without = (all: readonly string[], ours: readonly string[]) =>
+    [...new Set(all)].filter((one) => !ours.includes(one));
+  return { zones: without(zones, known.zones), topics: without(topics, known.topics) };
+}
+
 type Refuse = (what: string) => Failure;
 
 function readHead(value: Json, refuse: Refuse): Recording {

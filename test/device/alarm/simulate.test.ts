@@ -98,13 +98,29 @@ suite("device/alarm/simulate", (test) => {
     );
   });
 
+  test("names that the settings do not have are told, and nothing more is made of them", async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, "odd.jsonl");
+    const topics = Array.from({ length: 10 }, (_, i) => `{"at":2,"topic":"t/${i}","payload":"1"}`);
+    const lines = ['{"recording":1}', '{"at":1,"persons":[["dor","door"],["dor"]]}', ...topics];
+    await writeFile(file, lines.join("\n"));
+    const { code, out, err } = await run("--config", house, "--simulate", file, "--json");
+    assert.is(code, 0);
+    assert.is(JSON.parse(out).outcome, "nothing");
+    assert.equal(err.trimEnd().split("\n"), [
+      `note: ${file}: zones that detect.zones does not have: "dor"`,
+      `note: ${file}: topics of none of alarm.sensors: "t/0", "t/1", "t/2", "t/3", "t/4", "t/5", "t/6", "t/7" and 2 more`,
+    ]);
+  });
+
   test("the command: a table, a picture that is whole XML, and exit code 0 when all are right", async () => {
     await using folder = await temporaryFolder();
     const picture = join(folder.path, "chart.svg");
     const names = Object.keys(expected);
     const files = names.map(at);
     const ended = await run("--config", house, "--simulate", ...files, "-o", picture);
-    assert.equal([ended.code, ended.err], [0, ""]);
+    const bell = `note: ${at("delivery")}: topics of none of alarm.sensors: "zigbee2mqtt/bell"\n`;
+    assert.equal([ended.code, ended.err], [0, bell]);
     for (const [name, [score, outcome]] of Object.entries(expected)) {
       const row = new RegExp(`${name}\\.jsonl +${score} +${outcome} +${outcome} +right\\n`);
       assert.match(ended.out, row);
