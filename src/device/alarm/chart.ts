@@ -16,6 +16,12 @@ const colours: Record<PanelState, string> = {
 /** What white cannot be read on. */
 const light: readonly PanelState[] = ["disarmed", "arming", "armed_home", "pending"];
 const ink = { text: "#202124", faint: "#5f6368", warning: "#8a5a00", siren: "#c5221f" };
+/** Between two times on the axis: what people count in, seconds. */
+const stepsS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200,
+];
+const longestStepS = 86_400;
+const mostTicks = 10;
 const shown: readonly Deed["what"][] = ["warning", "pending", "siren", "disarmed", "quiet"];
 
 const escapes: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
@@ -143,12 +149,14 @@ function drawPanel(
   svg += lines + words;
   at += size.band;
   const unit = lastUs < 3600e6 ? "time, min:s" : "time, h:min:s";
-  svg += text(left - 30, at + 14, unit, `text-anchor="end" fill="${ink.faint}"`);
-  for (let i = 0; i <= 8; i++) {
-    const time = printTime(Math.round((lastUs * i) / 8 / 1e6) * 1e6);
-    const isWide = i === 8 && widthOf(time) / 2 > size.right;
-    const [tick, anchor] = isWide ? [size.width - 2, "end"] : [x((lastUs * i) / 8), "middle"];
-    svg += text(tick, at + 14, time, `text-anchor="${anchor}" fill="${ink.faint}"`);
+  svg += text(left - 30, at + 15, unit, `text-anchor="end" fill="${ink.faint}"`);
+  const stepUs = 1e6 * (stepsS.find((step) => lastUs / 1e6 / step <= mostTicks) ?? longestStepS);
+  for (let atUs = 0; atUs <= lastUs; atUs += stepUs) {
+    const time = printTime(atUs);
+    svg += line(x(atUs), at, x(atUs), at + 4, `stroke="${ink.faint}"`);
+    const isWide = x(atUs) + widthOf(time) / 2 > size.width;
+    const [tick, anchor] = isWide ? [size.width - 2, "end"] : [x(atUs), "middle"];
+    svg += text(tick, at + 15, time, `text-anchor="${anchor}" fill="${ink.faint}"`);
   }
   return { svg, height: at + size.gap };
 }

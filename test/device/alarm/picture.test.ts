@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { drawChart } from "../../../src/device/alarm/chart.ts";
@@ -87,6 +88,41 @@ suite("device/alarm/picture", (test) => {
     // Not over the threshold that it has just reached.
     assert.not(draw(replay([door(0), door(10)])).includes("highest"));
     assert.ok(draw(replay([door(0), { at: 7200, motion: true }])).includes(">time, h:min:s<"));
+  });
+
+  test("the axis counts as people do", () => {
+    const timesOf = (lastS: number) => {
+      const svg = draw(replay([{ at: lastS - 60, motion: true }]));
+      return writingsOf(svg).flatMap(({ what }) => (/^\d+(:\d\d)+$/.test(what) ? [what] : []));
+    };
+    assert.equal(timesOf(61), ["0:00", "0:10", "0:20", "0:30", "0:40", "0:50", "1:00"]);
+    assert.equal(timesOf(240), [
+      "0:00",
+      "0:30",
+      "1:00",
+      "1:30",
+      "2:00",
+      "2:30",
+      "3:00",
+      "3:30",
+      "4:00",
+    ]);
+    assert.equal(timesOf(3 * 86_400), [
+      "0:00",
+      "12:00:00",
+      "24:00:00",
+      "36:00:00",
+      "48:00:00",
+      "60:00:00",
+      "72:00:00",
+    ]);
+  });
+
+  test("the picture in the papers is what is drawn of the break-in", async () => {
+    const name = "break-in.jsonl";
+    const text = await readFile(join(root, "test/vectors/alarm", name), "utf8");
+    const svg = draw(simulate(parseRecording(name, text), house), house, name);
+    assert.is(await readFile(join(root, ".pictures/alarm.svg"), "utf8"), svg);
   });
 
   test("long names of files, recordings and sensors end within the picture, and none is left out unsaid", () => {
