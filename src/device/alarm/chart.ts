@@ -54,7 +54,12 @@ export function drawChart(
     body += `<g transform="translate(0 ${height})">\n${panel.svg}</g>\n`;
     height += panel.height;
   }
+  // For who cannot see it.
+  const title = all.map(
+    ({ file, simulation }) => `${cut(file, mostTitle.file)}: ${simulation.outcome}`,
+  );
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${size.width}" height="${height}" viewBox="0 0 ${size.width} ${height}" font-family="sans-serif" font-size="11">
+<title>${escapeText(title.join("; "))}</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 ${body}</svg>
 `;
