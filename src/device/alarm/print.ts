@@ -1,5 +1,5 @@
 import type { Deed, MachineSettings } from "./machine.ts";
-import type { strangersIn } from "./recording.ts";
+import { harmless, type strangersIn } from "./recording.ts";
 import type { Sample, Simulation } from "./simulate.ts";
 
 // What a simulation says, for a terminal and as JSON.
@@ -76,7 +76,7 @@ export function printStrangers(
 ): string {
   const list = (names: readonly string[]) => {
     const more = names.length - mostStrangers;
-    const first = names.slice(0, mostStrangers).map((name) => JSON.stringify(name));
+    const first = names.slice(0, mostStrangers).map((name) => JSON.stringify(harmless(name)));
     return `${first.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
   };
   const lines = [
@@ -121,8 +121,7 @@ export function printSimulation(
     ]),
   ]);
   const did = deeds.length === 0 ? "nothing was done" : columns(deeds.flatMap(describe));
-  // A stranger may have written it: nothing in it is to be a command to a terminal.
-  const about = recording.about ? `: ${recording.about.replace(/\p{C}+/gu, " ")}` : "";
+  const about = recording.about ? `: ${harmless(recording.about)}` : "";
   return `${file}${about}\n\n${scores}\n\n${did}\n`;
 }
 

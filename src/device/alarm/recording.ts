@@ -76,6 +76,9 @@ export function strangersIn(
   return { zones: without(zones, known.zones), topics: without(topics, known.topics) };
 }
 
+/** A stranger may have written it: nothing in it is to be a command to a terminal. */
+export const harmless = (text: string): string => text.replace(/\p{C}+/gu, " ");
+
 type Refuse = (what: string) => Failure;
 
 function readHead(value: Json, refuse: Refuse): Recording {
@@ -154,6 +157,9 @@ function written(value: unknown): string | undefined {
   }
 }
 const short = (value: unknown) =>
-  (written(value) ?? (value === undefined ? "not there" : "too deep to be shown")).slice(0, 80);
+  harmless(written(value) ?? (value === undefined ? "not there" : "too deep to be shown")).slice(
+    0,
+    80,
+  );
 const stranger = (value: Json) =>
   `${short(Object.keys(value))} is no event; there are {at, motion}, {at, persons}, {at, topic, payload, retained?} and {at, command}`;

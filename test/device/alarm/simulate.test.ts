@@ -161,11 +161,19 @@ suite("device/alarm/simulate", (test) => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, "loud.jsonl");
     const about = "\\u001b]0;x\\u0007 \\u009b31m loud \\u202e";
-    await writeFile(file, `{"recording":1,"about":"${about}"}\n{"at":1,"motion":true}\n`);
-    const { out, code } = await run("--simulate", file);
+    const head = `{"recording":1,"about":"${about}"}\n`;
+    await writeFile(file, `${head}{"at":1,"persons":[["${about}"]]}\n`);
+    const { out, err, code } = await run("--simulate", file);
     assert.is(code, 0);
-    assert.match(out, /loud/);
-    assert.not(/[^\P{C}\n]/u.test(out));
+    for (const said of [out, err]) {
+      assert.match(said, /loud/);
+      assert.not(/[^\P{C}\n]/u.test(said));
+    }
+    await writeFile(file, `${head}{"at":1,"${about}":true}\n`);
+    const refused = await run("--simulate", file);
+    assert.is(refused.code, 2);
+    assert.match(refused.err, /loud/);
+    assert.not(/[^\P{C}\n]/u.test(refused.err));
   });
 
   test("what is misused is said in one line, with exit code 2", async () => {
