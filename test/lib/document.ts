@@ -33,6 +33,7 @@ export function faultOf({ status, headers, body }: Reply, operation: Operation):
   if (!answer.content) return body.length === 0 ? [] : [`${status} with content`];
   const of = answer.content[type];
   if (!of) return [`${status}: ${type} is not in the document`];
+  // A health that is bad is a 503 too, in plain JSON, and knows no moment to come back at.
   const missing = Object.keys(answer.headers ?? {}).filter(
     (name) => headers[name.toLowerCase()] === undefined && !type.endsWith("/json"),
   );
