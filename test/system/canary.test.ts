@@ -163,7 +163,10 @@ suite("canaries", (test) => {
 
         const state = join(results, "state");
         const canaries: Canary[] = [
-          ...(await picturesOf(footage, { width: 160, height: 90 })),
+          ...(await picturesOf(footage, {
+            small: { width: 160, height: 90 },
+            input: { width: 256, height: 160 },
+          })),
           ...(await videoOf(join(results, "phone"), join(state, "outbox"))),
           ...(await keysOf(join(results, "phone"), state)),
           ...Object.entries({

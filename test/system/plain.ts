@@ -17,8 +17,15 @@ import { run } from "../lib/footage.ts";
 
 type Size = { width: number; height: number };
 
-/** Of every picture: as it came, as JPEG, and its luma at each place on its way. */
-export async function picturesOf(footage: CountedFootage, small: Size): Promise<Canary[]> {
+/**
+ * Of every picture: as it came, as JPEG, and its luma at each place on its way. `small` is the
+ * plane of the motion; a JPEG that the detector looks at too (with this `input`, or its crops) is
+ * decoded finer, once for both, and then the plane's samples are others.
+ */
+export async function picturesOf(
+  footage: CountedFootage,
+  { small, input }: { small: Size; input: Size },
+): Promise<Canary[]> {
   const { format, width, height } = footage;
   const file = await readFile(footage.pictures);
   const canaries: Canary[] = [];
@@ -27,10 +34,17 @@ export async function picturesOf(footage: CountedFootage, small: Size): Promise<
   for (const [i, { offset, length }] of footage.shots.entries()) {
     const bytes = file.subarray(offset, offset + length);
     const label = { format, width, height, capturedUs: i + 1, sequence: i };
-    const frame = slab.put(bytes, label);
-    canaries.push(...windowsOf("small luma", await frame.luma(small), { stepBytes: 1600 }));
+    const whole = Math.max(width / input.width, height / input.height);
+    for (const shared of format === "MJPG" ? [{}, { finest: whole }, { finest: 1 }] : [{}]) {
+      // A frame of its own: what was decoded for one is not decoded again.
+      const frame = slab.put(bytes, label);
+      const luma = await frame.luma({ ...small, ...shared });
+      canaries.push(...windowsOf("small luma", luma, { stepBytes: 1600 }));
+      frame.release();
+    }
     if (format === "MJPG") jpegs.push(bytes);
     else {
+      const frame = slab.put(bytes, label);
       canaries.push(...windowsOf("camera's own", bytes, { stepBytes: 40_000 }));
       const jpeg = await frame.jpeg({ quality: 85 });
       jpegs.push(jpeg.copy());
@@ -38,8 +52,8 @@ export async function picturesOf(footage: CountedFootage, small: Size): Promise<
       // The JPEG's own luma is another: rounded. This one is what the camera saw.
       const luma = bytes.filter((_, at) => at % 2 === 0);
       if (i % 4 === 0) canaries.push(...windowsOf("luma seen", luma, { stepBytes: 40_000 }));
+      frame.release();
     }
-    frame.release();
   }
   await slab.close();
   for (const jpeg of jpegs) {
