@@ -9,7 +9,7 @@ const lineLimits: [RegExp, number][] = [
   [/\.(cc|h)$/, 300],
   [/\.ts$/, 400],
 ];
-const baseLimits = { files: 14, lines: 1500 };
+const baseLimits = { files: 15, lines: 1700 };
 const homeless = new Set(["utils", "helpers", "common", "manager", "types", "index"]);
 
 /** The paths a TypeScript file imports: relative ones resolved against the root, others as named. */

@@ -7,10 +7,12 @@ import { digest, label, type Suite } from "./signature.ts";
 export const service = "_obscura._tcp.local";
 /** Of a camera's own interface: marks are of its identity, which no relay knows (local.md). */
 export const cameraService = "_obscura-camera._tcp.local";
-export const saltBytes = 16;
+const saltBytes = 16;
 export const marksMost = 16;
 const marksStep = 8;
 const markBytes = 6;
+/** Random bytes that one announcement needs. */
+export const randomMost = saltBytes + marksMost * markBytes;
 
 export type Announcement = { isTls: boolean; salt: Uint8Array; marks: readonly string[] };
 
@@ -19,12 +21,12 @@ export function markOf(mailbox: Uint8Array, salt: Uint8Array, suite: Suite): str
   return toHex(digest(suite, label("announce"), salt, mailbox).subarray(0, markBytes));
 }
 
-/** @param random fresh random bytes, `saltBytes` + 6 × 16 of them */
+/** @param random fresh random bytes, `randomMost` of them */
 export function announce(
   mailboxes: readonly Uint8Array[],
   { isTls, random, suite }: { isTls: boolean; random: Uint8Array; suite: Suite },
 ): Announcement {
-  if (random.length !== saltBytes + marksMost * markBytes || mailboxes.length > marksMost) {
+  if (random.length !== randomMost || mailboxes.length > marksMost) {
     throw new Failure("misuse", `an announcement is of ${marksMost} mailboxes at most`);
   }
   const salt = random.subarray(0, saltBytes);
