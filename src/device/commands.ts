@@ -1,5 +1,5 @@
-import { writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { readNamed, stateFolder } from "../base/node/program.ts";
 import { systemClock } from "../base/node/time.ts";
@@ -188,8 +188,10 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
     throw new Failure("misuse", `--as is one of ${startings.join(", ")}`);
   }
   const { output } = values;
-  if (output !== undefined && files.some((file) => resolve(file) === resolve(output))) {
-    throw new Failure("misuse", `-o ${output} would be written over the recording`);
+  for (const file of files) {
+    if (output !== undefined && (await isSameFile(file, output))) {
+      throw new Failure("misuse", `-o ${output} would be written over the recording`);
+    }
   }
   if (output !== undefined && /\.(png|jpe?g|gif|webp|pdf|jsonl?)$/i.test(output)) {
     throw new Failure("misuse", `-o ${output}: what is drawn is SVG; name it .svg`);
@@ -219,6 +221,12 @@ broker, no camera and no state. Exit code 1 when a recording's outcome is not wh
   }
   if (all.length > 1 && !values.json) print(printOutcomes(all));
   return all.every(({ simulation }) => simulation.isRight !== false) ? 0 : 1;
+}
+
+/** By whatever names; false when one of them is not there. */
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([one, other].map((path) => stat(path).catch(() => undefined)));
+  return a !== undefined && a.dev === b?.dev && a.ino === b.ino;
 }
 
 async function writeChart(file: string, svg: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { parseRecording } from "../../../src/device/alarm/recording.ts";
@@ -182,6 +182,8 @@ suite("device/alarm/simulate", (test) => {
     await writeFile(bad, '{"recording":1}\n{"at":1,"motion":1}\n');
     const binary = join(folder.path, "binary.jsonl");
     await writeFile(binary, Buffer.from([0xff, 0xfe, 0x00]));
+    const other = join(folder.path, "other.svg");
+    await symlink(bad, other);
     const cases: [string[], number, RegExp][] = [
       [[], 2, /--simulate FILE is missing/],
       [["--simulate", bad], 2, /bad\.jsonl:2: motion is true or not there/],
@@ -200,6 +202,7 @@ suite("device/alarm/simulate", (test) => {
         /is SVG; name it \.svg/,
       ],
       [["--simulate", bad, binary, "-o", bad], 2, /-o .*bad\.jsonl would be written over/],
+      [["--simulate", bad, "-o", other], 2, /-o .*other\.svg would be written over/],
     ];
     for (const [args, code, expected] of cases) {
       const ended = await run(...args);
