@@ -78,12 +78,13 @@ export async function outputOf(
       if (said.length <= mostBytes) said = Buffer.concat([said, chunk]);
     });
     const closed = new Promise((resolve) => child.output.once("close", resolve));
-    const { code, lastLine, error } = await child.ended;
+    const { code, signal, lastLine, error } = await child.ended;
     await closed;
     if (isLate) throw new Failure("stalled", `${program} gave no answer in ${limitMs / 1000} s`);
     if (code !== 0) {
       const cause = error ? { cause: error } : {};
-      throw new Failure("refused", lastLine || `${program} ended with ${code}`, cause);
+      const how = signal ? `was ended by ${signal}` : `ended with ${code}`;
+      throw new Failure("refused", lastLine || `${program} ${how}`, cause);
     }
     if (said.length > mostBytes) throw new Failure("refused", `${program} says too much`);
     return said.toString("utf8");

@@ -60,6 +60,9 @@ suite("device/child", (test) => {
     assert.ok(isFailure(await failure("head -c 100000 /dev/zero"), "refused"));
     assert.ok(isFailure(await failure("sleep 60", { limitMs: 200 }), "stalled"));
     assert.ok(isFailure(await failure("exit 1"), "refused"));
+    const crashed = await failure("kill -SEGV $$");
+    assert.ok(isFailure(crashed, "refused"));
+    assert.is(crashed.message, "/bin/sh was ended by SIGSEGV");
   });
 
   test("what it writes aside comes out on a stream of its own", async () => {
