@@ -42,6 +42,9 @@
       "target_name": "camera_pixels",
       "type": "static_library",
       "sources": ["<@(pixels)"],
+      # A product and a sum are rounded each, so that a picture is the same numbers on every board:
+      # arm64 has instructions that round once for both, and GCC takes them unless told not to.
+      "cflags_cc": ["-ffp-contract=off"],
       # Not in cflags: "cflags!" above, which takes Node's -O3 out, would take this one too.
       "conditions": [["sanitize==0", { "cflags_cc": ["-O3"] }]],
     },
