@@ -114,7 +114,7 @@ function readSensor(value: Record<string, unknown>): Read<Sensor> {
   const stranger = strangers(value, known);
   if (stranger) return { wrong: stranger };
   const { name, topic, field, counts, instant = false } = value;
-  if (typeof name !== "string" || !/^[\p{L}\p{N}_-][\p{L}\p{N} _-]{0,31}$/u.test(name)) {
+  if (typeof name !== "string" || !/^[\p{L}\p{N}_-][\p{L}\p{M}\p{N} _-]{0,31}$/u.test(name)) {
     const kind = "1 to 32 letters, digits, spaces, _ and -";
     return { wrong: `has the name ${short(name)}, which is not ${kind}` };
   }

@@ -60,7 +60,7 @@ export function createSources(
 }
 
 /** Two sources of one name would count as one. */
-const isOfTheEye = (name: string) => /^(motion|person|person in .*)$/.test(name);
+const isOfTheEye = (name: string) => /^(sensor )*(motion|person|person in .*)$/.test(name);
 
 function doesCount({ field, counts }: Sensor, payload: Uint8Array): boolean {
   const value = readValue(payload, field);

@@ -69,6 +69,16 @@ suite("device/alarm/sources", (test) => {
     assert.not(counts({ field: "a" }, "[".repeat(4096)));
   });
 
+  test("no two sensors are one source, whatever they are called", () => {
+    const names = ["motion", "sensor motion", "sensor sensor motion", "person", "sensor person"];
+    const more = ["person in door", "sensor person in door", "sensor", "hall"];
+    const sources = open(read(...[...names, ...more].map((name) => ({ name }))));
+    const told = sources.message({ topic: "t", payload: Buffer.from("x"), isRetained: false });
+    const all = [...told, ...sources.motion(), ...sources.persons([[], ["door"]])];
+    const found = all.map(({ source }) => source);
+    assert.is(new Set(found).size, names.length + more.length + 2, found.join(", "));
+  });
+
   test("what is retained was said whenever: it is no evidence", () => {
     const sources = open(read({ counts: "ON" }));
     const message = { topic: "t", payload: Buffer.from("ON") };
