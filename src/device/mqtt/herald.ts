@@ -81,6 +81,8 @@ export class Herald {
       if (this.#isListening) {
         // Who may not read what lies there cannot tidy it up, and that is all.
         if (await session.subscribe(own)) await clock.sleep(listenMs, signal);
+        // The next connection, where it stands already, listens for itself.
+        if (this.#session !== session) return;
         this.#isListening = false;
         await session.unsubscribe(own);
       }

@@ -30,6 +30,8 @@ const provenUs = 30_000_000;
 const mostCut = 6;
 const incoming = { mostBytes: 128 * 1024, mostPackets: 2_000 };
 const goodbyeMs = 500;
+/** Asked for at once: some brokers (AWS IoT) hang up on who asks for more. */
+const mostFilters = 8;
 const reachMs = 5_000;
 
 /**
@@ -134,6 +136,7 @@ async function connect(
   const client: MqttClient = new mqtt.MqttClient(() => socket, {
     ...{ clientId, clean: true, keepalive: keepaliveS, connectTimeout: connectMs },
     ...{ reconnectPeriod: 0, resubscribe: false, queueQoSZero: false },
+    subscribeBatchSize: mostFilters,
     ...{ protocolId: "MQTT", protocolVersion: version, timerVariant: "native" },
     will: { topic: will.topic, payload: Buffer.from(will.payload), qos: willQos, retain: true },
     ...(broker.login
@@ -278,12 +281,17 @@ const ofTls =
 const ofVersion = [1, 132];
 const ofForm = [129, 130];
 const ofLogin = [4, 5, 134, 135, 140];
+/** The broker leaves, or has somebody leave, who may come back: nothing that the owner would have to mend. */
+const ofLeave = [0, 141, 152, 160];
 
 function refusalOf(code: number): Failure {
   if (ofVersion.includes(code)) {
     return new Failure("refused", "the broker refuses this version of MQTT", { stage: "version" });
   }
   if (ofForm.includes(code)) return unspoken();
+  if (ofLeave.includes(code)) {
+    return new Failure("gone", `the broker ended the connection (reason ${code})`);
+  }
   if (ofLogin.includes(code)) {
     return new Failure("refused", "the broker refuses this camera's user or password", {
       hint: "Look at the file that mqtt.credentials names, and at the broker's users",
@@ -302,7 +310,7 @@ function refusalOf(code: number): Failure {
   if (code === 155) {
     return new Failure("refused", "the broker does not take QoS 1", { stage: "qos" });
   }
-  const isBusy = code === 3 || code === 136 || code === 137 || code === 139;
+  const isBusy = code === 3 || code === 136 || code === 137 || code === 139 || code === 159;
   const text = isBusy ? "the broker is not ready" : `the broker refuses (reason ${code})`;
   return new Failure(isBusy ? "offline" : "refused", text);
 }
