@@ -44,8 +44,9 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   const { signal } = end;
   const backoff = new Backoff({ clock, random, mostMs });
   let version: 5 | 4 = 5;
-  /** A broker was met by 3.1.1, which it is then until the next start. */
+  /** A broker that knows no MQTT 5 has said so, and was met by 3.1.1, which it is then until the next start. */
   let isOld = false;
+  let hasSaidSo = false;
   let willQos: 0 | 1 = 1;
   /** Connections in a row that the broker let in, and ended soon and without a word. */
   let cut = 0;
@@ -56,7 +57,7 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
     const connection = await connect({ ...options, version, willQos, signal });
     const sinceUs = clock.monotonicUs();
-    isOld = version === 4;
+    isOld = version === 4 && hasSaidSo;
     shut = 0;
     onUp(connection.session, version);
     const failure = await connection.ended;
@@ -76,6 +77,8 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
       if (failure.stage === "version" && version === 5) {
         // Tried at once; it is waited only when that fails too.
         version = 4;
+        // One that hung up without a word may have been starting, and knows it the next time.
+        hasSaidSo = failure.kind !== "gone";
         continue;
       }
       if (failure.stage === "qos" && willQos === 1) {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { createServer as createHttp } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../../src/base/node/time.ts";
@@ -109,6 +109,32 @@ suite("device/mqtt/limits", (define) => {
       return heard.includes(last);
     });
     assert.equal(camera.brokers, [{ isConnected: true }]);
+  });
+
+  test("a broker that hung up once is not spoken to by 3.1.1 for good", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path);
+    const versions: number[] = [];
+    const front = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (first: Buffer) => {
+        versions.push(first[2 + 6] ?? 0);
+        if (versions.length === 1) return socket.destroy();
+        const behind = connectTcp(broker.port, "127.0.0.1");
+        behind.on("error", () => socket.destroy());
+        behind.write(first);
+        socket.pipe(behind).pipe(socket);
+        if (versions.length === 2) setTimeout(() => socket.destroy(), 500);
+      });
+    }).listen(0, "127.0.0.1");
+    await once(front, "listening");
+    {
+      await using camera = openHoused(`mqtt://127.0.0.1:${(front.address() as AddressInfo).port}`);
+      await camera.up(2);
+      assert.equal(versions, [5, 4, 5]);
+      assert.match(camera.log(), /by MQTT 3\.1\.1(.|\n)*by MQTT 5/);
+    }
+    front.close();
   });
 
   test("a broker without QoS 1 is told all the same, its will too", async () => {
