@@ -107,7 +107,11 @@ export function topicFault(topic: unknown): string | undefined {
   return /[\u0000-\u001f\u007f-\u009f]/.test(topic) ? "holds control characters" : undefined;
 }
 
-const isScalar = (value: unknown) => ["string", "number", "boolean"].includes(typeof value);
+/** A number that is not exactly what was written would never be what a sensor says. */
+const isScalar = (value: unknown) =>
+  typeof value === "number"
+    ? Math.abs(value) <= Number.MAX_SAFE_INTEGER
+    : ["string", "boolean"].includes(typeof value);
 
 function readSensor(value: Record<string, unknown>): Read<Sensor> {
   const known = ["name", "topic", "weight", "field", "counts", "instant"];

@@ -96,6 +96,8 @@ suite("device/alarm/settings", (test) => {
       ["name: x, topic: a, weight: 1, field: a..b", /\(x\) has the field "a\.\.b"/],
       ["name: x, topic: a, weight: 1, field: 7", /\(x\) has the field 7/],
       ["name: x, topic: a, weight: 1, counts: []", /\(x\) counts \[\]/],
+      ["name: x, topic: a, weight: 1, counts: 98765432109876543210", /\(x\) counts 9876543210/],
+      ["name: x, topic: a, weight: 1, counts: [1, .nan]", /\(x\) counts/],
       ["name: x, topic: a, weight: 1, counts: {a: 1}", /\(x\) counts \{"a":1\}/],
       ["name: x, topic: a, weight: 1, instant: yes", /\(x\) has instant: "yes"/],
       ["name: x, topic: a, weight: 1, payload: ON", /item 2 holds "payload", which is not known/],
