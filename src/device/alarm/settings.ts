@@ -1,4 +1,5 @@
-import { choice, number, type Setting, text, type Values } from "../../base/node/settings.ts";
+import { choice, number, type Setting, type Values } from "../../base/node/settings.ts";
+import { secretFile } from "../login.ts";
 import { doublesIn, type Fault } from "../places.ts";
 
 /** What something counts, in each mode: whole numbers. */
@@ -175,12 +176,9 @@ export const alarmSchema = {
     most: most.sensors,
     read: readSensor,
   }),
-  code: text({
-    default: "",
-    limit: 4096,
-    about:
-      "a file of one line, the code that disarms, that only its owner may read; empty for none",
-  }),
+  code: secretFile(
+    "a file of one line, the code that disarms, that only its owner may read; empty for none",
+  ),
   codeToArm: choice({
     default: false,
     of: [true, false],
