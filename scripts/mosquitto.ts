@@ -34,6 +34,8 @@ export type Mosquitto = {
   start(): Promise<void>;
   /** Ends it, at once if `hard`. */
   stop(hard?: boolean): Promise<void>;
+  /** Has it read its lists of users and rights again; its clients stay. */
+  reload(): void;
   log(): string;
   [Symbol.asyncDispose](): Promise<void>;
 };
@@ -95,8 +97,17 @@ export async function startMosquitto(
     running.kill(hard ? "SIGKILL" : "SIGTERM");
     await closed;
   };
+  const reload = () => void child?.kill("SIGHUP");
   await start();
   const scheme = tls ? "mqtts" : "mqtt";
   const url = `${scheme}://${tls ? "localhost" : "127.0.0.1"}:${port}`;
-  return { port, url, start, stop, log: () => said, [Symbol.asyncDispose]: () => stop(true) };
+  return {
+    port,
+    url,
+    start,
+    stop,
+    reload,
+    log: () => said,
+    [Symbol.asyncDispose]: () => stop(true),
+  };
 }

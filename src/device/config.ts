@@ -20,7 +20,7 @@ import { brokerFaults, brokerUrl } from "./broker.ts";
 import { linePattern } from "./button.ts";
 import type { CameraOptions } from "./camera/camera.ts";
 import { lanFaults, lanSettings } from "./lan.ts";
-import { shownLogin } from "./login.ts";
+import { secretFile, shownLogin } from "./login.ts";
 import { mailFaults, mailSchema } from "./mailserver.ts";
 import { allowedOrders } from "./order.ts";
 import { type Places, placed, placesIn } from "./places.ts";
@@ -207,7 +207,7 @@ export const schema = {
   },
   mqtt: {
     url: brokerUrl,
-    credentials: file("a file of two lines, user and password, that only its owner may read"),
+    credentials: secretFile("a file of two lines, user and password, that only its owner may read"),
     ca: file("PEM file of who vouches for the broker; empty for whom this system trusts"),
     certificate: file("PEM file that this camera shows to the broker; empty for none"),
     key: file("PEM file of its key, that only its owner may read"),

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { readNamed } from "../base/node/program.ts";
+import type { Setting } from "../base/node/settings.ts";
 import { toText } from "../base/pure/bytes.ts";
 import { explain, Failure, isFailure } from "../base/pure/failure.ts";
 
@@ -16,6 +17,23 @@ export const shownLogin = (written: unknown): string | undefined =>
   (JSON.stringify(written) ?? "").includes("@")
     ? "an address that holds a user or a password"
     : undefined;
+
+const longestPath = 4096;
+
+/**
+ * The path of a file that holds what is secret. Who writes the secret itself in its place is told so, and it is
+ * in no log and no message: a path has a / in it, a code or a password mostly none.
+ */
+export const secretFile = (about: string): Setting<string> => ({
+  ...{ default: "", about },
+  expected:
+    "nothing, or the path of a file, with / in it: what is secret stands in that file alone",
+  read: (value) => {
+    if (typeof value !== "string" || value.length > longestPath) return undefined;
+    return value === "" || (value.includes("/") && !/\p{Cc}/u.test(value)) ? value : undefined;
+  },
+  shown: () => "no path of a file",
+});
 
 /** Reads what the setting `name` names; what goes wrong says so, as its stage. */
 export async function ofSetting<T>(name: string, reading: Promise<T>): Promise<T> {

@@ -1,5 +1,13 @@
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
-import { asMisuse, type Login, ofSetting, readLogin, readPem, shownLogin } from "./login.ts";
+import {
+  asMisuse,
+  type Login,
+  ofSetting,
+  readLogin,
+  readPem,
+  secretFile,
+  shownLogin,
+} from "./login.ts";
 import type { Fault } from "./places.ts";
 
 // The owner's mail server, as the settings name it: where it is, who writes to whom, and the files.
@@ -54,7 +62,7 @@ export const mailSchema = {
     about:
       "how the connection is encrypted: after STARTTLS, which is then demanded; from its beginning; or not at all, without a login",
   }),
-  credentials: file("a file of two lines, user and password, that only its owner may read"),
+  credentials: secretFile("a file of two lines, user and password, that only its owner may read"),
   ca: file("PEM file of who vouches for the mail server; empty for whom this system trusts"),
   from,
   to,

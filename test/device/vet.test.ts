@@ -69,6 +69,22 @@ suite("device/vet", (test) => {
     assert.match(named, /^--mqtt: FILE:2: mqtt\.ca, .* are for mqtts/);
   });
 
+  test("who writes the secret in the place of its file is told so, and reads it nowhere", async () => {
+    await using world = await makeWorld();
+    const secrets = ["4711", '"4711"', "porch:hush-4711", '"porch\\nhush-4711"', "[hush, 4711]"];
+    for (const secret of secrets) {
+      for (const [text, name] of [
+        [`alarm:\n  code: ${secret}\n`, "alarm.code"],
+        [`mqtt:\n  credentials: ${secret}\n`, "mqtt.credentials"],
+        [`mail:\n  credentials: ${secret}\n`, "mail.credentials"],
+      ] as const) {
+        const told = await said(text, world);
+        assert.ok(told.startsWith(`FILE:2: ${name} is no path of a file; expected `), told);
+        assert.not.match(told, /4711/);
+      }
+    }
+  });
+
   test("a file that is wrong is told with the line of the setting that names it", async () => {
     await using world = await makeWorld();
     const { at, folder } = world;

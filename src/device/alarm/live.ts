@@ -52,6 +52,8 @@ export type Alarm = {
 /** A card that hangs keeps nobody from hearing the siren for longer than this. */
 const keepMs = 1_000;
 const idleMs = 3_600_000;
+/** How often a code that could not be read is looked for: nobody gives one only to end a problem. */
+const codeMs = 60_000;
 
 /** Goes on from where an earlier start was. */
 export async function openAlarm(options: AlarmOptions): Promise<Alarm> {
@@ -134,6 +136,17 @@ export async function openAlarm(options: AlarmOptions): Promise<Alarm> {
     if (!end.signal.aborted) void tell(act());
   };
 
+  const watchCode = async () => {
+    while (!end.signal.aborted) {
+      await clock.sleep(codeMs, end.signal).catch(() => {});
+      if (end.signal.aborted || !faults.has("code")) continue;
+      await readCode(settings.code).then(
+        () => fault("code", undefined),
+        () => {},
+      );
+    }
+  };
+
   const refuse = async (why: string): Promise<Failure> => {
     const atUs = now();
     const view = machine.view(atUs);
@@ -168,6 +181,7 @@ export async function openAlarm(options: AlarmOptions): Promise<Alarm> {
   planned = machine.view(now());
   await settle(begun, planned);
   const watching = watch().catch(onProblem);
+  if (settings.code !== "") void watchCode().catch(onProblem);
   return {
     topics: sources.topics,
     panel: { code, codeToArm: settings.codeToArm },

@@ -1,4 +1,5 @@
-import { choice, number, type Setting, text, type Values } from "../../base/node/settings.ts";
+import { choice, number, type Setting, type Values } from "../../base/node/settings.ts";
+import { secretFile } from "../login.ts";
 import { doublesIn, type Fault } from "../places.ts";
 
 /** What something counts, in each mode: whole numbers. */
@@ -107,14 +108,18 @@ export function topicFault(topic: unknown): string | undefined {
   return /[\u0000-\u001f\u007f-\u009f]/.test(topic) ? "holds control characters" : undefined;
 }
 
-const isScalar = (value: unknown) => ["string", "number", "boolean"].includes(typeof value);
+/** A number that is not exactly what was written would never be what a sensor says. */
+const isScalar = (value: unknown) =>
+  typeof value === "number"
+    ? Math.abs(value) <= Number.MAX_SAFE_INTEGER
+    : ["string", "boolean"].includes(typeof value);
 
 function readSensor(value: Record<string, unknown>): Read<Sensor> {
   const known = ["name", "topic", "weight", "field", "counts", "instant"];
   const stranger = strangers(value, known);
   if (stranger) return { wrong: stranger };
   const { name, topic, field, counts, instant = false } = value;
-  if (typeof name !== "string" || !/^[\p{L}\p{N}_-][\p{L}\p{N} _-]{0,31}$/u.test(name)) {
+  if (typeof name !== "string" || !/^[\p{L}\p{N}_-][\p{L}\p{M}\p{N} _-]{0,31}$/u.test(name)) {
     const kind = "1 to 32 letters, digits, spaces, _ and -";
     return { wrong: `has the name ${short(name)}, which is not ${kind}` };
   }
@@ -171,12 +176,9 @@ export const alarmSchema = {
     most: most.sensors,
     read: readSensor,
   }),
-  code: text({
-    default: "",
-    limit: 4096,
-    about:
-      "a file of one line, the code that disarms, that only its owner may read; empty for none",
-  }),
+  code: secretFile(
+    "a file of one line, the code that disarms, that only its owner may read; empty for none",
+  ),
   codeToArm: choice({
     default: false,
     of: [true, false],

@@ -60,11 +60,19 @@ export function createSources(
 }
 
 /** Two sources of one name would count as one. */
-const isOfTheEye = (name: string) => /^(motion|person|person in .*)$/.test(name);
+const isOfTheEye = (name: string) => /^(sensor )*(motion|person|person in .*)$/.test(name);
 
 function doesCount({ field, counts }: Sensor, payload: Uint8Array): boolean {
   const value = readValue(payload, field);
-  return value !== undefined && (counts.length === 0 || counts.includes(value));
+  return value !== undefined && (counts.length === 0 || counts.some((one) => isSame(one, value)));
+}
+
+/** Of as many digits as are told apart for sure. */
+const isPlain = (text: string) => /^-?\d{1,12}(\.\d{1,3})?$/.test(text);
+
+/** YAML reads `1.0` as 1 and `007` as 7, and would make an alarm deaf to what says just that. */
+function isSame(one: string, value: string): boolean {
+  return one === value || (isPlain(one) && isPlain(value) && Number(one) === Number(value));
 }
 
 /** Undefined for what is not text, empty (the end of a retained topic), or not there. */

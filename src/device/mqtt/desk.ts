@@ -37,7 +37,9 @@ export class Desk {
   readonly #clock: Clock;
   readonly #mostLetters: number;
   readonly #letterUs: number;
-  readonly #onRefused: (topic: string) => void;
+  readonly #onRefused: (topics: readonly string[]) => void;
+  /** Topics of which the broker did not take what was last said there, by this connection. */
+  readonly #refused = new Set<string>();
   readonly #states = new Map<string, State>();
   #letters: Letter[] = [];
   #session: Session | undefined;
@@ -49,8 +51,8 @@ export class Desk {
     clock: Clock;
     mostLetters: number;
     letterMs: number;
-    /** The broker does not take what is for this topic. */
-    onRefused(topic: string): void;
+    /** The topics for which the broker does not take what is said, whenever they are others. */
+    onRefused(topics: readonly string[]): void;
   }) {
     this.#clock = options.clock;
     this.#mostLetters = options.mostLetters;
@@ -81,6 +83,7 @@ export class Desk {
   /** A connection stands, and the broker may have forgotten everything. */
   attach(session: Session): void {
     this.detach();
+    this.#refused.clear();
     this.#session = session;
     this.repeat();
   }
@@ -96,6 +99,15 @@ export class Desk {
   /** Says every state again. */
   repeat(): void {
     for (const state of this.#states.values()) state.known = undefined;
+    this.#pump();
+  }
+
+  /** Says again what was not taken: who mends a broker's rights need not end its connections. */
+  retry(): void {
+    for (const topic of this.#refused) {
+      const state = this.#states.get(topic);
+      if (state) state.known = undefined;
+    }
     this.#pump();
   }
 
@@ -146,17 +158,24 @@ export class Desk {
       if (state.isFlying || state.known === state.payload) continue;
       const { payload } = state;
       state.isFlying = true;
-      this.#fly(session, topic, payload, true, () => {
+      this.#fly(session, topic, payload, true, (isTaken) => {
         state.isFlying = false;
         state.known = payload;
-        if (payload === "" && state.payload === "") this.#states.delete(topic);
+        const isGone = isTaken && payload === "" && state.payload === "";
+        if (isGone) this.#states.delete(topic);
       });
       return true;
     }
     return false;
   }
 
-  #fly(session: Session, topic: string, payload: string, retain: boolean, done: () => void): void {
+  #fly(
+    session: Session,
+    topic: string,
+    payload: string,
+    retain: boolean,
+    done: (isTaken: boolean) => void,
+  ): void {
     this.#flying += 1;
     const bytes = Buffer.byteLength(topic) + Buffer.byteLength(payload) + frameBytes;
     // Who sends more than the broker has said that it takes is thrown out.
@@ -167,11 +186,18 @@ export class Desk {
         // One of a connection that is over: what it said is said again.
         if (session !== this.#session) return;
         this.#flying -= 1;
-        done();
-        if (!isTaken) this.#onRefused(topic);
+        done(isTaken);
+        this.#judge(topic, isTaken);
         this.#pump();
       },
       () => {},
     );
+  }
+
+  #judge(topic: string, isTaken: boolean): void {
+    if (isTaken !== this.#refused.has(topic)) return;
+    if (isTaken) this.#refused.delete(topic);
+    else this.#refused.add(topic);
+    this.#onRefused([...this.#refused]);
   }
 }

@@ -42,10 +42,16 @@ const triggers = ["new", "end"] as const;
 const alarmTriggers = ["warning", "pending", "siren", "quiet"] as const;
 const origin = "obscura-camera";
 
+/**
+ * With `_` between, a part of camera `a_zone_b` would be called what one of camera `a` is called that has a zone
+ * `b`. Neither ids nor names of parts have a full stop.
+ */
+const isAmbiguous = (id: string) => /_zone(_|$)|_(alarm|last|set)$/.test(id);
+
 /** All that this camera has to show. */
 export function componentsOf(device: Device): Components {
   const { id, base, zones, conditions, allowed } = device;
-  const unique = (name: string) => `obscura_${id}_${name}`;
+  const unique = (name: string) => `obscura_${id}${isAmbiguous(id) ? "." : "_"}${name}`;
   const components: Components = {};
   const offered: readonly Command<unknown>[] = allowed.map((name) => commands[name]);
   for (const [state, { only, shown }] of entries()) {

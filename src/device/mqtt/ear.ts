@@ -19,8 +19,11 @@ export type EarOptions = {
 };
 
 export type Ear = {
-  /** A connection stands: it asks for the commands that are allowed, and nothing else. Never throws. */
-  up(session: Session): Promise<void>;
+  /**
+   * A connection stands: it asks for the commands that are allowed, and nothing else. False when the broker
+   * refuses one of them. Never throws.
+   */
+  up(session: Session): Promise<boolean>;
   /** Takes what is a command; false for what is none. Never throws. */
   message(message: { topic: string; payload: Uint8Array; isRetained: boolean }): boolean;
   /** Resolves when nothing is being carried out. */
@@ -84,13 +87,15 @@ export function createEar({ base, allowed, take, onTaken, clock, log }: EarOptio
   };
   return {
     async up(session) {
-      if (allowed.length === 0) return;
+      if (allowed.length === 0) return true;
       const topics = allowed.map((name) => `${base}/${commandTopic(name)}`);
       try {
         const isHeard = await session.subscribe(topics, { isKeptShown: true });
         if (!isHeard) tell(`the broker does not let this camera read ${topics.join(", ")}`);
+        return isHeard;
       } catch {
         // The connection ended: the next one asks again.
+        return true;
       }
     },
     message({ topic, payload, isRetained }) {

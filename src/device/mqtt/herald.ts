@@ -51,6 +51,7 @@ export class Herald {
   #isBorn = false;
   #saidUs = Number.NEGATIVE_INFINITY;
   #session: Session | undefined;
+  #last: Promise<void> = Promise.resolve();
   /** Where Home Assistant says that it was started: of its own, whatever its discovery's prefix is. */
   readonly #births: readonly string[];
 
@@ -81,6 +82,8 @@ export class Herald {
       if (this.#isListening) {
         // Who may not read what lies there cannot tidy it up, and that is all.
         if (await session.subscribe(own)) await clock.sleep(listenMs, signal);
+        // The next connection, where it stands already, listens for itself.
+        if (this.#session !== session) return;
         this.#isListening = false;
         await session.unsubscribe(own);
       }
@@ -112,9 +115,18 @@ export class Herald {
 
   /** What there is to show has changed. */
   async changed(): Promise<void> {
-    if (!this.#announced) return;
-    const [text = ""] = this.#announced.values();
-    await this.#say(partsOf(new TextEncoder().encode(text)));
+    await this.#inTurn(async () => {
+      if (!this.#announced) return;
+      const [text = ""] = this.#announced.values();
+      await this.#say(partsOf(new TextEncoder().encode(text)));
+    });
+  }
+
+  /** A part that comes back before its farewell is over would be another one to Home Assistant. */
+  #inTurn(say: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(say);
+    this.#last = turn.catch(() => {});
+    return turn;
   }
 
   async #tidy(): Promise<void> {
@@ -125,7 +137,8 @@ export class Herald {
     this.#found.clear();
     for (const topic of left) desk.set(topic, "");
     const isFarewell = left.some((topic) => !isOwn(topic, base));
-    await this.#say(this.#before, isFarewell);
+    const before = this.#before;
+    await this.#inTurn(() => this.#say(before, isFarewell));
   }
 
   /** Announces; parts that were there and are not any more are taken leave of first. */
@@ -143,9 +156,8 @@ export class Herald {
       const farewell = announce(device(), { ...this.#options, gone });
       for (const [topic, payload] of farewell) desk.set(topic, payload);
     }
-    if (isShorter || isFarewell) await clock.sleep(farewellMs, signal).catch(() => {});
-    // What has changed meanwhile was said by who changed it.
-    if (this.#announced !== next) return;
+    const isWaited = isShorter || isFarewell || left.length > 0;
+    if (isWaited) await clock.sleep(farewellMs, signal).catch(() => {});
     for (const [topic, payload] of next) desk.set(topic, payload);
   }
 

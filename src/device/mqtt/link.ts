@@ -30,6 +30,8 @@ const provenUs = 30_000_000;
 const mostCut = 6;
 const incoming = { mostBytes: 128 * 1024, mostPackets: 2_000 };
 const goodbyeMs = 500;
+/** Asked for at once: some brokers (AWS IoT) hang up on who asks for more. */
+const mostFilters = 8;
 const reachMs = 5_000;
 
 /**
@@ -42,8 +44,9 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   const { signal } = end;
   const backoff = new Backoff({ clock, random, mostMs });
   let version: 5 | 4 = 5;
-  /** A broker was met by 3.1.1, which it is then until the next start. */
+  /** A broker that knows no MQTT 5 has said so, and was met by 3.1.1, which it is then until the next start. */
   let isOld = false;
+  let hasSaidSo = false;
   let willQos: 0 | 1 = 1;
   /** Connections in a row that the broker let in, and ended soon and without a word. */
   let cut = 0;
@@ -54,7 +57,7 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
   const once = async (): Promise<{ failure: Failure; isProven: boolean }> => {
     const connection = await connect({ ...options, version, willQos, signal });
     const sinceUs = clock.monotonicUs();
-    isOld = version === 4;
+    isOld = version === 4 && hasSaidSo;
     shut = 0;
     onUp(connection.session, version);
     const failure = await connection.ended;
@@ -74,6 +77,8 @@ export function openLink(options: LinkOptions): { close(): Promise<void> } {
       if (failure.stage === "version" && version === 5) {
         // Tried at once; it is waited only when that fails too.
         version = 4;
+        // One that hung up without a word may have been starting, and knows it the next time.
+        hasSaidSo = failure.kind !== "gone";
         continue;
       }
       if (failure.stage === "qos" && willQos === 1) {
@@ -134,6 +139,7 @@ async function connect(
   const client: MqttClient = new mqtt.MqttClient(() => socket, {
     ...{ clientId, clean: true, keepalive: keepaliveS, connectTimeout: connectMs },
     ...{ reconnectPeriod: 0, resubscribe: false, queueQoSZero: false },
+    subscribeBatchSize: mostFilters,
     ...{ protocolId: "MQTT", protocolVersion: version, timerVariant: "native" },
     will: { topic: will.topic, payload: Buffer.from(will.payload), qos: willQos, retain: true },
     ...(broker.login
@@ -278,12 +284,17 @@ const ofTls =
 const ofVersion = [1, 132];
 const ofForm = [129, 130];
 const ofLogin = [4, 5, 134, 135, 140];
+/** The broker leaves, or has somebody leave, who may come back: nothing that the owner would have to mend. */
+const ofLeave = [0, 141, 152, 160];
 
 function refusalOf(code: number): Failure {
   if (ofVersion.includes(code)) {
     return new Failure("refused", "the broker refuses this version of MQTT", { stage: "version" });
   }
   if (ofForm.includes(code)) return unspoken();
+  if (ofLeave.includes(code)) {
+    return new Failure("gone", `the broker ended the connection (reason ${code})`);
+  }
   if (ofLogin.includes(code)) {
     return new Failure("refused", "the broker refuses this camera's user or password", {
       hint: "Look at the file that mqtt.credentials names, and at the broker's users",
@@ -302,7 +313,7 @@ function refusalOf(code: number): Failure {
   if (code === 155) {
     return new Failure("refused", "the broker does not take QoS 1", { stage: "qos" });
   }
-  const isBusy = code === 3 || code === 136 || code === 137 || code === 139;
+  const isBusy = code === 3 || code === 136 || code === 137 || code === 139 || code === 159;
   const text = isBusy ? "the broker is not ready" : `the broker refuses (reason ${code})`;
   return new Failure(isBusy ? "offline" : "refused", text);
 }

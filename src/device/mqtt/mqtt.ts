@@ -20,6 +20,7 @@ import { createEar } from "./ear.ts";
 import { Herald } from "./herald.ts";
 import { openLink } from "./link.ts";
 import { type Condition, event, type StateName, states, topicsOf, zoneTopic } from "./topics.ts";
+import { createTrouble } from "./trouble.ts";
 import { createVisits, type VisitEvent } from "./visits.ts";
 
 export { type AlarmEvent, alarmFields, alarmTypes } from "./alarms.ts";
@@ -100,8 +101,8 @@ export type Mqtt = {
 const readEveryMs = 1_000;
 const motionUs = 5_000_000;
 const lastWordMs = 2_000;
-/** Topics that are named of those that the broker does not take. */
-const mostRefused = 4;
+/** How often what the broker has refused is tried anew, while it lets the camera stay. */
+const retryUs = 60_000_000;
 /** topics.md says what of the event stream is owed to a broker that was away. */
 const letters = { mostLetters: 64, letterMs: 5 * 60_000 };
 
@@ -114,19 +115,8 @@ export function openMqtt(options: MqttOptions): Mqtt {
     if (!logged.has(line)) log[level](line);
     logged.add(line);
   };
-  const refused = new Set<string>();
-  const desk = new Desk({
-    ...{ clock, ...letters },
-    onRefused(topic) {
-      if (refused.has(topic) || refused.size > mostRefused) return;
-      refused.add(topic);
-      const told = [...refused].slice(0, mostRefused).join(", ");
-      const more = refused.size > mostRefused ? " and others" : "";
-      const text = `the MQTT broker does not let this camera write ${told}${more}`;
-      log.warn(`${text}: look at the broker's access list, and at how large a message may be`);
-      onFault(text);
-    },
-  });
+  const trouble = createTrouble({ onFault, warn: (line) => logOnce("warn", line) });
+  const desk = new Desk({ clock, ...letters, onRefused: trouble.unwritten });
   const put = (topic: string, payload: string) => {
     desk.set(`${base}/${topic}`, payload);
     options.onState?.(topic, payload);
@@ -250,15 +240,29 @@ export function openMqtt(options: MqttOptions): Mqtt {
       }
     }),
   );
-  /** What the alarm hears of the house. */
+  const ear = createEar({
+    ...{ base, clock, log, allowed: settings.commands },
+    take: options.onCommand,
+    onTaken: () => safely(look),
+  });
+  let standing: Session | undefined;
+  /** What the house asks for, and what the alarm hears of it. Where the connection ends the next one asks again. */
   const listen = async (session: Session) => {
-    if (!alarm || alarm.topics.length === 0) return;
-    // The connection ended: the next one asks again.
-    const isHeard = await session.subscribe(alarm.topics).catch(() => true);
-    if (isHeard) return;
-    const text = "the MQTT broker does not let this camera read all topics of alarm.sensors";
-    logOnce("warn", text);
-    onFault(text);
+    const topics = alarm?.topics ?? [];
+    const [areOrders, areSensors] = await Promise.all([
+      ear.up(session),
+      topics.length === 0 || session.subscribe(topics).catch(() => true),
+    ]);
+    if (session !== standing) return;
+    trouble.heard("what it may be asked for", areOrders);
+    trouble.heard("all topics of alarm.sensors", areSensors);
+  };
+  let triedUs = clock.monotonicUs();
+  const retry = () => {
+    if (clock.monotonicUs() - triedUs < retryUs) return;
+    triedUs = clock.monotonicUs();
+    desk.retry();
+    if (standing && trouble.isDeaf()) void listen(standing);
   };
 
   const watch = async () => {
@@ -267,24 +271,20 @@ export function openMqtt(options: MqttOptions): Mqtt {
       safely(() => {
         look();
         tell(visits.tick());
+        retry();
       });
     }
   };
   const watching = watch();
 
-  const ear = createEar({
-    ...{ base, clock, log, allowed: settings.commands },
-    take: options.onCommand,
-    onTaken: () => safely(look),
-  });
-
   let lately: string | undefined;
   const onDown = (failure: Failure, isProven: boolean) => {
+    standing = undefined;
     desk.detach();
     herald.down(failure);
     const why = explain(failure);
     // Only the owner can mend these; a broker that is away comes back.
-    if (isFailure(failure, "refused", "denied", "misuse", "absent")) onFault(`MQTT: ${why}`);
+    if (isFailure(failure, "refused", "denied", "misuse", "absent")) trouble.down(why);
     if (isProven) logged.clear();
     logOnce("warn", why);
     if (why !== lately) onBroker?.({ isConnected: false, why });
@@ -292,13 +292,13 @@ export function openMqtt(options: MqttOptions): Mqtt {
   };
   const onUp = (session: Session, version: 5 | 4) => {
     lately = undefined;
-    refused.clear();
-    onFault(undefined);
+    standing = session;
+    triedUs = clock.monotonicUs();
+    trouble.up();
     const by = version === 5 ? "5" : "3.1.1";
     logOnce("info", `connected to the broker, by MQTT ${by}; topics are below ${base}`);
     onBroker?.({ isConnected: true });
     // First: who reads `online` may ask.
-    void ear.up(session);
     void listen(session);
     desk.attach(session);
     void herald.up(session);

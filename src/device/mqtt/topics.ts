@@ -226,6 +226,9 @@ export const states: { readonly [K in StateName]: Topic<Values[K]> } = {
   temperature: {
     ...whole,
     payload: "°C",
+    // There is frost too.
+    write: (value) => String(Math.round(value)),
+    isRight: (payload) => /^(0|-?[1-9]\d{0,3})$/.test(payload),
     about: "the board's hottest sensor",
     only: "temperature",
     shown: sensor("Temperature", {

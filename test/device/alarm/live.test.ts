@@ -191,6 +191,23 @@ suite("device/alarm/live", (test) => {
     await alarm.close();
   });
 
+  test("a code's file that is mended ends the problem, without anybody giving the code", async () => {
+    await using at = await world();
+    await chmod(at.code, 0o644);
+    const alarm = await at.open({ code: at.code });
+    assert.match(at.faults.at(-1) ?? "", /cannot be disarmed/);
+    const many = at.faults.length;
+    await at.pass(61, () => true);
+    await chmod(at.code, 0o600);
+    // Not before it is looked for: a try may be under way.
+    await until("mended", () => {
+      at.clock.advance(61_000);
+      return at.faults.at(-1) === undefined;
+    });
+    assert.is(at.faults.length, many + 1, "said once");
+    await alarm.close();
+  });
+
   test("a new start in each state goes on, without being closed before", async () => {
     await using at = await world();
     const wayTo: Record<string, (alarm: Alarm) => Promise<void>> = {

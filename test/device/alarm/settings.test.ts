@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { Failure } from "../../../src/base/pure/failure.ts";
+import { alarmSchema } from "../../../src/device/alarm/settings.ts";
 import { loadConfig } from "../../../src/device/config.ts";
 import { checkPanel } from "../../../src/device/vet.ts";
 import { suite } from "../../lib/suite.ts";
@@ -64,6 +65,15 @@ suite("device/alarm/settings", (test) => {
     ]);
   });
 
+  test("a sensor is called by the letters of any script, those with marks too", async () => {
+    for (const name of ["Haustür", "Haustu\u0308r", "दरवाज़ा", "หน้าต่าง", "дверь 1"]) {
+      assert.ok(alarmSchema.sensors.read([{ name, topic: "a", weight: 1 }]), name);
+    }
+    for (const name of ["\u0308a", "a\u202eb", "a\u200bb", "a/b", "a\u2028b"]) {
+      assert.is(alarmSchema.sensors.read([{ name, topic: "a", weight: 1 }]), undefined, name);
+    }
+  });
+
   test("a wrong sensor is named by its place, with what is wrong, in the file and its line", async () => {
     const cases: [string, RegExp][] = [
       [
@@ -86,6 +96,8 @@ suite("device/alarm/settings", (test) => {
       ["name: x, topic: a, weight: 1, field: a..b", /\(x\) has the field "a\.\.b"/],
       ["name: x, topic: a, weight: 1, field: 7", /\(x\) has the field 7/],
       ["name: x, topic: a, weight: 1, counts: []", /\(x\) counts \[\]/],
+      ["name: x, topic: a, weight: 1, counts: 98765432109876543210", /\(x\) counts 9876543210/],
+      ["name: x, topic: a, weight: 1, counts: [1, .nan]", /\(x\) counts/],
       ["name: x, topic: a, weight: 1, counts: {a: 1}", /\(x\) counts \{"a":1\}/],
       ["name: x, topic: a, weight: 1, instant: yes", /\(x\) has instant: "yes"/],
       ["name: x, topic: a, weight: 1, payload: ON", /item 2 holds "payload", which is not known/],

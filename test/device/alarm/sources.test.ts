@@ -55,6 +55,18 @@ suite("device/alarm/sources", (test) => {
       [{ field: "__proto__.x" }, '{"y":1}', false],
       [{ field: "length" }, '"text"', false],
       [{ field: "a", counts: 1e3 }, '{"a":1000}', true],
+      // As YAML reads 1.0, 007 and -0.5.
+      [{ counts: 1 }, "1.0", true],
+      [{ counts: 7 }, "007", true],
+      [{ counts: -0.5 }, "-0.50", true],
+      [{ counts: "1.0" }, "1", true],
+      [{ field: "a", counts: "1.50" }, '{"a":1.5}', true],
+      [{ counts: 1 }, "1.1", false],
+      [{ counts: 1 }, "10", false],
+      [{ counts: 16 }, "0x10", false],
+      [{ counts: 0 }, " ", false],
+      [{ counts: "" }, "0", false],
+      [{ counts: "9007199254740993" }, "9007199254740992", false],
     ];
     for (const [sensor, payload, expected] of cases) {
       assert.is(counts(sensor, payload), expected, `${JSON.stringify(sensor)} ${payload}`);
@@ -67,6 +79,16 @@ suite("device/alarm/sources", (test) => {
     assert.ok(counts({}, "x".repeat(4096)));
     assert.not(counts({}, "x".repeat(4097)));
     assert.not(counts({ field: "a" }, "[".repeat(4096)));
+  });
+
+  test("no two sensors are one source, whatever they are called", () => {
+    const names = ["motion", "sensor motion", "sensor sensor motion", "person", "sensor person"];
+    const more = ["person in door", "sensor person in door", "sensor", "hall"];
+    const sources = open(read(...[...names, ...more].map((name) => ({ name }))));
+    const told = sources.message({ topic: "t", payload: Buffer.from("x"), isRetained: false });
+    const all = [...told, ...sources.motion(), ...sources.persons([[], ["door"]])];
+    const found = all.map(({ source }) => source);
+    assert.is(new Set(found).size, names.length + more.length + 2, found.join(", "));
   });
 
   test("what is retained was said whenever: it is no evidence", () => {

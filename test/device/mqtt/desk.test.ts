@@ -29,8 +29,8 @@ function openSession(most = 65_535) {
 
 function openDesk(mostLetters = 4) {
   const clock = new ManualClock();
-  const refused: string[] = [];
-  const onRefused = (topic: string) => refused.push(topic);
+  const refused: string[][] = [];
+  const onRefused = (topics: readonly string[]) => void refused.push([...topics]);
   return { clock, refused, desk: new Desk({ clock, mostLetters, letterMs: 60_000, onRefused }) };
 }
 
@@ -92,9 +92,11 @@ suite("device/mqtt/desk", (test) => {
     await answer();
     await desk.settled();
     assert.equal(told(), [`small=${"x".repeat(60)}`]);
-    assert.equal(refused, ["large", "event"]);
+    assert.equal(refused, [["large"], ["large", "event"]]);
     desk.set("large", "fits");
     assert.is(told().at(-1), "large=fits");
+    await answer();
+    assert.equal(refused.at(-1), ["event"], "what fits now is no fault any more");
   });
 
   test("a connection that broke: everything is said again, letters that nobody took too", async () => {
@@ -147,9 +149,40 @@ suite("device/mqtt/desk", (test) => {
     await new Promise((resolve) => setImmediate(resolve));
     await desk.settled();
     assert.equal(told(), ["zone=ON", "zone=", "motion=ON"]);
-    assert.equal(refused, ["motion"]);
+    assert.equal(refused, [["motion"]]);
     desk.repeat();
     assert.equal(told().slice(3), ["motion=ON"]);
     assert.equal(desk.topics(), ["motion"]);
+  });
+
+  test("what was refused is said again when it is tried anew, and what was taken is not", async () => {
+    const { desk, refused } = openDesk();
+    const { session, sent, told } = openSession();
+    const soon = () => new Promise((resolve) => setImmediate(resolve));
+    desk.attach(session);
+    for (const topic of ["person", "device"]) desk.set(topic, "x");
+    desk.set("stale", "");
+    sent[0]?.answer();
+    for (const one of sent.slice(1)) one.answer(false);
+    await soon();
+    assert.equal(refused.at(-1), ["device", "stale"]);
+    desk.retry();
+    assert.equal(told().slice(3), ["device=x", "stale="]);
+    for (const one of sent.slice(3)) one.answer();
+    await soon();
+    assert.equal(refused.at(-1), []);
+    desk.retry();
+    assert.is(sent.length, 5);
+    // Another connection finds out for itself.
+    desk.set("device", "y");
+    sent[5]?.answer(false);
+    await soon();
+    assert.equal(refused.at(-1), ["device"]);
+    const next = openSession();
+    desk.attach(next.session);
+    await next.answer();
+    assert.equal(refused.at(-1), ["device"], "who asks for a connection clears what it was told");
+    desk.retry();
+    assert.equal(next.told(), ["person=x", "device=y"]);
   });
 });

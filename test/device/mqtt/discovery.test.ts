@@ -217,6 +217,22 @@ suite("device/mqtt/discovery", (test) => {
     }
   });
 
+  test("no part of a camera is called what one of another is, whatever their ids and zones are", () => {
+    const ids = ["a", "a_zone", "a_zone_b", "a_zone_b_zone", "a_alarm", "a_last", "a_set", "b"];
+    const zones = ["b", "zone_b", "b_zone_c", "b_", "c", "b_person", "_"];
+    const conditions = camera.conditions;
+    const names = ids.flatMap((id) => {
+      const parts = componentsOf({ ...camera, id, zones, conditions, allowed: orderNames });
+      return Object.values(parts).flatMap((part) => part.unique_id ?? []);
+    });
+    const doubles = names.filter((name, i) => names.indexOf(name) !== i);
+    assert.equal(doubles, []);
+    // What those that are there are called stays.
+    assert.is(componentsOf(camera).zone_door_person?.unique_id, "obscura_abc_zone_door_person");
+    const porch = componentsOf({ ...camera, id: "front_porch-2" });
+    assert.is(porch.person?.unique_id, "obscura_front_porch-2_person");
+  });
+
   test("every topic that is named is one of the map, and there is nothing of what the camera has not", () => {
     for (const [name, component] of Object.entries(componentsOf(camera))) {
       const topic = String(component.state_topic ?? component.topic);

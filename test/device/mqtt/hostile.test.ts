@@ -26,7 +26,10 @@ const welcome = packet(0x20, 0, 0, 0);
  * A broker that lets everybody in, takes everything, and says what it likes. `after` is told the n-th
  * connection when its client has subscribed.
  */
-async function openLiar(after: (socket: Socket, count: number) => void, { isMean = false } = {}) {
+async function openLiar(
+  after: (socket: Socket, count: number) => void,
+  { isMean = () => false as boolean } = {},
+) {
   const sockets = new Set<Socket>();
   let count = 0;
   let published = 0;
@@ -55,7 +58,7 @@ async function openLiar(after: (socket: Socket, count: number) => void, { isMean
         if (kind === 8) {
           const granted: number[] = [];
           for (let i = 3; i < body.length; i += 3 + body.readUInt16BE(i))
-            granted.push(isMean ? 0x87 : 0);
+            granted.push(isMean() ? 0x87 : 0);
           socket.write(Buffer.from(packet(0x90, body[0] ?? 0, body[1] ?? 0, 0, ...granted)));
           if (!told) after(socket, number);
           told = true;
@@ -145,6 +148,13 @@ const borne: Record<string, number[][]> = {
   "answers to what was not asked": [packet(0x40, 0xff, 0xfe), packet(0xb0, 0xff, 0xfe, 0, 0)],
 };
 
+/** Hours go by in a minute: who is refused waits. */
+const speed = 100;
+const hasty: Clock = {
+  ...{ monotonicUs: () => systemClock.monotonicUs() * speed, wallMs: systemClock.wallMs },
+  sleep: (ms, signal) => systemClock.sleep(ms / speed, signal),
+};
+
 suite("device/mqtt hostile", (test) => {
   for (const [what, bytes] of Object.entries(hung)) {
     test(`${what}: hung up on, and not returned to at once`, async () => {
@@ -182,12 +192,6 @@ suite("device/mqtt hostile", (test) => {
 
   test("hundreds of connections of mutated packets: none ends the program, and it goes on", async () => {
     const below = generator(20_261_123);
-    // Hours go by in a minute: who is refused waits.
-    const speed = 100;
-    const clock: Clock = {
-      ...{ monotonicUs: () => systemClock.monotonicUs() * speed, wallMs: systemClock.wallMs },
-      sleep: (ms, signal) => systemClock.sleep(ms / speed, signal),
-    };
     const seeds = [...Object.values(borne).flat(), welcome, packet(0x90, 0, 1, 0, 0), [0xd0, 0]]
       .filter(({ length }) => length < 400)
       .concat([packet(0xe0, 0x8e, 0), packet(0x40, 0, 1, 0x87, 0), packet(0xb0, 0, 2, 0, 0)]);
@@ -205,7 +209,7 @@ suite("device/mqtt hostile", (test) => {
       socket.end(Buffer.from([0x30, 0xff]));
     });
     const cameras = Array.from({ length: 10 }, (_, i) =>
-      openHoused(broker.url, { discovery: i % 2 ? "device" : "component" }, { clock }),
+      openHoused(broker.url, { discovery: i % 2 ? "device" : "component" }, { clock: hasty }),
     );
     try {
       await until("sent", () => sent >= 600);
@@ -218,21 +222,41 @@ suite("device/mqtt hostile", (test) => {
   });
 
   test("who may subscribe to nothing says all the same what there is to say", async () => {
-    await using broker = await openLiar(() => {}, { isMean: true });
+    let isMean = true;
+    await using broker = await openLiar(() => {}, { isMean: () => isMean });
     const alarm: MqttOptions["alarm"] = {
       ...{ topics: ["house/door"], panel: { code: "none", codeToArm: false } },
       view: () => ({ state: "armed_away", mode: "away", score: 0, warning: false, siren: false }),
       ...{ message: () => {}, listen: () => {} },
     };
-    await using camera = openHoused(broker.url, {}, { alarm });
+    const commands = ["privacy"] as const;
+    await using camera = openHoused(broker.url, { commands }, { alarm, clock: hasty });
     await until("all is said, and the device announced", () => broker.published() >= 20);
     assert.match(camera.log(), /does not let this camera read homeassistant\/status/);
     assert.equal(camera.brokers, [{ isConnected: true }]);
-    // An alarm that is deaf is a fault.
-    await until("told", () =>
-      /read all topics of alarm\.sensors/.test(String(camera.faults.at(-1))),
-    );
+    // An alarm that is deaf is a fault, and so is a camera that cannot be asked for what it may be.
+    const told = /read what it may be asked for, nor all topics of alarm\.sensors/;
+    await until("told", () => told.test(String(camera.faults.at(-1))), { told: camera.log });
+    isMean = false;
+    await until("mended", () => camera.faults.at(-1) === undefined, { told: camera.log });
+    assert.equal(camera.brokers, [{ isConnected: true }]);
   });
+
+  for (const [what, bytes] of Object.entries({
+    "a broker that takes its leave": [0xe0, 0],
+    "a broker whose owner has all clients begin anew": packet(0xe0, 152, 0),
+    "a broker that lets nobody stay for long": packet(0xe0, 160, 0),
+  })) {
+    test(`${what}: nothing that the camera's owner would have to mend`, async () => {
+      await using broker = await openLiar((socket, count) => {
+        if (count === 1) socket.end(Buffer.from(bytes));
+      });
+      await using camera = openHoused(broker.url);
+      await camera.up(2);
+      assert.match(camera.log(), /the broker ended the connection/);
+      assert.equal(camera.faults, [undefined, undefined]);
+    });
+  }
 
   test("a broker that lets in and throws out for ever is asked less and less", async () => {
     await using broker = await openLiar((socket) => socket.destroy());

@@ -1,15 +1,20 @@
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { createServer as createHttp } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
+import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { systemClock } from "../../../src/base/node/time.ts";
+import type { Clock } from "../../../src/base/pure/clock.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { readBroker } from "../../../src/device/broker.ts";
-import { reachBroker } from "../../../src/device/mqtt/mqtt.ts";
+import { type MqttOptions, reachBroker } from "../../../src/device/mqtt/mqtt.ts";
 import { base, came, openHoused, well } from "../../lib/housed.ts";
 import {
   freePort,
   listen,
   makeCertificates,
+  makeUsers,
   startMosquitto,
   until,
   whyNoBroker,
@@ -22,6 +27,17 @@ import { temporaryFolder } from "../../lib/world.ts";
 const device = "homeassistant/device/obscura_abc/config";
 const why = await whyNoBroker();
 const anybody = "allow_anonymous true";
+/** Minutes go by in seconds: what was refused is tried anew each minute. */
+const speed = 30;
+const hasty: Clock = {
+  ...{ monotonicUs: () => systemClock.monotonicUs() * speed, wallMs: systemClock.wallMs },
+  sleep: (ms, signal) => systemClock.sleep(ms / speed, signal),
+};
+const quiet = (heard: string[]): NonNullable<MqttOptions["alarm"]> => ({
+  ...{ topics: [], panel: { code: "none", codeToArm: false }, listen: () => {} },
+  view: () => ({ state: "disarmed", mode: undefined, score: 0, warning: false, siren: false }),
+  message: ({ topic }) => void heard.push(topic),
+});
 
 suite("device/mqtt/limits", (define) => {
   const test: typeof define = why
@@ -54,6 +70,72 @@ suite("device/mqtt/limits", (define) => {
       assert.equal(camera.faults, [undefined]);
     });
   }
+
+  test("a broker whose rights are mended: what it did not take is said, and is no problem any more", async () => {
+    await using folder = await temporaryFolder();
+    const rightsOf = (...rights: string[]) =>
+      makeUsers(folder.path, {
+        porch: { password: "secret", rights: ["read homeassistant/status", ...rights] },
+        house: { password: "house", rights: ["readwrite #"] },
+      });
+    const lines = await rightsOf(`readwrite ${base}/availability`);
+    const login = join(folder.path, "login");
+    await writeFile(login, "porch\nsecret\n", { mode: 0o600 });
+    await using broker = await startMosquitto(folder.path, { lines });
+    await using house = await listen(broker.url, { username: "house", password: "house" });
+    await using camera = openHoused(broker.url, { credentials: login }, { clock: hasty });
+    await until("told", () => /write obscura.* and others/.test(camera.faults.at(-1) ?? ""));
+    await rightsOf(`readwrite ${base}/#`, `readwrite ${device}`);
+    broker.reload();
+    await until("mended", () => camera.faults.at(-1) === undefined, { told: camera.log });
+    await until("said", () => house.at(`${base}/version`) === "0.1.0");
+    await until("announced", () => house.at(device) !== undefined);
+    // By the connection that stands.
+    assert.equal(camera.brokers, [{ isConnected: true }]);
+  });
+
+  test("as many sensors as there can be are asked for in parts that a broker takes", async () => {
+    await using folder = await temporaryFolder();
+    const lines = [anybody, "max_packet_size 2500"];
+    await using broker = await startMosquitto(folder.path, { lines });
+    await using house = await listen(broker.url);
+    const topics = Array.from({ length: 32 }, (_, i) => `house/${i}/${"x".repeat(240)}`);
+    const heard: string[] = [];
+    await using camera = openHoused(broker.url, {}, { alarm: { ...quiet(heard), topics } });
+    const last = topics.at(-1) ?? "";
+    // It is told until it hears: a subscription may come after the first of them.
+    await until("all are heard", () => {
+      void house.publish(last, "ON");
+      return heard.includes(last);
+    });
+    assert.equal(camera.brokers, [{ isConnected: true }]);
+  });
+
+  test("a broker that hung up once is not spoken to by 3.1.1 for good", async () => {
+    await using folder = await temporaryFolder();
+    await using broker = await startMosquitto(folder.path);
+    const versions: number[] = [];
+    const front = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (first: Buffer) => {
+        versions.push(first[2 + 6] ?? 0);
+        if (versions.length === 1) return socket.destroy();
+        const behind = connectTcp(broker.port, "127.0.0.1");
+        behind.on("error", () => socket.destroy());
+        behind.write(first);
+        socket.pipe(behind).pipe(socket);
+        if (versions.length === 2) setTimeout(() => socket.destroy(), 500);
+      });
+    }).listen(0, "127.0.0.1");
+    await once(front, "listening");
+    {
+      await using camera = openHoused(`mqtt://127.0.0.1:${(front.address() as AddressInfo).port}`);
+      await camera.up(2);
+      assert.equal(versions, [5, 4, 5]);
+      assert.match(camera.log(), /by MQTT 3\.1\.1(.|\n)*by MQTT 5/);
+    }
+    front.close();
+  });
 
   test("a broker without QoS 1 is told all the same, its will too", async () => {
     await using folder = await temporaryFolder();

@@ -38,6 +38,17 @@ suite("device/mqtt/topics", (test) => {
     for (const value of [0, 0.4, -1, 1e9]) {
       assert.ok(states.storage_free.isRight(states.storage_free.write(value)), String(value));
     }
+    for (const [value, payload] of [
+      ...([
+        [-17, "-17"],
+        [-0.4, "0"],
+        [44.6, "45"],
+      ] as const),
+    ]) {
+      assert.is(states.temperature.write(value), payload, "a board in frost is as cold as it is");
+      assert.ok(states.temperature.isRight(payload));
+    }
+    assert.not(states.temperature.isRight("-0"));
     assert.not(states.count.isRight("1.5"));
     assert.not(states.count.isRight("01"));
     assert.not(states.person.isRight("on"));

@@ -1,0 +1,108 @@
+import * as assert from "uvu/assert";
+import { openLog } from "../../../src/base/node/log.ts";
+import { ManualClock } from "../../../src/base/pure/clock.ts";
+import { Failure } from "../../../src/base/pure/failure.ts";
+import { Desk, type Session } from "../../../src/device/mqtt/desk.ts";
+import type { Form } from "../../../src/device/mqtt/discovery.ts";
+import { Herald } from "../../../src/device/mqtt/herald.ts";
+import { base } from "../../lib/housed.ts";
+import { suite } from "../../lib/suite.ts";
+
+/** A connection that takes everything at once. */
+function openSession() {
+  const said = new Map<string, string>();
+  let left = 0;
+  const session: Session = {
+    most: 65_535,
+    publish: async (topic, payload) => {
+      said.set(topic, payload);
+      return true;
+    },
+    subscribe: async () => true,
+    unsubscribe: async () => {
+      left += 1;
+    },
+  };
+  return { session, said, left: () => left };
+}
+
+async function soon(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function openHerald(form: Form) {
+  const clock = new ManualClock();
+  const end = new AbortController();
+  const desk = new Desk({ clock, mostLetters: 4, letterMs: 60_000, onRefused: () => {} });
+  const device = { id: "abc", base, name: "Porch", version: "0.1.0", conditions: [] };
+  const at = { zones: [] as string[] };
+  const herald = new Herald({
+    ...{ desk, clock, form, prefix: "homeassistant", random: () => 0 },
+    ...{ log: openLog("mqtt", "error", () => {}), signal: end.signal },
+    device: () => ({ ...device, ...at, allowed: [], profiles: [], panel: undefined }),
+  });
+  const connect = (session: Session) => {
+    desk.attach(session);
+    void herald.up(session);
+  };
+  return Object.assign(at, { clock, desk, herald, connect, end: () => end.abort() });
+}
+
+suite("device/mqtt/herald", (test) => {
+  for (const [form, where] of [
+    ["device", "homeassistant/device/obscura_abc/config"],
+    ["component", "homeassistant/binary_sensor/obscura_abc/zone_shed_person/config"],
+  ] as const) {
+    test(`${form}: a zone that is back at once comes when Home Assistant has forgotten it`, async () => {
+      const house = openHerald(form);
+      const { clock, herald } = house;
+      const broker = openSession();
+      const isThere = () => broker.said.get(where)?.includes("zone/shed/person") === true;
+      house.zones = ["shed"];
+      house.connect(broker.session);
+      await soon();
+      clock.advance(1_500);
+      await soon();
+      assert.ok(isThere(), "announced");
+      house.zones = [];
+      void herald.changed();
+      await soon();
+      assert.not(isThere(), "taken leave of");
+      clock.advance(500);
+      house.zones = ["shed"];
+      void herald.changed();
+      await soon();
+      assert.not(isThere(), "not yet");
+      clock.advance(1_600);
+      await soon();
+      assert.ok(isThere(), "back");
+      house.end();
+    });
+  }
+
+  test("a connection that follows at once looks at what lies at the broker for its whole time", async () => {
+    const { clock, desk, herald, connect, end } = openHerald("device");
+    const first = openSession();
+    connect(first.session);
+    await soon();
+    clock.advance(600);
+    desk.detach();
+    herald.down(new Failure("gone", "the broker was started anew"));
+    const second = openSession();
+    connect(second.session);
+    await soon();
+    // The time of the first is over, that of the second is not.
+    clock.advance(500);
+    await soon();
+    const stale = `${base}/zone/shed/person`;
+    herald.message(stale, Buffer.from("ON"), true);
+    clock.advance(600);
+    await soon();
+    assert.is(second.left(), 1, "it has asked for its own topics no more");
+    assert.is(second.said.get(stale), "", "what no topic has any more is taken away");
+    clock.advance(5_000);
+    await soon();
+    assert.ok(second.said.has("homeassistant/device/obscura_abc/config"));
+    end();
+  });
+});
