@@ -170,8 +170,10 @@ export function openHandler(desk: Desk) {
     for (const [name, value] of Object.entries(safe)) response.setHeader(name, value);
     if (!limits.take(address)) return refuse(asked, 429, "too many requests");
     const { method = "", url = "", headers } = request;
-    const [host, ...hosts] = request.headersDistinct.host ?? [];
-    if (hosts.length > 0 || !isOurs(host, desk.names)) {
+    if ((request.headersDistinct.host ?? []).length > 1) {
+      return refuse(asked, 400, "a request names one host");
+    }
+    if (!isOurs(headers.host, desk.names)) {
       return refuse(asked, 421, "not a name of this camera (local.names in its settings)");
     }
     if (url.startsWith(`${mailboxPrefix}/`)) return await sealed(asked);
