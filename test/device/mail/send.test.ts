@@ -95,6 +95,30 @@ suite("device/mail/send", (test) => {
     );
   });
 
+  test("a server that takes no password gets none, and its owner is told that it is not wrong", async () => {
+    const said: string[] = [];
+    let offer = "";
+    await using liar = await startLiar((socket, line) => {
+      if (line !== undefined) said.push(line);
+      if (line === undefined) socket.write("220 mail\r\n");
+      else if (/^EHLO/.test(line)) socket.write(`250-mail\r\n${offer}250 SIZE 1000000\r\n`);
+      else socket.write("503 5.5.1 authentication is not enabled\r\n");
+    });
+    for (const [listed, isTried] of [
+      ["250-AUTH XOAUTH2 OAUTHBEARER\r\n", false],
+      ["250-AUTH=CRAM-MD5\r\n250-AUTH CRAM-MD5\r\n", false],
+      ["250-AUTHENTIC\r\n", true],
+      ["250-auth plain\r\n", true],
+    ] as const) {
+      [offer, said.length] = [listed, 0];
+      const failure = await attempt(server(liar.port, { login }));
+      assert.equal([failure?.kind, failure?.stage], ["refused", "login"], explain(failure));
+      assert.match(explain(failure), /takes no login by a password.*mail\.port.*OAuth/);
+      assert.not.match(explain(failure), /mail\.credentials/);
+      assert.is(said.filter((line) => /^AUTH/.test(line)).length, isTried ? 1 : 0, said.join("\n"));
+    }
+  });
+
   test("what somebody slips in before the encryption is not taken for the server's", async () => {
     await using folder = await temporaryFolder();
     const { broker: tls } = await makeCertificates(folder.path);
