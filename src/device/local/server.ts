@@ -83,7 +83,8 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
       if (!all.delete(response)) return;
       clearTimeout(late);
       socket.removeListener("close", over);
-      onAnswer(response.statusCode);
+      // Who was hung up on has no answer.
+      if (response.headersSent) onAnswer(response.statusCode);
     };
     response.on("close", over);
     // An answer in a pipeline whose turn has not come is told nothing of the end.

@@ -180,6 +180,11 @@ suite("device/local hostile", (test) => {
     good.socket.write("hello");
     await until("taken", () => good.text().includes("HTTP/1.1 202"));
     assert.equal(taken, [5]);
+    // HTTP/1.0 knows no such thing, and would take it for the answer.
+    const old = open(at.port);
+    old.socket.write(`${head.replace("1.1", "1.0")}${type}Content-Length: 5\r\n\r\nhello`);
+    await until("an answer", () => old.isOver());
+    assert.match(old.text(), /^HTTP\/1\.1 202 /);
     for (const [fields, status] of [
       [`${type}Content-Length: 9000000\r\n`, 413],
       ["Content-Type: image/jpeg\r\nContent-Length: 5\r\n", 415],
