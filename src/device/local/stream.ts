@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import type { Board, Kept } from "./board.ts";
+import { type Board, type Kept, mostEvents } from "./board.ts";
 
 // Server-sent events: each subscriber has a bounded buffer, and who does not read is cut off.
 
@@ -26,6 +26,8 @@ export type Stream = {
 const lines = (event: string, data: unknown, id?: string) =>
   `event: ${event}\n${id === undefined ? "" : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
 const told = ({ kind, event, id }: Kept) => lines(kind, event, id);
+/** Events that wait to be told again, of both kinds, and those that come meanwhile. */
+const mostBehind = 4 * mostEvents;
 /** They hold what `visit` and `alarm` say. */
 const doubles = ["last_event", "last_alarm"];
 
@@ -61,12 +63,25 @@ export function openStream(options: StreamOptions): Stream {
         onCutOff();
         response.destroy();
       };
-      const write = (text: string) => {
-        if (!all.has(subscriber)) return;
+      /** Whether more may come at once. */
+      const write = (text: string): boolean => {
+        if (!all.has(subscriber)) return false;
         const bytes = Buffer.from(text);
-        if (response.writableLength + bytes.length > mostBytes) return cut();
+        if (response.writableLength + bytes.length > mostBytes) {
+          cut();
+          return false;
+        }
         written += bytes.length;
-        response.write(bytes);
+        return response.write(bytes);
+      };
+      /** Events that are still to be told, as fast as they are taken: all that are kept may be more than may wait. */
+      let behind: readonly Kept[] = [];
+      const catchUp = () => {
+        while (behind.length > 0) {
+          const [next, ...rest] = behind;
+          behind = rest;
+          if (next && !write(told(next))) return;
+        }
       };
       const subscriber: Subscriber = {
         token,
@@ -85,8 +100,13 @@ export function openStream(options: StreamOptions): Stream {
         change(change) {
           if (!doubles.includes(change.name)) write(lines("state", change));
         },
-        event: (kept) => write(told(kept)),
+        event(kept) {
+          if (behind.length === 0) write(told(kept));
+          else if (behind.length < mostBehind) behind = [...behind, kept];
+          else cut();
+        },
       });
+      response.on("drain", catchUp);
       response.on("close", () => {
         all.delete(subscriber);
         stop();
@@ -96,7 +116,8 @@ export function openStream(options: StreamOptions): Stream {
       if (lastId !== undefined) {
         const { events, isShort } = board.after(lastId);
         if (isShort) write(lines("gap", { after: lastId }));
-        for (const event of events) write(told(event));
+        behind = events;
+        catchUp();
       }
     },
     close() {

@@ -2,7 +2,7 @@ import { connect } from "node:net";
 import * as assert from "uvu/assert";
 import type { States } from "../../../src/device/local/board.ts";
 import { revokeToken } from "../../../src/device/local/token.ts";
-import type { VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
+import type { AlarmEvent, VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
 import { came, left, moved } from "../../lib/housed.ts";
 import { deedOf, listen, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
@@ -135,6 +135,28 @@ suite("device/local/stream", (test) => {
     await behind("0000000a.a6", 63, 0);
     await behind("0000000a.a4", 66, 1);
     one.close();
+  });
+
+  test("who comes again gets all that is kept, though it is more than may wait for him at once", async () => {
+    await using at = await openLocalWorld();
+    const contributions = Array.from({ length: 48 }, (_, i) => ({
+      ...{ source: `sensor ${i} ${"x".repeat(40)}`, points: 5, at: "2026-11-23T12:00:00.000Z" },
+    }));
+    const deeds = Array.from({ length: 60 }, (_, i) => deedOf(i + 1, { contributions }));
+    assert.ok(Buffer.byteLength(JSON.stringify(deeds)) > 2 * 128 * 1024);
+    for (const deed of deeds) at.local.alarm(deed);
+    const again = listen(at.port, { ...at.good, "last-event-id": "0000000a.a1" });
+    // What comes meanwhile comes behind it.
+    await until("some", () => again.isOver || again.of("alarm").length > 0);
+    at.local.alarm(deedOf(61));
+    await until("all", () => again.isOver || again.of("alarm").length === 60);
+    assert.is(again.isOver, false, `cut off after ${again.of("alarm").length}`);
+    assert.equal(
+      again.of("alarm").map(({ data }) => (data as AlarmEvent).number),
+      Array.from({ length: 60 }, (_, i) => i + 2),
+    );
+    assert.equal(again.of("gap"), []);
+    again.close();
   });
 
   test("a revoked token ends its stream, and no other; the camera's end ends all", async () => {
