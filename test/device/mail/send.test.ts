@@ -203,6 +203,24 @@ suite("device/mail/send", (test) => {
     assert.equal(said, []);
   });
 
+  test("a server that ends its service in between is one that comes back", async () => {
+    for (const [last, end] of [
+      ["EHLO", "421 4.3.2 shutting down\r\n"],
+      ["MAIL", "421-4.4.2 too slow\r\n421 4.4.2 come again\r\n"],
+    ] as const) {
+      const said: string[] = [];
+      await using liar = await startLiar((socket, line) => {
+        if (line !== undefined) said.push(line);
+        if (line === undefined) socket.write("220 mail\r\n");
+        else socket.write(`250 ok\r\n${line.startsWith(last) ? end : ""}`);
+      });
+      const failure = await attempt(server(liar.port));
+      assert.is(failure?.kind, "offline", explain(failure));
+      assert.match(explain(failure), /is not ready for this \(421 4\.[34]\.2\)/);
+      assert.ok(said.at(-1)?.startsWith(last), said.join("\n"));
+    }
+  });
+
   test("bytes and lines arrive as they were handed over", async () => {
     await using post = await startPost();
     const lines = ["Subject: x", "", ".", "..", ".a", "", "b\t c ", `${"y".repeat(900)}`, "end"];
