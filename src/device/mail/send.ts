@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { patient } from "../../base/node/socket.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { type MailServer, nameOfServer } from "../mailserver.ts";
@@ -72,8 +73,8 @@ export async function send(options: SendOptions): Promise<{ rejected: string[] }
 function dial({ host, port, security, ...server }: MailServer): Socket {
   const socket =
     security === "tls"
-      ? connectTls({ port, ...trusting({ host, ...server }) })
-      : connectTcp({ host, port });
+      ? connectTls({ port, ...patient, ...trusting({ host, ...server }) })
+      : connectTcp({ host, port, ...patient });
   socket.setNoDelay();
   // Who waits is told by others; an error that nobody hears would end the program.
   return socket.on("error", () => {});
