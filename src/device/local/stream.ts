@@ -54,12 +54,20 @@ export function openStream(options: StreamOptions): Stream {
     },
     isFull: () => all.size >= most,
     subscribe(response, { token, lastId }) {
-      response.socket?.setKeepAlive(true, tickMs);
+      // Of a pipeline whose turn has not come only the connection says that it is over.
+      const { socket } = response.req;
+      socket.setKeepAlive(true, tickMs);
+      const leave = () => {
+        if (!all.delete(subscriber)) return false;
+        stop();
+        for (const one of [response, socket]) one.removeListener("close", leave);
+        return true;
+      };
       /** What had not left at the last sign of life; undefined when nothing waited. */
       let waited: number | undefined;
       let written = 0;
       const cut = () => {
-        if (!all.delete(subscriber)) return;
+        if (!leave()) return;
         onCutOff();
         response.destroy();
       };
@@ -92,7 +100,7 @@ export function openStream(options: StreamOptions): Stream {
           write(": still here\n\n");
         },
         end() {
-          all.delete(subscriber);
+          leave();
           response.end();
         },
       };
@@ -107,10 +115,7 @@ export function openStream(options: StreamOptions): Stream {
         },
       });
       response.on("drain", catchUp);
-      response.on("close", () => {
-        all.delete(subscriber);
-        stop();
-      });
+      for (const one of [response, socket]) one.on("close", leave);
       all.add(subscriber);
       write(`retry: 3000\n\n${lines("states", board.read())}`);
       if (lastId !== undefined) {

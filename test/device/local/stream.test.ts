@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import * as assert from "uvu/assert";
+import { systemClock } from "../../../src/base/node/time.ts";
 import type { States } from "../../../src/device/local/board.ts";
 import { revokeToken } from "../../../src/device/local/token.ts";
 import type { AlarmEvent, VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
@@ -214,6 +215,29 @@ suite("device/local/stream", (test) => {
     quick.close();
     for (const socket of slow) socket.destroy();
     console.log(`\nmeasured: local: 8 who do not read were cut off within ${number * 2} events`);
+  });
+
+  test("of streams that are asked for in one pipeline none outlives its connection", async () => {
+    await using at = await openLocalWorld({ bounds: { tickMs: 60_000 } });
+    const asked = `GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${at.token}\r\n\r\n`;
+    const socket = connect(at.port, "127.0.0.1").on("error", () => {});
+    socket.write(asked.repeat(3));
+    let count = 0;
+    const look = async () => {
+      const { body } = await at.read("/metrics");
+      count = Number(/subscribers (\d+)/.exec(body.toString())?.[1]);
+    };
+    const become = async (expected: number) => {
+      const endMs = Date.now() + 30_000;
+      while (count !== expected && Date.now() < endMs) {
+        await look();
+        await systemClock.sleep(20);
+      }
+      assert.is(count, expected);
+    };
+    await become(3);
+    socket.destroy();
+    await become(0);
   });
 
   test("no more subscribers than there is room for", async () => {
