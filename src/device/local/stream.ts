@@ -56,6 +56,8 @@ export function openStream(options: StreamOptions): Stream {
     subscribe(response, { token, lastId }) {
       // Of a pipeline whose turn has not come only the connection says that it is over.
       const { socket } = response.req;
+      // Who went while the token was looked for is heard of no more.
+      if (socket.destroyed) return void response.destroy();
       socket.setKeepAlive(true, tickMs);
       const leave = () => {
         if (!all.delete(subscriber)) return false;

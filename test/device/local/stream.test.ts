@@ -14,6 +14,18 @@ const id = (number: number) => number.toString(16).padStart(32, "0");
 const typesOf = (told: { data: unknown }[]) =>
   told.map(({ data }) => (data as VisitEvent).event_type);
 
+/** Waits until so many read the stream. */
+async function counted(at: Awaited<ReturnType<typeof openLocalWorld>>, expected: number) {
+  const endMs = Date.now() + 30_000;
+  for (;;) {
+    const { body } = await at.read("/metrics");
+    const count = Number(/subscribers (\d+)/.exec(body.toString())?.[1]);
+    if (count === expected) return;
+    if (Date.now() > endMs) assert.is(count, expected);
+    await systemClock.sleep(20);
+  }
+}
+
 suite("device/local/stream", (test) => {
   test("all states first, then what changes, and events as they come about", async () => {
     await using at = await openLocalWorld();
@@ -222,22 +234,23 @@ suite("device/local/stream", (test) => {
     const asked = `GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${at.token}\r\n\r\n`;
     const socket = connect(at.port, "127.0.0.1").on("error", () => {});
     socket.write(asked.repeat(3));
-    let count = 0;
-    const look = async () => {
-      const { body } = await at.read("/metrics");
-      count = Number(/subscribers (\d+)/.exec(body.toString())?.[1]);
-    };
-    const become = async (expected: number) => {
-      const endMs = Date.now() + 30_000;
-      while (count !== expected && Date.now() < endMs) {
-        await look();
-        await systemClock.sleep(20);
-      }
-      assert.is(count, expected);
-    };
-    await become(3);
+    await counted(at, 3);
     socket.destroy();
-    await become(0);
+    await counted(at, 0);
+  });
+
+  test("who is gone while his token is looked for is no subscriber", async () => {
+    await using at = await openLocalWorld({ bounds: { tickMs: 60_000 } });
+    const asked = `GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${at.token}\r\n\r\n`;
+    for (let i = 0; i < 4; i++) {
+      // Then the tokens are read anew, which takes a moment.
+      await systemClock.sleep(1_100);
+      const socket = connect(at.port, "127.0.0.1").on("error", () => {});
+      await new Promise<void>((resolve) => socket.write(asked, () => resolve()));
+      socket.resetAndDestroy();
+    }
+    await systemClock.sleep(500);
+    await counted(at, 0);
   });
 
   test("no more subscribers than there is room for", async () => {
