@@ -25,8 +25,21 @@ const door = (to: number) => `
 `;
 const knocks = 6;
 
-/** While `act` runs, every name is that of a slow server before the port `to`. */
+const attempts = 3;
+
+/**
+ * While `act` runs, every name is that of a slow server before the port `to`. Done again when it fails: on a
+ * machine that is slow itself the door may open too late.
+ */
 export async function slowly<T>(to: number, act: (port: number) => Promise<T>): Promise<T> {
+  for (let i = 1; i < attempts; i++) {
+    const done = await attempt(to, act).catch(() => undefined);
+    if (done) return done.result;
+  }
+  return (await attempt(to, act)).result;
+}
+
+async function attempt<T>(to: number, act: (port: number) => Promise<T>): Promise<{ result: T }> {
   const child = spawn(process.execPath, ["-e", door(to)], { stdio: ["pipe", "pipe", "inherit"] });
   const lookup = dns.lookup;
   const before: Socket[] = [];
@@ -48,7 +61,7 @@ export async function slowly<T>(to: number, act: (port: number) => Promise<T>): 
     await systemClock.sleep(600);
     for (const socket of before) socket.destroy();
     child.stdin.write("x");
-    return await acting;
+    return { result: await acting };
   } finally {
     dns.lookup = lookup;
     for (const socket of before) socket.destroy();
