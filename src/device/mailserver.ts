@@ -1,3 +1,4 @@
+import { isIPv6 } from "node:net";
 import { choice, number, type Setting, text, type Values } from "../base/node/settings.ts";
 import {
   asMisuse,
@@ -23,10 +24,12 @@ const host: Setting<string> = {
   default: "",
   about: "the owner's mail server, which is told of each visit; empty for none",
   expected: "nothing, or a name or an address, without a scheme, a port or a user",
-  read: (value) =>
-    typeof value === "string" && (value === "" || /^[a-z0-9_:][a-z0-9._:-]{0,252}$/i.test(value))
-      ? value
-      : undefined,
+  read: (value) => {
+    if (typeof value !== "string") return undefined;
+    // Only an address of IPv6 has colons.
+    const isHost = /^[a-z0-9_][a-z0-9._-]{0,252}$/i.test(value) || isIPv6(value);
+    return value === "" || (isHost && !value.includes("%")) ? value : undefined;
+  },
   shown: shownLogin,
 };
 

@@ -35,6 +35,10 @@ export type ForwarderOptions = {
 };
 
 const timeoutMs = 10_000;
+/** For a connection to one of several addresses, before the next is tried. */
+const attemptMs = 1_000;
+/** Addresses of a name that are tried, of IPv4 and of IPv6. */
+const mostOfKind = 4;
 const mostHeadBytes = 16 * 1024;
 const mostAtOnce = 32;
 /** Longer than a signed request can be replayed (request.md). */
@@ -56,7 +60,7 @@ export function openForwarder(options: ForwarderOptions): Forwarder {
       accepted.delete(digest);
     }
   };
-  const addressOf = async (endpoint: Endpoint): Promise<string | undefined> => {
+  const addressesOf = async (endpoint: Endpoint): Promise<readonly string[]> => {
     const host = endpoint.host.replace(/^\[|\]$/g, "");
     const [find, isOwns] = isOwn(endpoint) ? [resolve, true] : [resolveService, false];
     const found = isIP(host) ? [host] : await find(host).catch(() => []);
@@ -64,13 +68,16 @@ export function openForwarder(options: ForwarderOptions): Forwarder {
     if (found.length > 0 && usable.length === 0) {
       throw new Failure("refused", "not an address to hand a message to", { stage: "host" });
     }
-    return usable[0];
+    // Some of each kind: this machine, or theirs, may have a way out by one of them alone.
+    return [4, 6].flatMap((kind) =>
+      usable.filter((one) => isIP(one) === kind).slice(0, mostOfKind),
+    );
   };
   const hand = async (message: PushMessage): Promise<Verdict> => {
     const endpoint = parseEndpoint(message.endpoint);
-    const address = await addressOf(endpoint);
-    if (address === undefined) return away;
-    return await post({ endpoint, address, message, ca });
+    const addresses = await addressesOf(endpoint);
+    if (addresses.length === 0) return away;
+    return await post({ endpoint, addresses, message, ca });
   };
 
   return {
@@ -182,22 +189,26 @@ export function isPublic(address: string): boolean {
   return global6.check(address, "ipv6") && !special6.check(address, "ipv6");
 }
 
-/** One request to that address, whatever its name means meanwhile. */
+/** One request to the first of the addresses that answers, whatever their name means meanwhile. */
 function post(options: {
   endpoint: Endpoint;
-  address: string;
+  addresses: readonly string[];
   message: PushMessage;
   ca: string | undefined;
 }): Promise<Verdict> {
-  const { endpoint, address, message, ca } = options;
+  const { endpoint, addresses, message, ca } = options;
   const { isTls, host, port, origin, path } = endpoint;
   const { authorization, ttlS, urgency, topic, body } = message;
-  const family = isIP(address);
+  const bare = host.replace(/^\[|\]$/g, "");
+  const found = addresses.map((address) => ({ address, family: isIP(address) }));
   return new Promise((resolve) => {
     const request = (isTls ? requestTls : requestPlain)({
-      ...{ method: "POST", host: address, port, path, agent: false, family },
+      ...{ method: "POST", host: bare, port, path, agent: false },
+      // Nobody is asked for the name again. One after the other, and nothing is sent before one answers.
+      lookup: (_name, _options, done) => done(null, found),
+      ...{ autoSelectFamily: true, autoSelectFamilyAttemptTimeout: attemptMs },
       ...{ maxHeaderSize: mostHeadBytes, insecureHTTPParser: false },
-      ...(isTls && !isIP(host.replace(/^\[|\]$/g, "")) ? { servername: host } : {}),
+      ...(isTls && !isIP(bare) ? { servername: host } : {}),
       ...(isTls ? { minVersion: "TLSv1.2" as const, ...(ca ? { ca } : {}) } : {}),
       headers: {
         ...{ host: origin.slice(origin.indexOf("//") + 2), authorization },

@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { createSecureContext } from "node:tls";
 import { readNamed } from "../base/node/program.ts";
 import { Failure } from "../base/pure/failure.ts";
+import { targetOf } from "../protocol/wire/request.ts";
 import { type Desk, openHandler, pipelineMost } from "./handle.ts";
 
 // The listener: connections, their limits, TLS, and an orderly end.
@@ -47,7 +48,10 @@ export async function openServer(options: ServerOptions): Promise<RelayServer> {
 
   const underWay = new WeakMap<Socket, number>();
   const dispatch = (request: IncomingMessage, response: ServerResponse, goOn?: () => void) => {
-    const { socket } = request;
+    const { socket, headers } = request;
+    const { url, host } = targetOf(request.url ?? "", headers.host);
+    request.url = url;
+    if (host !== undefined) headers.host = host;
     const count = (underWay.get(socket) ?? 0) + 1;
     if (count > pipelineMost) return void socket.destroy();
     underWay.set(socket, count);
@@ -150,10 +154,11 @@ export async function openMetricsServer({
       const say = (status: number, text: string) =>
         response.writeHead(status, { "content-type": "text/plain; version=0.0.4" }).end(text);
       if (request.method !== "GET") return void say(405, "");
-      if (request.url === "/health") {
+      const { url } = targetOf(request.url ?? "", undefined);
+      if (url === "/health") {
         return void (isWell() ? say(200, "ok\n") : say(503, "the storage failed\n"));
       }
-      if (request.url !== "/metrics") return void say(404, "");
+      if (url !== "/metrics") return void say(404, "");
       print().then(
         (text) => say(200, text),
         () => say(500, ""),

@@ -101,6 +101,19 @@ suite("relay against hostile clients", (test) => {
     const elsewhere = signed("owner", "GET", get, "127.0.0.1:1");
     const misdirected = await exchange(port, { method: "GET", ...elsewhere });
     assert.equal([misdirected.status, misdirected.stage], [421, "authority"]);
+    // With scheme and host before the path, as a proxy is asked: that host counts, not the field.
+    for (const [authority, field, status] of [
+      [world.authority, world.authority, 200],
+      [world.authority, "evil.example", 200],
+      ["evil.example", world.authority, 421],
+      [`x@${world.authority}`, world.authority, 421],
+    ] as const) {
+      const asked = { method: "GET", path: `http://${authority}${path}` };
+      const answer = await exchange(world.relay.port, {
+        ...{ ...asked, headers: { ...headers, host: field } },
+      });
+      assert.is(answer.status, status, `${authority}, Host: ${field}`);
+    }
     await assertUntouched(world, true);
   });
 
@@ -135,7 +148,7 @@ suite("relay against hostile clients", (test) => {
       ...["/", "//", "*", "/..", "/../elapsed", "/elapsed", "/drafts/0", `/${id}`, `/${id}/..`],
       ...[`/${id}/../${id}/door`, `/${id}/%64oor`, `/${id}/door/`, `/${id}//door`, `/${id}/./door`],
       ...[`/${id}/door%00`, `/${id}/entry/../door`, `/${id.toUpperCase()}/door`, `/${id}/door?`],
-      ...[`/${id}/door#x`, `/${id}\\door`, `http://x/${id}/door`, `/${id}/door?x=1`],
+      ...[`/${id}/door#x`, `/${id}\\door`, `ftp://x/${id}/door`, `/${id}/door?x=1`],
       ...[`/${"a".repeat(7000)}`, `/${id}/part/0000000001/`, `/${id}/?under=../`],
     ];
     for (const target of targets) {

@@ -209,6 +209,24 @@ suite("push", (test) => {
     assert.is(at.service.received[0]?.headers.host, `localhost:${port}`);
   });
 
+  test("of several addresses the first that answers is taken, once", async () => {
+    await using at = await house();
+    const { port } = at.service;
+    // Without a way out by IPv6, or by IPv4, the first ones lead nowhere; nobody listens at the second.
+    const addresses = ["2001:db8::1", "127.0.0.2", "127.0.0.1", "127.0.0.3"];
+    for (const found of [addresses, addresses.toReversed(), addresses.slice(0, 2)]) {
+      await using world = await at.open(
+        `push:\n  own: ["https://localhost:${port}"]\n`,
+        async () => found,
+      );
+      const before = at.service.received.length;
+      const { kind } = await pushTo(world, messageTo(`https://localhost:${port}/a`));
+      const isThere = found.includes("127.0.0.1");
+      assert.is(kind, isThere ? "accepted" : "later", found.join(" "));
+      assert.is(at.service.received.length, before + (isThere ? 1 : 0));
+    }
+  });
+
   test("plain HTTP to a service of the operator's own", async () => {
     await using service = await startPushService();
     await using world = await relayWorld({ settings: `push:\n  own: ["${service.origin}"]\n` });

@@ -1,6 +1,7 @@
 import { Agent, type IncomingMessage, request as requestPlain } from "node:http";
 import { request as requestTls, Agent as TlsAgent } from "node:https";
 import { Failure, isFailure } from "../pure/failure.ts";
+import { patient } from "./socket.ts";
 
 // One HTTP request at a time over connections that are kept, for programs that talk to a server
 // they do not trust: answers are bounded in bytes and time, redirections are not followed.
@@ -33,7 +34,7 @@ export function openHttp({ pace }: { pace?: (bytes: number) => Promise<void> } =
   send(sending: Sending): Promise<Answer>;
   close(): void;
 } {
-  const options = { keepAlive: true, maxFreeSockets: 4, timeout: 120_000 };
+  const options = { keepAlive: true, maxFreeSockets: 4, timeout: 120_000, ...patient };
   const plain = new Agent(options);
   const tls = new TlsAgent({ ...options, minVersion: "TLSv1.2" });
 

@@ -4,6 +4,9 @@ import { networkInterfaces } from "node:os";
 /** How long what was written may take to leave after a close. */
 const lingerMs = 2000;
 
+/** Of several addresses each has so long, ms: Node's own 250 are less than a satellite or a lost packet takes. */
+export const patient = { autoSelectFamilyAttemptTimeout: 4000 };
+
 /** A connection as protocol/sealed/frames.ts wants one. */
 export function socketStream(socket: Socket) {
   // Whoever waits is told by chunks and write; unheard, an error would end the program.

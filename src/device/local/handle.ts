@@ -126,7 +126,7 @@ export function openHandler(desk: Desk) {
   async function command(asked: Asked): Promise<void> {
     const { request, response, address } = asked;
     const { "content-length": written, "content-type": type } = request.headers;
-    if (type !== boxType) return refuse(asked, 415, `a command is ${boxType}`);
+    if (type?.toLowerCase() !== boxType) return refuse(asked, 415, `a command is ${boxType}`);
     if (written === undefined) return refuse(asked, 411, "say how long it is");
     const bytes = Number(written);
     if (bytes > longest.box) return refuse(asked, 413, `${longest.box} bytes at most`);
@@ -139,7 +139,9 @@ export function openHandler(desk: Desk) {
     }
     posts.set(address, open + 1);
     try {
-      if (request.headers.expect !== undefined) response.writeContinue();
+      // Who speaks HTTP/1.0 would take it for the answer.
+      const isAsked = request.headers.expect !== undefined && request.httpVersion !== "1.0";
+      if (isAsked) response.writeContinue();
       const box = await readContent(request, bytes);
       if (await take(box)) return void response.writeHead(202, { "content-length": 0 }).end();
       limits.charge(address, strangeCost);
@@ -170,8 +172,10 @@ export function openHandler(desk: Desk) {
     for (const [name, value] of Object.entries(safe)) response.setHeader(name, value);
     if (!limits.take(address)) return refuse(asked, 429, "too many requests");
     const { method = "", url = "", headers } = request;
-    const [host, ...hosts] = request.headersDistinct.host ?? [];
-    if (hosts.length > 0 || !isOurs(host, desk.names)) {
+    if ((request.headersDistinct.host ?? []).length > 1) {
+      return refuse(asked, 400, "a request names one host");
+    }
+    if (!isOurs(headers.host, desk.names)) {
       return refuse(asked, 421, "not a name of this camera (local.names in its settings)");
     }
     if (url.startsWith(`${mailboxPrefix}/`)) return await sealed(asked);

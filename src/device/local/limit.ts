@@ -10,7 +10,7 @@ export type Limits = {
   disconnect(address: string): void;
   /** False when this address, or all together, have asked too much. */
   take(address: string): boolean;
-  /** Counts as so many more requests, as far as there is something left. */
+  /** Counts as so many more requests, as far as there is something left to this address. */
   charge(address: string, requests: number): void;
 };
 
@@ -79,8 +79,10 @@ function openBuckets(
     },
     charge(address, requests) {
       const bucket = bucketOf(address);
-      bucket.left = Math.max(0, bucket.left - requests);
-      all.left = Math.max(0, all.left - requests);
+      // Of all no more than this address has: else one that guesses would take the others' place.
+      const taken = Math.min(requests, bucket.left);
+      bucket.left -= taken;
+      all.left = Math.max(0, all.left - taken);
     },
   };
 }

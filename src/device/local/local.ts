@@ -164,9 +164,10 @@ export function openLocal(options: LocalOptions): Local {
     options.onOpen?.(server.port);
     const announcer = announce(server.port, isTls);
     try {
-      while (!signal.aborted) {
-        await clock.sleep(renewMs, signal).catch(() => {});
-        if (isTls && !signal.aborted) await renew(server);
+      for (let isGood = true; !signal.aborted; ) {
+        // Read while they were being replaced, or mended since: that is not left for an hour.
+        await clock.sleep(isGood ? renewMs : bounds.againMs, signal).catch(() => {});
+        if (isTls && !signal.aborted) isGood = await renew(server);
       }
     } finally {
       stream.close();
@@ -179,9 +180,11 @@ export function openLocal(options: LocalOptions): Local {
       const tls = await readLanTls(settings);
       if (tls) server.renewTls(tls);
       onFault(undefined);
+      return true;
     } catch (error) {
       // The old one stays.
       fail(error);
+      return false;
     }
   };
   const announce = (port: number, isTls: boolean) => {

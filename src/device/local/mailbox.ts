@@ -42,6 +42,7 @@ const mostWaiting = { all: 16, ofPhone: 4 };
 /** Answers of up to 1 MiB each, until they are taken; a phone reads 16 at once. */
 const mostSending = { all: 48, ofPhone: 32 };
 const nothing = nodeSuite.sha512().digest();
+const mostOf = ({ limit = listMost }: Page) => Math.min(limit, listMost);
 
 export type MailboxDoor = (
   request: IncomingMessage,
@@ -57,31 +58,30 @@ export function openMailboxDoor(desk: MailboxDesk): MailboxDoor {
     response.writeHead(200, { "content-type": type, "content-length": body.length }).end(body);
     return "answered";
   };
-  const list = (page: Page) => {
-    const { under } = page;
-    const listed = desk.outbox
-      .objects(under)
-      .map(({ name, bytes }) => ({ name, bytes, text: printName(name) }))
-      .filter(({ text }) => isOnPage(text, page))
-      .sort((a, b) => (a.text < b.text ? -1 : 1));
-    return listed.slice(0, Math.min(page.limit ?? listMost, listMost));
-  };
-  /** Resolves when something was put that is on the page, when the time is over, or nobody waits. */
+  const list = (page: Page) => desk.outbox.objects(page, mostOf(page));
+  /**
+   * Resolves when something was put that is on the page, with what is listed though it is not behind the
+   * bound; or when the time is over, or nobody waits.
+   */
   const wait = (page: Page, waitMs: number, response: ServerResponse) =>
-    new Promise<void>((resolve) => {
-      const done = () => {
+    new Promise<ReturnType<typeof list>>((resolve) => {
+      const end = (changed: ReturnType<typeof list>) => {
         clearTimeout(timer);
         stop();
         response.removeListener("close", done);
-        resolve();
+        resolve(changed);
       };
+      const done = () => end([]);
       const timer = setTimeout(done, waitMs);
       const stop = desk.outbox.watch((change) => {
         if (change.kind !== "put") return;
-        const { name } = change;
+        const text = printName(change.name);
+        if (isOnPage(text, page)) return done();
         // The beacon is overwritten: to be awaited it need not come after anything.
-        if (isOnPage(printName(name), name.kind === "beacon" ? { ...page, after: "" } : page))
-          done();
+        const isBeacon = change.name.kind === "beacon";
+        if (isBeacon && isOnPage(text, { ...page, after: "" })) {
+          end(desk.outbox.objects({ under: text, after: "" }, 1));
+        }
       });
       response.on("close", done);
     });
@@ -152,10 +152,11 @@ export function openMailboxDoor(desk: MailboxDesk): MailboxDoor {
     if (listed.length === 0 && page.waitS !== undefined) {
       const stop = waiting(phone);
       if (!stop) return { status: 429, title: "too many wait" };
-      await wait(page, Math.min(page.waitS * 1000, longestWaitMs), response).finally(stop);
+      const waitMs = Math.min(page.waitS * 1000, longestWaitMs);
+      const changed = await wait(page, waitMs, response).finally(stop);
       // The phone may have been removed meanwhile.
       if (!isLetIn()) return denied;
-      listed = list(page);
+      listed = [...changed, ...list(page)].slice(0, mostOf(page));
     }
     return send(response, listingType, Buffer.from(printListing(listed)));
   };

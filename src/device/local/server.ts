@@ -4,6 +4,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from "node:
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { Failure } from "../../base/pure/failure.ts";
+import { targetOf } from "../../protocol/wire/request.ts";
 import type { LanTls } from "../lan.ts";
 import { type Limits, plainAddress } from "./limit.ts";
 
@@ -65,7 +66,10 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
 
   const underWay = new WeakMap<Socket, Set<ServerResponse>>();
   const dispatch = (request: IncomingMessage, response: ServerResponse) => {
-    const { socket } = request;
+    const { socket, headers } = request;
+    const { url, host } = targetOf(request.url ?? "", headers.host);
+    request.url = url;
+    if (host !== undefined) headers.host = host;
     const all = underWay.get(socket) ?? new Set();
     const cut = () => {
       onCutOff();
@@ -79,7 +83,8 @@ export async function openServer(options: ServerOptions): Promise<LocalServer> {
       if (!all.delete(response)) return;
       clearTimeout(late);
       socket.removeListener("close", over);
-      onAnswer(response.statusCode);
+      // Who was hung up on has no answer.
+      if (response.headersSent) onAnswer(response.statusCode);
     };
     response.on("close", over);
     // An answer in a pipeline whose turn has not come is told nothing of the end.

@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import type { Board, Kept } from "./board.ts";
+import { type Board, type Kept, mostEvents } from "./board.ts";
 
 // Server-sent events: each subscriber has a bounded buffer, and who does not read is cut off.
 
@@ -26,6 +26,8 @@ export type Stream = {
 const lines = (event: string, data: unknown, id?: string) =>
   `event: ${event}\n${id === undefined ? "" : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`;
 const told = ({ kind, event, id }: Kept) => lines(kind, event, id);
+/** Events that wait to be told again, of both kinds, and those that come meanwhile. */
+const mostBehind = 4 * mostEvents;
 /** They hold what `visit` and `alarm` say. */
 const doubles = ["last_event", "last_alarm"];
 
@@ -52,21 +54,44 @@ export function openStream(options: StreamOptions): Stream {
     },
     isFull: () => all.size >= most,
     subscribe(response, { token, lastId }) {
-      response.socket?.setKeepAlive(true, tickMs);
+      // Of a pipeline whose turn has not come only the connection says that it is over.
+      const { socket } = response.req;
+      // Who went while the token was looked for is heard of no more.
+      if (socket.destroyed) return void response.destroy();
+      socket.setKeepAlive(true, tickMs);
+      const leave = () => {
+        if (!all.delete(subscriber)) return false;
+        stop();
+        for (const one of [response, socket]) one.removeListener("close", leave);
+        return true;
+      };
       /** What had not left at the last sign of life; undefined when nothing waited. */
       let waited: number | undefined;
       let written = 0;
       const cut = () => {
-        if (!all.delete(subscriber)) return;
+        if (!leave()) return;
         onCutOff();
         response.destroy();
       };
-      const write = (text: string) => {
-        if (!all.has(subscriber)) return;
+      /** Whether more may come at once. */
+      const write = (text: string): boolean => {
+        if (!all.has(subscriber)) return false;
         const bytes = Buffer.from(text);
-        if (response.writableLength + bytes.length > mostBytes) return cut();
+        if (response.writableLength + bytes.length > mostBytes) {
+          cut();
+          return false;
+        }
         written += bytes.length;
-        response.write(bytes);
+        return response.write(bytes);
+      };
+      /** Events that are still to be told, as fast as they are taken: all that are kept may be more than may wait. */
+      let behind: readonly Kept[] = [];
+      const catchUp = () => {
+        while (behind.length > 0) {
+          const [next, ...rest] = behind;
+          behind = rest;
+          if (next && !write(told(next))) return;
+        }
       };
       const subscriber: Subscriber = {
         token,
@@ -77,7 +102,7 @@ export function openStream(options: StreamOptions): Stream {
           write(": still here\n\n");
         },
         end() {
-          all.delete(subscriber);
+          leave();
           response.end();
         },
       };
@@ -85,18 +110,21 @@ export function openStream(options: StreamOptions): Stream {
         change(change) {
           if (!doubles.includes(change.name)) write(lines("state", change));
         },
-        event: (kept) => write(told(kept)),
+        event(kept) {
+          if (behind.length === 0) write(told(kept));
+          else if (behind.length < mostBehind) behind = [...behind, kept];
+          else cut();
+        },
       });
-      response.on("close", () => {
-        all.delete(subscriber);
-        stop();
-      });
+      response.on("drain", catchUp);
+      for (const one of [response, socket]) one.on("close", leave);
       all.add(subscriber);
       write(`retry: 3000\n\n${lines("states", board.read())}`);
       if (lastId !== undefined) {
         const { events, isShort } = board.after(lastId);
         if (isShort) write(lines("gap", { after: lastId }));
-        for (const event of events) write(told(event));
+        behind = events;
+        catchUp();
       }
     },
     close() {

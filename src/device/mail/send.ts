@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { patient } from "../../base/node/socket.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, isFailure } from "../../base/pure/failure.ts";
 import { type MailServer, nameOfServer } from "../mailserver.ts";
@@ -72,8 +73,8 @@ export async function send(options: SendOptions): Promise<{ rejected: string[] }
 function dial({ host, port, security, ...server }: MailServer): Socket {
   const socket =
     security === "tls"
-      ? connectTls({ port, ...trusting({ host, ...server }) })
-      : connectTcp({ host, port });
+      ? connectTls({ port, ...patient, ...trusting({ host, ...server }) })
+      : connectTcp({ host, port, ...patient });
   socket.setNoDelay();
   // Who waits is told by others; an error that nobody hears would end the program.
   return socket.on("error", () => {});
@@ -160,6 +161,9 @@ async function logIn(
   { user, password }: NonNullable<MailServer["login"]>,
 ): Promise<void> {
   const ways = can.filter((line) => /^AUTH[ =]/.test(line)).flatMap((line) => line.split(/[ =]/));
+  const isOffered = ways.includes("PLAIN") || ways.includes("LOGIN");
+  // Who asks for something else, as a token, is given no password.
+  if (ways.length > 0 && !isOffered) throw noPassword(server);
   const base64 = (bytes: string | Uint8Array) => Buffer.from(bytes).toString("base64");
   let reply: Reply;
   if (ways.includes("PLAIN") || !ways.includes("LOGIN")) {
@@ -172,10 +176,20 @@ async function logIn(
   }
   if (reply.code === 235) return;
   if (reply.code < 500) check(reply, 2, server);
+  // No such command, not now, or no such way: it is not the password that is wrong.
+  if (reply.code < 530) throw noPassword(server, reply);
   const name = nameOfServer(server);
   throw new Failure("refused", `${name} refuses the login (${statusOf(reply)})`, {
     ...{ stage: "login", retryAfterMs: loginPauseMs, cause: reply },
     hint: "Look at the file that mail.credentials names",
+  });
+}
+
+function noPassword(server: MailServer, reply?: Reply): Failure {
+  const status = reply ? ` (${statusOf(reply)})` : "";
+  return new Failure("refused", `${nameOfServer(server)} takes no login by a password${status}`, {
+    ...{ stage: "login", retryAfterMs: loginPauseMs, ...(reply ? { cause: reply } : {}) },
+    hint: "Is mail.port the one for logins (587, 465)? Some servers demand OAuth, which the camera does not have",
   });
 }
 

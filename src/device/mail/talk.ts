@@ -74,7 +74,9 @@ export function openTalk(socket: Socket, name: string): Talk {
     }
   };
   const write = async (piece: string | Uint8Array): Promise<Reply> => {
-    // An answer before the question is somebody's guess, or meant for somebody else.
+    // That it ends the service now a server may say at any moment (RFC 5321, section 3.8).
+    if (/^421[ -]/.test(rest)) return await reply();
+    // Any other answer before the question is somebody's guess, or meant for somebody else.
     if (rest !== "") throw unspoken(name);
     if (failure) throw failure;
     socket.write(piece);

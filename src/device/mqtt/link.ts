@@ -1,6 +1,7 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { IClientOptions, MqttClient } from "mqtt";
+import { patient } from "../../base/node/socket.ts";
 import type { Clock } from "../../base/pure/clock.ts";
 import { Failure, type FailureKind, isFailure } from "../../base/pure/failure.ts";
 import type { Broker } from "../broker.ts";
@@ -238,10 +239,10 @@ function sessionOf(
 }
 
 function dial({ host, port, tls }: Broker): Socket {
-  if (!tls) return connectTcp({ host, port, noDelay: true });
+  if (!tls) return connectTcp({ host, port, noDelay: true, ...patient });
   const { ca, certificate, key } = tls;
   const socket = connectTls({
-    ...{ host, port, minVersion: "TLSv1.2", rejectUnauthorized: true },
+    ...{ host, port, minVersion: "TLSv1.2", rejectUnauthorized: true, ...patient },
     ...(isIP(host) ? {} : { servername: host }),
     ...(ca ? { ca: Buffer.from(ca) } : {}),
     ...(certificate ? { cert: Buffer.from(certificate) } : {}),

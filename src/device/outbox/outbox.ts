@@ -5,17 +5,20 @@ import { lockFolder } from "../../base/node/lock.ts";
 import { toHex } from "../../base/pure/bytes.ts";
 import { Failure } from "../../base/pure/failure.ts";
 import type { Sealed } from "../../protocol/sealed/sealed.ts";
+import type { Page } from "../../protocol/wire/mailbox.ts";
 import { type EntryName, type Name, type PartName, toFileName } from "../../protocol/wire/name.ts";
 import {
   addKept,
   type Contents,
   countBytes,
   isRemnant,
+  type Kept,
   readContents,
   roundToBlock,
 } from "./contents.ts";
 import { memoryFolder } from "./memory.ts";
 import { chooseVictims } from "./retention.ts";
+import { openShelf } from "./shelf.ts";
 
 export { checkOutbox, type Verdict } from "./check.ts";
 export {
@@ -70,8 +73,8 @@ export type Outbox = {
   entries(): readonly EntryName[];
   parts(clip: string): readonly PartName[];
   read(name: Name): Promise<Uint8Array>;
-  /** What lies there under such a beginning of names (wire/mailbox.md), and perhaps more; in no order. */
-  objects(under: string): { name: Name; bytes: number }[];
+  /** At most so many of what belongs on such a page (wire/mailbox.md), by name in text order; no boxes. */
+  objects(page: Pick<Page, "under" | "after">, most: number): { name: Name; bytes: number }[];
   /** All clips, the oldest first. */
   clips(): Standing[];
   /** Tells of each object that is durable from now on, and of each clip that went; until called back. */
@@ -153,6 +156,16 @@ function serve(
   const tell = (change: Change) => {
     for (const listener of listeners) listener(change);
   };
+  const isShown = ({ name }: Kept) => name.kind !== "box" && name.kind !== "door";
+  const shelf = openShelf([
+    ...contents.entries,
+    ...[...contents.clips.values()].flatMap(({ parts }) => parts),
+    ...contents.others.filter(isShown),
+  ]);
+  const remove = async (files: readonly string[]) => {
+    await disk.remove(files);
+    shelf.drop(files);
+  };
   let newestMs = Math.max(0, ...[...contents.clips.values()].map(({ orderMs }) => orderMs));
 
   const kept = (name: Name) => {
@@ -174,7 +187,9 @@ function serve(
       if (isFirst) newestMs = Math.max(wallMs(), newestMs + 1);
       const file = toFileName(name);
       await disk.write(file, bytes, isFirst ? { modifiedMs: newestMs } : {});
-      addKept(contents, { name, file, bytes: bytes.length }, newestMs);
+      const one = { name, file, bytes: bytes.length };
+      addKept(contents, one, newestMs);
+      if (isShown(one)) shelf.add(one);
       tell({ kind: "put", name });
     },
     async victims(bytes, { force = false } = {}) {
@@ -207,8 +222,8 @@ function serve(
     async lose(clips) {
       const known = clips.flatMap(({ clip }) => contents.clips.get(clip) ?? []);
       const files = known.map(({ parts }) => parts.map(({ file }) => file));
-      await disk.remove(files.flatMap((parts) => parts.slice(0, 1)));
-      await disk.remove(files.flatMap((parts) => parts.slice(1)));
+      await remove(files.flatMap((parts) => parts.slice(0, 1)));
+      await remove(files.flatMap((parts) => parts.slice(1)));
       for (const { clip } of known) {
         contents.clips.delete(clip);
         tell({ kind: "gone", clip });
@@ -218,7 +233,7 @@ function serve(
       for (const name of parts) {
         const clip = contents.clips.get(hexOf(name));
         const file = toFileName(name);
-        await disk.remove([file]);
+        await remove([file]);
         if (clip) clip.parts = clip.parts.filter((part) => part.file !== file);
         if (clip?.parts.length !== 0) continue;
         contents.clips.delete(clip.clip);
@@ -231,7 +246,7 @@ function serve(
         const count = Math.min(kept < 0 ? contents.entries.length : kept, mostAtOnce);
         if (count === 0) return;
         const files = contents.entries.slice(0, count).map(({ file }) => file);
-        await disk.remove(files);
+        await remove(files);
         contents.entries = contents.entries.filter(({ file }) => !files.includes(file));
       }
     },
@@ -242,18 +257,7 @@ function serve(
     entries: () => contents.entries.map(({ name }) => name),
     parts: (clip) => (contents.clips.get(clip)?.parts ?? []).map(({ name }) => name),
     read: (name) => disk.read(toFileName(name)),
-    objects(under) {
-      const { entries, clips, others } = contents;
-      const [kind = "", , clip = ""] = under.split("/");
-      const isUnder = (of: string) => kind === "" || of === kind;
-      const one = clip === "" ? undefined : clips.get(clip);
-      const of = clip === "" ? [...clips.values()] : one ? [one] : [];
-      return [
-        ...(isUnder("entry") ? entries : []),
-        ...(isUnder("part") ? of.flatMap(({ parts }) => parts) : []),
-        ...(isUnder("beacon") ? others.filter(({ name }) => name.kind === "beacon") : []),
-      ];
-    },
+    objects: (page, most) => shelf.page(page, most),
     clips: () =>
       [...contents.clips.values()]
         .sort((a, b) => a.orderMs - b.orderMs || (a.clip < b.clip ? -1 : 1))

@@ -64,6 +64,8 @@ export function openLine(options: LineOptions): Line {
   const composed = new Map<string, Uint8Array>();
   let told = "";
   let failingUs: number | undefined;
+  /** The service's own word, which may be more patience than the back-off has. */
+  let notBeforeUs = 0;
 
   const now = clock.monotonicUs();
   for (const { clip, atMs, clockTrusted } of tray.visits) {
@@ -122,6 +124,7 @@ export function openLine(options: LineOptions): Line {
       log.info("told", { waiting: tray.visits.length });
     } else if (verdict.kind === "later") {
       const failure = wait(verdict.seconds);
+      notBeforeUs = clock.monotonicUs() + verdict.seconds * 1_000_000;
       backoff.failed(failure);
       complain(failure, false);
     } else {
@@ -154,12 +157,14 @@ export function openLine(options: LineOptions): Line {
   const teller = openTeller<Plan>({
     ...{ clock, backoff, log, act },
     decide: () => {
-      const plan = next(tray, { nowUs: clock.monotonicUs(), perHour, isThere, isOld });
+      const nowUs = clock.monotonicUs();
+      const plan = next(tray, { nowUs, perHour, isThere, isOld });
       const waiting = new Set(tray.visits.map(({ clip }) => clip));
       for (const known of [sinceUs, composed]) {
         for (const clip of known.keys()) if (!waiting.has(clip)) known.delete(clip);
       }
-      return plan;
+      const isEarly = plan.kind === "message" && nowUs < notBeforeUs;
+      return isEarly ? { kind: "wait", untilUs: notBeforeUs } : plan;
     },
   });
   return {

@@ -73,6 +73,17 @@ export function verifyRequest(
   return { key, createdMs, contentSha512 };
 }
 
+/**
+ * What a request is for, by its request line and its Host field, as it is signed. A line with scheme and host
+ * before the path, as proxies are asked, means the same (RFC 9112, section 3.2.2); its host counts, and the
+ * field does not.
+ */
+export function targetOf(line: string, host: string | undefined) {
+  const [, authority, rest = ""] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(line) ?? [];
+  if (authority === undefined) return { url: line, host };
+  return { url: rest.startsWith("/") ? rest : `/${rest}`, host: authority };
+}
+
 /** Refuses content that is not the one the request was signed for, stage "content". */
 export function checkContent(contentSha512: Uint8Array, actualSha512: Uint8Array): void {
   if (!equal(contentSha512, actualSha512)) {

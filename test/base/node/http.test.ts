@@ -4,6 +4,7 @@ import { type AddressInfo, createServer as createTcp, type Socket } from "node:n
 import * as assert from "uvu/assert";
 import { openHttp, type Sending } from "../../../src/base/node/http.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
+import { slowly } from "../../lib/slow.ts";
 import { suite } from "../../lib/suite.ts";
 
 async function serve(handle: RequestListener) {
@@ -164,5 +165,15 @@ suite("http", (test) => {
     await http.send({ ...server.base, method: "PUT", body: new Uint8Array(40_000) });
     http.close();
     assert.equal(asked, [16_384, 16_384, 7232]);
+  });
+
+  test("a server of two addresses that takes its time is waited for, where the other leads nowhere", async () => {
+    await using server = await serve((_, response) => response.end("x"));
+    const { port } = new URL(server.base.url);
+    const answer = await slowly(Number(port), async (slow) => {
+      const url = `http://far.example:${slow}/x`;
+      return await server.send({ url, timeoutMs: 60_000 });
+    });
+    assert.is(answer.status, 200);
   });
 });

@@ -69,6 +69,9 @@ suite("device/local commands", (test) => {
     const post = (asked: Parameters<typeof call>[2]) =>
       call(at.port, "/v1/commands", { method: "POST", headers, ...asked });
     assert.is((await post({ headers: { "content-type": "text/plain" } })).status, 415);
+    // A type has no case: this one gets as far as its length.
+    const loud = { "content-type": "Application/Octet-Stream", "transfer-encoding": "chunked" };
+    assert.is((await post({ headers: loud, body: Buffer.from("x") })).status, 411);
     const chunked = { ...headers, "transfer-encoding": "chunked" };
     assert.is((await post({ headers: chunked, body: Buffer.from("x") })).status, 411);
     const most = { ...headers, "content-length": String(longest.box + 1) };

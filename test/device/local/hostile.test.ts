@@ -123,10 +123,20 @@ suite("device/local hostile", (test) => {
         431,
       ],
       ["GET / HTTP/1.1\r\n\r\n", 400],
-      ["GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 421],
+      ["GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400],
       ["GET / HTTP/1.1\r\nHost:\r\n\r\n", 421],
       ["GET / HTTP/1.0\r\n\r\n", 421],
-      ["GET http://evil.example/v1/states HTTP/1.1\r\nHost: localhost\r\n\r\n", 404],
+      // With scheme and host before the path: that host counts, not the field.
+      ["GET http://localhost:1/health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200],
+      ["GET HTTPS://127.0.0.1/health HTTP/1.0\r\n\r\n", 200],
+      ["GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", 200],
+      ["GET http://localhost/v1/states HTTP/1.1\r\nHost: localhost\r\n\r\n", 401],
+      ["GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 421],
+      ["GET http://localhost@evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 421],
+      ["GET http://me@localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 421],
+      ["GET http:///health HTTP/1.1\r\nHost: localhost\r\n\r\n", 421],
+      ["GET ftp://localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 404],
+      ["GET http://localhost/health HTTP/1.1\r\n\r\n", 400],
       ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400],
       [
         "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -170,6 +180,11 @@ suite("device/local hostile", (test) => {
     good.socket.write("hello");
     await until("taken", () => good.text().includes("HTTP/1.1 202"));
     assert.equal(taken, [5]);
+    // HTTP/1.0 knows no such thing, and would take it for the answer.
+    const old = open(at.port);
+    old.socket.write(`${head.replace("1.1", "1.0")}${type}Content-Length: 5\r\n\r\nhello`);
+    await until("an answer", () => old.isOver());
+    assert.match(old.text(), /^HTTP\/1\.1 202 /);
     for (const [fields, status] of [
       [`${type}Content-Length: 9000000\r\n`, 413],
       ["Content-Type: image/jpeg\r\nContent-Length: 5\r\n", 415],
@@ -200,6 +215,17 @@ suite("device/local hostile", (test) => {
     );
     await until("hung up on", () => both.isOver());
     assert.match(both.text(), /^HTTP\/1\.1 200 .*\{"status":"ok"\}/s);
+  });
+
+  test("a stream that is asked for with scheme and host is a stream, and no slow answer", async () => {
+    await using at = await openLocalWorld({ bounds: { periods: quick, tickMs: 300 } });
+    const raw = open(at.port);
+    const token = `Authorization: Bearer ${at.token}\r\n`;
+    raw.socket.write(`GET http://localhost/v1/stream HTTP/1.1\r\nHost: localhost\r\n${token}\r\n`);
+    // For longer than any other answer may take.
+    await until("signs of life", () => raw.isOver() || raw.text().split(": still").length > 8);
+    assert.is(raw.isOver(), false, raw.text());
+    raw.socket.destroy();
   });
 
   test("who asks too much is told so, and the others are answered", async () => {

@@ -38,6 +38,17 @@ suite("device/local/limit", (test) => {
     assert.is(at.taken("d", 20), 1);
   });
 
+  test("who guesses takes nobody else's place, however long and hard", () => {
+    const at = world({ perSecond: 10, burst: 50 });
+    let [heard, refused] = [0, 0];
+    for (let i = 0; i < 2_000; i++) {
+      at.time.ms += 50;
+      if (at.take("guesser")) at.charge("guesser", 10);
+      if (i % 20 === 0) at.take("reader") ? heard++ : refused++;
+    }
+    assert.equal([heard, refused], [100, 0]);
+  });
+
   test("100,000 addresses leave bounded memory behind, and the newest are known", () => {
     const at = world({ perSecond: 1e9, burst: 1e9 });
     for (let i = 0; i < 100_000; i++) at.take(`10.0.${i >> 8}.${i & 255}`);

@@ -5,10 +5,11 @@ import { systemClock } from "../../../src/base/node/time.ts";
 import { equal, toHex } from "../../../src/base/pure/bytes.ts";
 import { isFailure } from "../../../src/base/pure/failure.ts";
 import { findRelays } from "../../../src/phone/cli/lan.ts";
+import type { Sealed } from "../../../src/protocol/sealed/sealed.ts";
 import { cameraService } from "../../../src/protocol/wire/announce.ts";
 import type { Ask } from "../../../src/protocol/wire/mailbox.ts";
 import { printAsk } from "../../../src/protocol/wire/mailbox.ts";
-import { checkName, printName } from "../../../src/protocol/wire/name.ts";
+import { checkName, type Name, printName } from "../../../src/protocol/wire/name.ts";
 import { faultOf, operationAt } from "../../lib/document.ts";
 import { lentOf } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
@@ -114,6 +115,15 @@ suite("device/local mailbox", (test) => {
     // Signed for another place, and passed on by who stands there.
     const elsewhere = await world.ask(entries, { authority: `192.0.2.7:${at.port}` });
     assert.is(elsewhere.status, 421);
+    // Scheme and host before the path are no other place, whatever the field says.
+    const target = world.targetOf(entries);
+    for (const [authority, status] of [
+      [`127.0.0.1:${at.port}`, 200],
+      [`192.0.2.7:${at.port}`, 421],
+    ] as const) {
+      const headers = { ...world.sign(target, { authority }), host: "localhost" };
+      assert.is((await at.ask(`http://${authority}${target}`, { headers })).status, status);
+    }
     const forged = { signature: `obscura=:${"A".repeat(86)}==:` };
     assert.is((await world.ask(entries, { headers: forged })).status, 401);
     assert.is((await at.ask("/mailbox/")).status, 400);
@@ -145,6 +155,22 @@ suite("device/local mailbox", (test) => {
     await running.sealer.note({ kind: "problem", code: "test", text: "something" });
     const came = await waiting;
     assert.is(came.length, 1);
+    // The beacon, which is overwritten, is awaited behind itself.
+    const beacon: Name = { kind: "beacon" };
+    const bytes = await running.outbox.read(beacon);
+    const fresh = mailbox.list({ under: "beacon", after: "beacon", waitMs: 60_000 });
+    let isBack = false;
+    void fresh.finally(() => {
+      isBack = true;
+    });
+    while (!isBack) {
+      await running.outbox.put({ name: beacon, bytes } as Sealed);
+      await systemClock.sleep(20);
+    }
+    assert.equal(
+      (await fresh).map(({ name }) => name),
+      [beacon],
+    );
     const next = printName((came[0] as (typeof came)[number]).name);
     const idle = page("entry/", { after: next, waitS: 60 });
     const all = Array.from({ length: 6 }, () => world.ask(idle));

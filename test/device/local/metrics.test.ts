@@ -1,7 +1,9 @@
+import { connect } from "node:net";
 import * as assert from "uvu/assert";
+import { systemClock } from "../../../src/base/node/time.ts";
 import { printMetrics } from "../../../src/device/local/metrics.ts";
 import { came } from "../../lib/housed.ts";
-import { openLocalWorld } from "../../lib/local.ts";
+import { lentOf, openLocalWorld } from "../../lib/local.ts";
 import { suite } from "../../lib/suite.ts";
 
 const sample = /^([a-z_:][a-z0-9_:]*)(\{([a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? (-?[0-9.e+]+)$/i;
@@ -59,6 +61,32 @@ suite("device/local/metrics", (test) => {
       [...all.keys()].filter((name) => /_(count|sum|bucket)(\{|$)/.test(name)),
       [],
     );
+  });
+
+  test("who is hung up on in the middle of a request was not answered", async () => {
+    const periods = {
+      headMs: 500,
+      requestMs: 1_000,
+      answerMs: 5_000,
+      commandMs: 5_000,
+      idleMs: 500,
+    };
+    await using at = await openLocalWorld({ bounds: { periods } });
+    at.local.lend(lentOf(async () => true));
+    const socket = connect(at.port, "127.0.0.1");
+    let said = "";
+    socket.on("data", (piece) => {
+      said += piece;
+    });
+    const fields = "Host: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 9";
+    socket.write(`POST /v1/commands HTTP/1.1\r\n${fields}\r\n\r\nab`);
+    await new Promise((resolve) => socket.on("close", resolve));
+    assert.match(said, /^HTTP\/1\.1 408 /);
+    for (let before = 0; before < 5; before++) {
+      const all = parse((await at.read("/metrics")).body.toString());
+      assert.is(all.get('obscura_camera_local_requests_total{status="2xx"}'), before);
+      await systemClock.sleep(50);
+    }
   });
 
   test("whatever a camera is called, the format holds", () => {

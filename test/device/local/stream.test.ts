@@ -1,8 +1,9 @@
 import { connect } from "node:net";
 import * as assert from "uvu/assert";
+import { systemClock } from "../../../src/base/node/time.ts";
 import type { States } from "../../../src/device/local/board.ts";
 import { revokeToken } from "../../../src/device/local/token.ts";
-import type { VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
+import type { AlarmEvent, VisitEvent } from "../../../src/device/mqtt/mqtt.ts";
 import { came, left, moved } from "../../lib/housed.ts";
 import { deedOf, listen, openLocalWorld } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
@@ -12,6 +13,18 @@ import { holdsPicture } from "../../lib/topics.ts";
 const id = (number: number) => number.toString(16).padStart(32, "0");
 const typesOf = (told: { data: unknown }[]) =>
   told.map(({ data }) => (data as VisitEvent).event_type);
+
+/** Waits until so many read the stream. */
+async function counted(at: Awaited<ReturnType<typeof openLocalWorld>>, expected: number) {
+  const endMs = Date.now() + 30_000;
+  for (;;) {
+    const { body } = await at.read("/metrics");
+    const count = Number(/subscribers (\d+)/.exec(body.toString())?.[1]);
+    if (count === expected) return;
+    if (Date.now() > endMs) assert.is(count, expected);
+    await systemClock.sleep(20);
+  }
+}
 
 suite("device/local/stream", (test) => {
   test("all states first, then what changes, and events as they come about", async () => {
@@ -137,6 +150,28 @@ suite("device/local/stream", (test) => {
     one.close();
   });
 
+  test("who comes again gets all that is kept, though it is more than may wait for him at once", async () => {
+    await using at = await openLocalWorld();
+    const contributions = Array.from({ length: 48 }, (_, i) => ({
+      ...{ source: `sensor ${i} ${"x".repeat(40)}`, points: 5, at: "2026-11-23T12:00:00.000Z" },
+    }));
+    const deeds = Array.from({ length: 60 }, (_, i) => deedOf(i + 1, { contributions }));
+    assert.ok(Buffer.byteLength(JSON.stringify(deeds)) > 2 * 128 * 1024);
+    for (const deed of deeds) at.local.alarm(deed);
+    const again = listen(at.port, { ...at.good, "last-event-id": "0000000a.a1" });
+    // What comes meanwhile comes behind it.
+    await until("some", () => again.isOver || again.of("alarm").length > 0);
+    at.local.alarm(deedOf(61));
+    await until("all", () => again.isOver || again.of("alarm").length === 60);
+    assert.is(again.isOver, false, `cut off after ${again.of("alarm").length}`);
+    assert.equal(
+      again.of("alarm").map(({ data }) => (data as AlarmEvent).number),
+      Array.from({ length: 60 }, (_, i) => i + 2),
+    );
+    assert.equal(again.of("gap"), []);
+    again.close();
+  });
+
   test("a revoked token ends its stream, and no other; the camera's end ends all", async () => {
     await using at = await openLocalWorld({ bounds: { tickMs: 100 } });
     const { makeToken } = await import("../../../src/device/local/token.ts");
@@ -192,6 +227,30 @@ suite("device/local/stream", (test) => {
     quick.close();
     for (const socket of slow) socket.destroy();
     console.log(`\nmeasured: local: 8 who do not read were cut off within ${number * 2} events`);
+  });
+
+  test("of streams that are asked for in one pipeline none outlives its connection", async () => {
+    await using at = await openLocalWorld({ bounds: { tickMs: 60_000 } });
+    const asked = `GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${at.token}\r\n\r\n`;
+    const socket = connect(at.port, "127.0.0.1").on("error", () => {});
+    socket.write(asked.repeat(3));
+    await counted(at, 3);
+    socket.destroy();
+    await counted(at, 0);
+  });
+
+  test("who is gone while his token is looked for is no subscriber", async () => {
+    await using at = await openLocalWorld({ bounds: { tickMs: 60_000 } });
+    const asked = `GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${at.token}\r\n\r\n`;
+    for (let i = 0; i < 4; i++) {
+      // Then the tokens are read anew, which takes a moment.
+      await systemClock.sleep(1_100);
+      const socket = connect(at.port, "127.0.0.1").on("error", () => {});
+      await new Promise<void>((resolve) => socket.write(asked, () => resolve()));
+      socket.resetAndDestroy();
+    }
+    await systemClock.sleep(500);
+    await counted(at, 0);
   });
 
   test("no more subscribers than there is room for", async () => {

@@ -1,8 +1,12 @@
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import * as assert from "uvu/assert";
+import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { checkLan, readLanTls } from "../../../src/device/lan.ts";
 import { openLocalWorld } from "../../lib/local.ts";
 import { makeCertificates, until } from "../../lib/mosquitto.ts";
@@ -68,6 +72,38 @@ suite("device/local over TLS", (test) => {
     }
     await checkLan({ ...plain, certificate: broker.certificate, key: broker.key });
     assert.is(await readLanTls({ ...plain, certificate: "", key: "" }), undefined);
+  });
+
+  test("renewed while it runs: the next connection has the new one, and what is not good is no end", async () => {
+    await using folder = await quickFolder();
+    const [old, next] = ["old", "next"].map((name) => join(folder.path, name));
+    for (const path of [old, next]) await mkdir(path ?? "");
+    const first = (await makeCertificates(old ?? "")).broker;
+    const second = (await makeCertificates(next ?? "")).broker;
+    const clock = new ManualClock();
+    const settings = { ...plain, certificate: first.certificate, key: first.key };
+    await using at = await openLocalWorld({ settings, clock });
+    const shown = async () => {
+      const socket = connectTls({ port: at.port, host: "127.0.0.1", rejectUnauthorized: false });
+      await once(socket, "secureConnect");
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    };
+    const of = async (file: string) => new X509Certificate(await readFile(file)).fingerprint256;
+    const was = await of(first.certificate);
+    const replace = async (to: string, from: string) => await writeFile(to, await readFile(from));
+    assert.is(await shown(), was);
+    // Half of it is there when they are read.
+    await replace(first.certificate, second.certificate);
+    clock.advance(3_600_000);
+    await until("a fault", () => /no certificate and its key/.test(at.faults.at(-1) ?? ""));
+    assert.is(await shown(), was);
+    await replace(first.key, second.key);
+    const told = at.faults.length;
+    clock.advance(15_000);
+    await until("mended", () => at.faults.length > told && at.faults.at(-1) === undefined);
+    assert.is(await shown(), await of(second.certificate));
   });
 });
 

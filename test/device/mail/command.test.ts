@@ -37,6 +37,9 @@ suite("device/mail/command", (test) => {
     for (const [mail, why] of [
       ["host: mail.home", /mail\.host needs mail\.from and mail\.to/],
       [`host: smtp://mail.home, ${who}`, /mail\.host is .*without a scheme/],
+      [`host: "mail.home:587", ${who}`, /mail\.host is .*a port/],
+      [`host: "[fd00::5]", ${who}`, /mail\.host is .*/],
+      [`host: "fd00::5:smtp", ${who}`, /mail\.host is .*/],
       [`host: mail.home, port: 70000, ${who}`, /mail\.port/],
       [`host: mail.home, security: ssl, ${who}`, /mail\.security.*one of starttls, tls, none/],
       ["host: mail.home, from: camera, to: [o@example.org]", /mail\.from/],
@@ -64,6 +67,9 @@ suite("device/mail/command", (test) => {
       assert.not(said.includes("hush-4711"));
     }
     const good = await check(`host: mail.home, ${who}, credentials: ${at("login")}`);
+    for (const host of ["fd00::5", "192.0.2.1", "mail_1.home"]) {
+      assert.is((await check(`host: "${host}", ${who}`)).code, 0, host);
+    }
     assert.equal(good, { code: 0, said: `${file}: no mistake found\n` });
   });
 

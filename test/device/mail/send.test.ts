@@ -95,6 +95,30 @@ suite("device/mail/send", (test) => {
     );
   });
 
+  test("a server that takes no password gets none, and its owner is told that it is not wrong", async () => {
+    const said: string[] = [];
+    let offer = "";
+    await using liar = await startLiar((socket, line) => {
+      if (line !== undefined) said.push(line);
+      if (line === undefined) socket.write("220 mail\r\n");
+      else if (/^EHLO/.test(line)) socket.write(`250-mail\r\n${offer}250 SIZE 1000000\r\n`);
+      else socket.write("503 5.5.1 authentication is not enabled\r\n");
+    });
+    for (const [listed, isTried] of [
+      ["250-AUTH XOAUTH2 OAUTHBEARER\r\n", false],
+      ["250-AUTH=CRAM-MD5\r\n250-AUTH CRAM-MD5\r\n", false],
+      ["250-AUTHENTIC\r\n", true],
+      ["250-auth plain\r\n", true],
+    ] as const) {
+      [offer, said.length] = [listed, 0];
+      const failure = await attempt(server(liar.port, { login }));
+      assert.equal([failure?.kind, failure?.stage], ["refused", "login"], explain(failure));
+      assert.match(explain(failure), /takes no login by a password.*mail\.port.*OAuth/);
+      assert.not.match(explain(failure), /mail\.credentials/);
+      assert.is(said.filter((line) => /^AUTH/.test(line)).length, isTried ? 1 : 0, said.join("\n"));
+    }
+  });
+
   test("what somebody slips in before the encryption is not taken for the server's", async () => {
     await using folder = await temporaryFolder();
     const { broker: tls } = await makeCertificates(folder.path);
@@ -177,6 +201,24 @@ suite("device/mail/send", (test) => {
     assert.is(failure?.kind, "corrupt", explain(failure));
     assert.match(explain(failure), /does not speak SMTP as it should/);
     assert.equal(said, []);
+  });
+
+  test("a server that ends its service in between is one that comes back", async () => {
+    for (const [last, end] of [
+      ["EHLO", "421 4.3.2 shutting down\r\n"],
+      ["MAIL", "421-4.4.2 too slow\r\n421 4.4.2 come again\r\n"],
+    ] as const) {
+      const said: string[] = [];
+      await using liar = await startLiar((socket, line) => {
+        if (line !== undefined) said.push(line);
+        if (line === undefined) socket.write("220 mail\r\n");
+        else socket.write(`250 ok\r\n${line.startsWith(last) ? end : ""}`);
+      });
+      const failure = await attempt(server(liar.port));
+      assert.is(failure?.kind, "offline", explain(failure));
+      assert.match(explain(failure), /is not ready for this \(421 4\.[34]\.2\)/);
+      assert.ok(said.at(-1)?.startsWith(last), said.join("\n"));
+    }
   });
 
   test("bytes and lines arrive as they were handed over", async () => {

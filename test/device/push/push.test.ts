@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { systemClock } from "../../../src/base/node/time.ts";
 import { toHex } from "../../../src/base/pure/bytes.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
 import { Failure, isFailure } from "../../../src/base/pure/failure.ts";
@@ -155,6 +156,26 @@ suite("device/push", (test) => {
     const numbers = relay.pushes.map((message) => all.browser.read(message).number);
     assert.equal([...new Set(numbers)].sort(), [1, 2]);
     assert.equal([...at.faults], []);
+  });
+
+  test("a service that wants more patience than the back-off has is given that too", async () => {
+    const clock = new ManualClock(Date.UTC(2026, 10, 23, 3));
+    await using all = await house({ clock });
+    const { at, push, relay } = all;
+    relay.verdict = () => ({ kind: "later", seconds: 1800 });
+    await at.visit(push);
+    await until("asked", () => relay.pushes.length === 1 && at.log().includes("at present"));
+    for (let i = 0; i < 17; i++) {
+      clock.advance(100_000);
+      await systemClock.sleep(20);
+      await at.visit(push);
+    }
+    assert.is(relay.pushes.length, 1);
+    relay.verdict = () => ({ kind: "accepted" });
+    clock.advance(110_000);
+    await until("all sent", () => relay.pushes.length === 19);
+    const [first, ...others] = relay.pushes.map(({ body }) => toHex(body));
+    assert.is(others.filter((body) => body === first).length, 1);
   });
 
   test("the second relay does it where the first does not", async () => {
