@@ -150,7 +150,7 @@ suite("relay limits", (test) => {
     const waits = Array.from({ length: 8 }, () =>
       world.as("viewer").list({ under: "entry/", waitMs: 30_000 }),
     );
-    await sleep(200);
+    await sleep(1000);
     const ninth = await world.ask("viewer", "GET", { act: "list", page });
     assert.is(ninth.status, 429);
     assert.match(String(ninth.headers["retry-after"]), /^\d+$/);

@@ -142,7 +142,7 @@ suite("obscura-relay", (test) => {
     await as("owner").list();
     assert.is((await get(`${own}/metrics`)).text, text);
     const waiting = as("owner").list({ under: "part/", waitMs: 60_000 });
-    await sleep(200);
+    await sleep(1000);
     relay.child.kill("SIGTERM");
     assert.equal(await waiting, []);
     http.close();
