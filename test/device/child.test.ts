@@ -85,8 +85,15 @@ suite("device/child", (test) => {
     const module = new URL("../../src/device/child.js", import.meta.url).href;
     const script = `
       const { startChild } = await import(${JSON.stringify(module)});
+      const { readFileSync } = await import("node:fs");
       const child = startChild("sleep", ["300"]);
-      setTimeout(() => { console.log(child.pid); process.kill(process.pid, "SIGKILL"); }, 300);
+      // Two programs become it, one after the other.
+      const isAsleep = () => readFileSync("/proc/" + child.pid + "/comm", "latin1") === "sleep\\n";
+      setInterval(() => {
+        if (!isAsleep()) return;
+        console.log(child.pid);
+        process.kill(process.pid, "SIGKILL");
+      }, 20);
     `;
     const out = await run("bash", [
       "-c",
@@ -94,8 +101,12 @@ suite("device/child", (test) => {
     ]);
     const pid = Number(out.toString().trim());
     assert.ok(pid > 0);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    assert.ok(status === "" || /State:\s+Z/.test(status), status);
+    const statusOf = () => readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    const isDead = (status: string) => status === "" || /State:\s+Z/.test(status);
+    for (let tries = 0; tries < 400 && !isDead(await statusOf()); tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const status = await statusOf();
+    assert.ok(isDead(status), status);
   });
 });

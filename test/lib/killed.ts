@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import type { Fault, Step } from "../../src/base/node/durable.ts";
+import { systemClock } from "../../src/base/node/time.ts";
 import { recording, startSealer } from "./sealing.ts";
 
 /** Where a child of a kill test ends itself: before or after one step of the nth file of a sort. */
@@ -23,7 +24,7 @@ export type ChildTask = {
 
 /**
  * The process of a kill test: seals clip after clip, as the service does, and says on standard
- * output which parts are durable ("part CLIP NUMBER") and which fragments were offered.
+ * output which parts are durable ("part CLIP NUMBER") and when fragments were offered ("fragment US").
  */
 async function main(task: ChildTask): Promise<void> {
   const fault = task.point && killAt(task.point);
@@ -35,7 +36,8 @@ async function main(task: ChildTask): Promise<void> {
   say("ready");
   for (let i = 0; i < task.clips; i++) {
     const options = { bytes: task.fragmentBytes, paceMs: task.paceMs };
-    await sealer.clip(recording(task.fragments, { ...options, onFragment: () => say("fragment") }));
+    const onFragment = () => say(`fragment ${systemClock.monotonicUs()}`);
+    await sealer.clip(recording(task.fragments, { ...options, onFragment }));
   }
   await stop();
   say(`done ${outbox.kind}`);

@@ -241,7 +241,10 @@ export async function settingsOf(text = ""): Promise<Config> {
   return config;
 }
 
-/** Sends bytes as they are and gives everything that comes back until the connection ends. */
+/**
+ * Sends bytes as they are and gives everything that comes back until the connection ends, or `endMs` after the
+ * first of it.
+ */
 export async function speak(
   world: RelayWorld,
   pieces: (string | Uint8Array)[],
@@ -260,8 +263,10 @@ export async function speak(
       resolve();
     });
   });
+  const answered = new Promise((resolve) => socket.once("data", resolve));
   for (const piece of pieces) socket.write(piece);
   if (half) socket.end();
+  await Promise.race([closed, answered, sleep(30_000, undefined, { ref: false })]);
   await Promise.race([closed, sleep(endMs)]);
   const outcome = { text, wasClosed };
   socket.destroy();

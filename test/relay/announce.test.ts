@@ -8,6 +8,7 @@ import { toHex } from "../../src/base/pure/bytes.ts";
 import { findRelays, relaysIn } from "../../src/phone/cli/lan.ts";
 import { announce, printAnnouncement, service } from "../../src/protocol/wire/announce.ts";
 import { openAnnouncer } from "../../src/relay/announce.ts";
+import { until } from "../lib/mosquitto.ts";
 import { loopback } from "../lib/multicast.ts";
 import { suite } from "../lib/suite.ts";
 
@@ -26,7 +27,7 @@ suite("relay announced", (test) => {
       },
       ...(freshMs ? { freshMs } : {}),
     });
-  const find = (mailboxes: Uint8Array[], timeoutMs = 3000) =>
+  const find = (mailboxes: Uint8Array[], timeoutMs = 30_000) =>
     findRelays({ mailboxes, suite: nodeSuite, timeoutMs, mdns, onFound: () => true });
 
   test("a phone finds the relay of its mailboxes, and a stranger's phone does not", async () => {
@@ -42,12 +43,12 @@ suite("relay announced", (test) => {
     const many = Array.from({ length: 40 }, (_, i) => new Uint8Array(32).fill(100 + i));
     const announcer = open([...many, mine]);
     await using _ = { [Symbol.asyncDispose]: announcer.close };
-    assert.is((await find([mine], 10_000)).length, 1);
-    assert.is((await find(many.slice(20, 21), 10_000)).length, 1);
+    assert.is((await find([mine])).length, 1);
+    assert.is((await find(many.slice(20, 21))).length, 1);
   });
 
   test("a relay that starts later is found; whoever stops says so", async () => {
-    const finding = find([mine], 8000);
+    const finding = find([mine]);
     await sleep(300);
     const announcer = open([other, mine]);
     assert.is((await finding).length, 1);
@@ -74,19 +75,16 @@ suite("relay announced", (test) => {
     const texts: string[] = [];
     ear.on("response", (packet) => texts.push(JSON.stringify(packet)));
     const announcer = open([mine], 300);
-    await sleep(1000);
+    const instances = () =>
+      new Set(texts.flatMap((text) => text.match(/[0-9a-f]{16}(?=\._obscura)/g) ?? []));
+    await until("it calls itself otherwise", () => instances().size >= 2);
     await announcer.close();
     await new Promise<void>((resolve) => ear.destroy(() => resolve()));
     const { hostname } = await import("node:os");
-    assert.ok(texts.length >= 2);
-    const instances = new Set<string>();
     for (const text of texts) {
       assert.not.ok(text.includes(toHex(mine).slice(0, 12)));
       assert.not.ok(text.includes(hostname()));
-      for (const [, instance = ""] of text.matchAll(/([0-9a-f]{16})\._obscura/g))
-        instances.add(instance);
     }
-    assert.ok(instances.size >= 2, [...instances].join());
   });
 
   test("noise and lies on the network: passed over, in bounded time", async () => {

@@ -11,6 +11,7 @@ import { openHttp } from "../../src/base/node/http.ts";
 import { toHex } from "../../src/base/pure/bytes.ts";
 import { openMailbox } from "../../src/protocol/wire/client.ts";
 import { printConfig } from "../../src/relay/config.ts";
+import { freePort } from "../lib/mosquitto.ts";
 import { doorList, entry, mailbox, who } from "../lib/relay.ts";
 import { suite } from "../lib/suite.ts";
 import { quickFolder } from "../lib/world.ts";
@@ -98,8 +99,8 @@ suite("obscura-relay", (test) => {
   test("health and metrics on a listener of their own; SIGTERM ends it well, waits included", async () => {
     await using home = await quickFolder();
     const file = join(home.path, "relay.yaml");
-    // Ports that are free a moment ago: only the relay's own can be any.
-    await writeFile(file, `${quiet}metrics: {port: ${20_000 + (process.pid % 20_000)}}\n`);
+    // Free a moment ago: only the relay's own port can be any.
+    await writeFile(file, `${quiet}metrics: {port: ${await freePort()}}\n`);
     await using relay = start("--config", file, "--folder", join(home.path, "state"));
     const [, port, metricsPort] = await relay.until(
       /listening port=(\d+) tls=false metricsPort=(\d+)/,
@@ -141,7 +142,7 @@ suite("obscura-relay", (test) => {
     await as("owner").list();
     assert.is((await get(`${own}/metrics`)).text, text);
     const waiting = as("owner").list({ under: "part/", waitMs: 60_000 });
-    await sleep(200);
+    await sleep(1000);
     relay.child.kill("SIGTERM");
     assert.equal(await waiting, []);
     http.close();

@@ -282,7 +282,7 @@ suite("relay objects", (test) => {
     ];
     for (const [ask, put, is] of waits) {
       const waiting = owner.list({ ...ask, waitMs: 20_000 });
-      await new Promise((resolve) => setTimeout(resolve, 60));
+      await new Promise((resolve) => setTimeout(resolve, 600));
       await put();
       assert.equal(text(await waiting), [is], JSON.stringify(ask));
     }
@@ -293,7 +293,7 @@ suite("relay objects", (test) => {
     assert.equal(await empty, []);
     // A stop ends every wait at once.
     const stopped = owner.list({ under: "entry/", after: "entry/1", waitMs: 60_000 });
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await new Promise((resolve) => setTimeout(resolve, 600));
     await world.restart();
     assert.equal(await stopped, []);
   });
@@ -303,7 +303,7 @@ suite("relay objects", (test) => {
     const waiting = Array.from({ length: 40 }, () =>
       world.as("owner").list({ under: "entry/", waitMs: 20_000 }),
     );
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
     await world.as("camera").put(entry(1));
     for (const page of await Promise.all(waiting)) assert.is(page.length, 1);
   });

@@ -140,7 +140,7 @@ suite("relay store", (test) => {
     await retired();
     assert.is(await partsOf(world), 2);
     pass(0.6 * dayMs);
-    await retired();
+    for (let tries = 0; (await partsOf(world)) > 1 && tries < 100; tries++) await retired();
     assert.equal(
       (await world.as("owner").list({ under: "part/" })).map(({ bytes: size }) => size),
       [1000],

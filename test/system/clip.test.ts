@@ -113,15 +113,17 @@ suite("from a real V4L2 device to a decrypted clip", (test) => {
         const last = counters.at(-1) ?? 0;
 
         // It begins the pre-roll before, and ends the post-roll after, the person.
-        const atMs = (index: number) =>
-          (run.played.find((shot) => shot.round === 0 && shot.index === index)?.atUs ??
-            Number.NaN) / 1000;
+        const shots = run.played.filter(({ round }) => round === 0);
+        const shotOf = (index: number) => shots.find((shot) => shot.index === index);
+        const atMs = (index: number) => (shotOf(index)?.atUs ?? Number.NaN) / 1000;
+        const doneMs = (index: number) => (shotOf(index)?.doneUs ?? Number.NaN) / 1000;
         const { start, end } = footage.visit;
         const person = run.events.find((event) => event.event === "person");
         const seenMs = (person?.firstSeenUs ?? Number.NaN) / 1000;
-        const frameMs = atMs(first + 1) - atMs(first);
-        const preRoll = (seenMs - preRollMs - atMs(first)) / frameMs;
-        ok(Math.abs(preRoll) <= 1.1, `begins ${preRoll} pictures beside the pre-roll`);
+        const frameMs = 1000 / rate;
+        const due = shots.find(({ doneUs }) => doneUs / 1000 >= seenMs - preRollMs);
+        const beside = first - (due?.index ?? Number.NaN);
+        ok(Math.abs(beside) <= 1, `begins ${beside} pictures beside the pre-roll`);
         ok(first < start, `picture ${start} is the first with a person, ${first} the clip's first`);
         const lateMs = seenMs - atMs(start);
         ok(lateMs > -frameMs && lateMs < 2000, `found ${lateMs} ms after the person came`);
@@ -130,17 +132,12 @@ suite("from a real V4L2 device to a decrypted clip", (test) => {
         const afterMs = atMs(last) - atMs(end);
         ok(afterMs > postRollMs - 1500 && afterMs < postRollMs + 1500, `goes on ${afterMs} ms`);
 
-        // Pictures follow one another as the camera took them.
-        const passedMs = atMs(last) - atMs(first);
-        const clipMs = ((pictures.at(-1)?.seconds ?? 0) - (pictures[0]?.seconds ?? 0)) * 1000;
-        ok(Math.abs(clipMs - passedMs) <= 100, `${clipMs} ms of video for ${passedMs} ms`);
-        const drift = pictures.map(({ seconds, counter }) =>
-          Math.abs(
-            seconds * 1000 -
-              (pictures[0]?.seconds ?? 0) * 1000 -
-              (atMs(counter ?? 0) - atMs(first)),
-          ),
-        );
+        // Pictures follow one another as the camera took them: each at a moment while it was written, which
+        // takes long where the processor is taken away meanwhile.
+        const drift = pictures.map(({ seconds, counter = -1 }) => {
+          const ms = (seconds - (pictures[0]?.seconds ?? 0)) * 1000;
+          return Math.max(atMs(counter) - doneMs(first) - ms, ms - (doneMs(counter) - atMs(first)));
+        });
         ok(Math.max(...drift) <= 50, `a picture is ${Math.max(...drift)} ms from its time`);
 
         const luma = await footageLuma(footage);
@@ -148,7 +145,7 @@ suite("from a real V4L2 device to a decrypted clip", (test) => {
         const worst = Math.min(...quality);
         const { leastAvailableKiB, mostServiceKiB, mostLockedKiB } = run.report;
         console.log(
-          `measured: ${name}: ${shown}, ${lost.length} missing${lost.map((index) => ` (${Math.round(atMs(index) - seenMs)} ms from the person)`)}, ${preRoll.toFixed(1)} beside the pre-roll, found ${lateMs.toFixed(0)} ms after the person came, ${(clipMs - passedMs).toFixed(0)} ms of drift, PSNR at least ${worst.toFixed(1)} dB`,
+          `measured: ${name}: ${shown}, ${lost.length} missing${lost.map((index) => ` (${Math.round(atMs(index) - seenMs)} ms from the person)`)}, ${beside} beside the pre-roll, found ${lateMs.toFixed(0)} ms after the person came, ${Math.max(0, ...drift).toFixed(0)} ms of drift, PSNR at least ${worst.toFixed(1)} dB`,
         );
         console.log(
           `measured: ${name}: of 416 MB ${Math.round(leastAvailableKiB / 1024)} were free at the least, service and ffmpeg held ${Math.round(mostServiceKiB / 1024)}, ${Math.round(mostLockedKiB / 1024)} locked`,

@@ -29,7 +29,7 @@ suite("improv", (test) => {
       await using run = await runOnBoard(machine, {
         command: ["node", "dist/test/system/guest/improv.js"],
         modules: [...bluetoothModules, "hci_vhci", "mac80211_hwsim radios=2"],
-        ...{ packages, memoryMiB: 768, timeoutMs: 300_000 },
+        ...{ packages, memoryMiB: 768, timeoutMs: 560_000 },
       });
       console.log(run.stdout);
     },

@@ -20,7 +20,7 @@ async function playInto(
   const ready = `until v4l2-ctl -d ${device} --info | grep -q 'Video Capture'; do sleep 0.1; done`;
   const log = "/tmp/played";
   const found = await observe(machine, [loopback], {
-    before: `{ ${play} --log ${log} & echo $! >/tmp/player; } >/results/player 2>&1; ${ready}; sleep 1`,
+    before: `{ ${play} --log ${log}; : >/tmp/over; } >/results/player 2>&1 & ${ready}; sleep 1`,
     ...{ frames: footage.shots.length, forMs: footage.lengthMs + 3000, counters: true },
     ...order,
     camera: {
@@ -29,7 +29,8 @@ async function playInto(
     },
     steps: [
       ...(order.steps ?? []),
-      { after: 1, run: `sleep ${footage.lengthMs / 1000 + 1}; cat ${log}` },
+      // One that is held up plays on as much longer.
+      { after: 1, run: `until [ -e /tmp/over ]; do sleep 0.2; done; cat ${log}` },
     ],
   });
   const lines = (found.steps.at(-1) ?? "").trim().split("\n");

@@ -53,7 +53,7 @@ suite("panel", (test) => {
         modules: ["gpio-sim", loopback],
         prepare: "mkfs.ext4 -q -F /dev/ubda; mkdir -p /card; mount /dev/ubda /card",
         files: { "order.json": JSON.stringify(order), "camera.yaml": settings },
-        ...{ packages, disks: [card], memoryMiB: 768, timeoutMs: 300_000 },
+        ...{ packages, disks: [card], memoryMiB: 768, timeoutMs: 560_000 },
       });
       console.log(run.stdout);
       const secrets = JSON.parse((await run.read("secrets.json")).toString()) as Secrets;

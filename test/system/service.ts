@@ -65,7 +65,7 @@ export async function runService(
     urgent: true,
     ...(more.disks ? { disks: more.disks } : {}),
     files: { ...more.files, "order.json": JSON.stringify({ ...order, pictures, playlist }) },
-    timeoutMs: order.rounds * footage.lengthMs + order.settleMs + order.afterMs + 260_000,
+    timeoutMs: order.rounds * footage.lengthMs + order.settleMs + order.afterMs + 500_000,
   });
   const read = (name: string) => readFile(join(board.results, name), "utf8").catch(() => "");
   try {

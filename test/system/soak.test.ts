@@ -68,7 +68,7 @@ suite("soak", (test) => {
           pictures: await readFile(footage.pictures),
           playlist: await readFile(footage.playlist),
         },
-        timeoutMs: 700_000 + minutes * 60_000 * 1.5,
+        timeoutMs: 1_200_000 + minutes * 60_000 * 1.5,
       };
       const makeDisk = () => makeImage(disk, 2 ** 30);
       const { board, ending } = await boardUntilEnd(machine, options, makeDisk);

@@ -53,7 +53,7 @@ const failureOf = async (act: Promise<unknown>) => {
   return error;
 };
 async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 3000; i++) {
     if (isSo()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -115,6 +115,7 @@ suite("device/mqtt/limits", (define) => {
     await using folder = await temporaryFolder();
     await using broker = await startMosquitto(folder.path);
     const versions: number[] = [];
+    let isLetIn = () => false;
     const front = createServer((socket) => {
       socket.on("error", () => {});
       socket.once("data", (first: Buffer) => {
@@ -124,12 +125,14 @@ suite("device/mqtt/limits", (define) => {
         behind.on("error", () => socket.destroy());
         behind.write(first);
         socket.pipe(behind).pipe(socket);
-        if (versions.length === 2) setTimeout(() => socket.destroy(), 500);
+        if (versions.length === 2)
+          void until("let in", () => isLetIn()).then(() => socket.destroy());
       });
     }).listen(0, "127.0.0.1");
     await once(front, "listening");
     {
       await using camera = openHoused(`mqtt://127.0.0.1:${(front.address() as AddressInfo).port}`);
+      isLetIn = () => camera.brokers.some(({ isConnected }) => isConnected);
       await camera.up(2);
       assert.equal(versions, [5, 4, 5]);
       assert.match(camera.log(), /by MQTT 3\.1\.1(.|\n)*by MQTT 5/);

@@ -308,7 +308,9 @@ exec sleep 1000`,
   test("ffmpeg has no core file, no foreign environment, and goes when it is left", async () => {
     const encoder = await probeEncoder({ ...size, fps: 15 });
     const run = encoder.start(plain);
-    await wait(100);
+    // What limits it becomes it, step by step.
+    const commandOf = () => readFile(`/proc/${run.pid}/cmdline`, "latin1").catch(() => "");
+    while (!/ffmpeg$/.test((await commandOf()).split("\0")[0] ?? "")) await wait(20);
     const limits = await readFile(`/proc/${run.pid}/limits`, "utf8");
     assert.match(limits, /Max core file size\s+1\s+1/);
     const environment = (await readFile(`/proc/${run.pid}/environ`, "latin1")).split("\0");
@@ -319,8 +321,6 @@ exec sleep 1000`,
         .sort(),
       ["LC_ALL", "PATH"],
     );
-    const command = await readFile(`/proc/${run.pid}/cmdline`, "latin1");
-    assert.match(command.split("\0")[0] ?? "", /ffmpeg$/);
     await run.kill();
     await run.kill();
     assert.not.ok(await alive(run.pid));

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { systemClock } from "../../../src/base/node/time.ts";
 import { checkSealed } from "../../lib/aftermath.ts";
 import type { ChildTask, KillPoint } from "../../lib/killed.ts";
 import type { Owner } from "../../lib/owner.ts";
@@ -23,14 +24,15 @@ async function checkAfter(
 
 const rounds = Number(process.env.OBSCURA_KILL_ROUNDS ?? 50);
 
-type Killed = { durable: string[]; fragments: number; firstFragmentMs: number; killedMs: number };
+/** Times of one clock, the child's and ours: when its first fragment was offered, and when it was killed. */
+type Killed = { durable: string[]; fragments: number; firstFragmentUs: number; killedUs: number };
 
 /** Runs the child until it kills itself, or is killed `afterMs` from its first sign of life. */
 async function runChild(task: ChildTask, afterMs?: number): Promise<Killed> {
   const process_ = spawn(process.execPath, [child, JSON.stringify(task)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const result: Killed = { durable: [], fragments: 0, firstFragmentMs: 0, killedMs: 0 };
+  const result: Killed = { durable: [], fragments: 0, firstFragmentUs: 0, killedUs: 0 };
   let rest = "";
   let complaint = "";
   let isTimed = false;
@@ -45,12 +47,12 @@ async function runChild(task: ChildTask, afterMs?: number): Promise<Killed> {
       if (what === "part") result.durable.push(`${clip} ${number}`);
       if (what === "fragment") {
         result.fragments += 1;
-        result.firstFragmentMs ||= performance.now();
+        result.firstFragmentUs ||= Number(clip);
       }
       if (afterMs === undefined || isTimed) continue;
       isTimed = true;
       setTimeout(() => {
-        result.killedMs = performance.now();
+        result.killedUs = systemClock.monotonicUs();
         process_.kill("SIGKILL");
       }, afterMs);
     }
@@ -189,7 +191,7 @@ suite("kill", (test) => {
           const { events } = await owner.openClip(outbox, clip);
           const openedMs = 500 * events.filter(({ kind }) => kind === "fragment").length;
           // A fragment is offered when its half second is over.
-          return killed.killedMs - (killed.firstFragmentMs - 500) - openedMs;
+          return (killed.killedUs - killed.firstFragmentUs) / 1000 + 500 - openedMs;
         }),
       );
       console.log(`\nmeasured: kill: ${behind.map((ms) => Math.round(ms)).join(", ")} ms behind`);

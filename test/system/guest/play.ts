@@ -23,7 +23,7 @@ const { values } = parseArgs({
     device: { type: "string", default: "/dev/video10" },
     log: { type: "string" },
     rounds: { type: "string", default: "1" },
-    /** Until this file is there the first picture is repeated, as a camera before a still scene. */
+    /** While this file is not there the first picture of a round is repeated, as before a still scene. */
     until: { type: "string" },
   },
 });
@@ -58,12 +58,13 @@ async function show(round: number, index: number, shot: Shot, dueMs: number): Pr
 
 const [first, second] = list.shots;
 if (!first || !second) throw new Error("a playlist has at least two pictures");
-if (values.until) {
+const stepMs = second.atMs - first.atMs;
+for (let round = 0; round < Number(values.rounds); round++) {
+  const dueMs = round * list.lengthMs;
   let repeats = 0;
-  for (; !existsSync(values.until); repeats++)
-    await show(-1, 0, first, repeats * (second.atMs - first.atMs));
-  startUs += repeats * (second.atMs - first.atMs) * 1000;
-}
-for (let round = 0; round < Number(values.rounds); round++)
+  for (; values.until && !existsSync(values.until); repeats++)
+    await show(-1, 0, first, dueMs + repeats * stepMs);
+  startUs += repeats * stepMs * 1000;
   for (const [index, shot] of list.shots.entries())
-    await show(round, index, shot, round * list.lengthMs + shot.atMs);
+    await show(round, index, shot, dueMs + shot.atMs);
+}

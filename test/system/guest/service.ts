@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { appendFile, mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -50,6 +50,8 @@ export type ServiceReport = {
 
 const results = process.env.BOARD_RESULTS ?? "/results";
 const device = "/dev/video10";
+/** While it is there the player goes on to the next round. */
+const go = "/tmp/go";
 const order = JSON.parse(readFileSync(`${results}/order.json`, "utf8")) as ServiceOrder;
 const run = promisify(execFile);
 const home = `${results}/phone`;
@@ -136,13 +138,28 @@ async function kill(what: "service" | "ffmpeg"): Promise<void> {
   for (const { pid } of victims) process.kill(pid, "SIGKILL");
 }
 
-/** Waits for what the service says, in its log or by an event. */
-async function saw(text: string, forMs: number, file = "service.log"): Promise<void> {
+/** Waits for what the service says, in its log or by an event, so many times over all its lives. */
+async function saw(
+  text: string,
+  forMs: number,
+  { file = "service.log", times = 1 } = {},
+): Promise<void> {
   for (const endMs = Date.now() + forMs; Date.now() < endMs; await wait(100)) {
-    if (readFileSync(`${results}/${file}`, "utf8").includes(text)) return;
+    if (readFileSync(`${results}/${file}`, "utf8").split(text).length > times) return;
     if (service?.exitCode || player.exitCode) break;
   }
   throw new Error(`the service did not say "${text}" within ${forMs} ms`);
+}
+
+/** When the first picture of a round was played. */
+async function shownAt(round: number): Promise<number> {
+  for (;;) {
+    const said = readFileSync(`${results}/played`, "utf8");
+    const found = new RegExp(`^\\{"round":${round},"index":0,"atUs":(\\d+)`, "m").exec(said);
+    if (found) return Number(found[1]);
+    if (player.exitCode !== null) throw new Error(`the player ended before round ${round}`);
+    await wait(100);
+  }
 }
 
 if (order.before) await run("sh", ["-ec", order.before]);
@@ -162,7 +179,7 @@ const player = spawn(
   [
     join(import.meta.dirname, "play.js"),
     ...["--pictures", order.pictures, "--playlist", order.playlist, "--device", device],
-    ...["--rounds", String(order.rounds), "--until", "/tmp/go", "--log", `${results}/played`],
+    ...["--rounds", String(order.rounds), "--until", go, "--log", `${results}/played`],
   ],
   { stdio: "inherit" },
 );
@@ -175,10 +192,9 @@ await saw("model ready", 90_000);
 await saw("encoder ready", 150_000);
 await wait(order.settleMs);
 if (order.ballast) await run("sh", ["-ec", order.ballast]);
-const startedUs = nowUs();
-writeFileSync("/tmp/go", "");
+writeFileSync(go, "");
 if (order.copyMemoryMs !== undefined) {
-  await saw('"event":"part"', 60_000, "events");
+  await saw('"event":"part"', 120_000, { file: "events" });
   await wait(order.copyMemoryMs);
   // All stand still: a copy takes as long as it takes, and keys are wiped when the clip ends.
   player.kill("SIGSTOP");
@@ -188,12 +204,17 @@ if (order.copyMemoryMs !== undefined) {
   for (const { pid } of members.reverse()) process.kill(pid, "SIGCONT");
   player.kill("SIGCONT");
 }
-for (const { what, afterMs } of order.kills ?? []) {
-  await wait(Math.max(0, afterMs - (nowUs() - startedUs) / 1000));
+for (const [round, { what, afterMs }] of (order.kills ?? []).entries()) {
+  const firstUs = await shownAt(round);
+  await wait(Math.max(0, afterMs - (nowUs() - firstUs) / 1000));
   await kill(what);
   if (what === "ffmpeg") continue;
+  rmSync(go);
   report.exits.push(await ended(service));
   service = startService();
+  // However long it takes to start: nobody comes before it can see them.
+  await saw("encoder ready", 240_000, { times: report.exits.length + 1 });
+  writeFileSync(go, "");
 }
 if ((await played) !== 0) throw new Error("the player failed");
 await wait(order.afterMs);
