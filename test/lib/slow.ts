@@ -27,6 +27,37 @@ const knocks = 6;
 
 const attempts = 3;
 
+/** A door that is shut, with as many before it as wait there: who comes now is not heard. */
+async function shutDoor(to: number) {
+  const child = spawn(process.execPath, ["-e", door(to)], { stdio: ["pipe", "pipe", "inherit"] });
+  const [line] = await once(createInterface({ input: child.stdout }), "line");
+  const port = Number(line);
+  const before: Socket[] = [];
+  for (let i = 0; i < knocks; i++) before.push(connect(port, "127.0.0.1").on("error", () => {}));
+  await systemClock.sleep(500);
+  const leave = () => {
+    for (const socket of before) socket.destroy();
+  };
+  return {
+    port,
+    isSlow: before.some(({ connecting }) => connecting),
+    open() {
+      leave();
+      child.stdin.write("x");
+    },
+    [Symbol.dispose]() {
+      leave();
+      child.kill();
+    },
+  };
+}
+
+/** Why nothing is slow here, where a kernel lets in whoever comes. */
+export async function whyNotSlow(): Promise<string | undefined> {
+  using shut = await shutDoor(1);
+  return shut.isSlow ? undefined : "this kernel makes nobody wait before a server that is busy";
+}
+
 /**
  * While `act` runs, every name is that of a slow server before the port `to`. Done again when it fails: on a
  * machine that is slow itself the door may open too late.
@@ -40,31 +71,21 @@ export async function slowly<T>(to: number, act: (port: number) => Promise<T>): 
 }
 
 async function attempt<T>(to: number, act: (port: number) => Promise<T>): Promise<{ result: T }> {
-  const child = spawn(process.execPath, ["-e", door(to)], { stdio: ["pipe", "pipe", "inherit"] });
   const lookup = dns.lookup;
-  const before: Socket[] = [];
+  using shut = await shutDoor(to);
   try {
-    const [line] = await once(createInterface({ input: child.stdout }), "line");
-    const port = Number(line);
-    // They take what room there is for who waits.
-    for (let i = 0; i < knocks; i++) before.push(connect(port, "127.0.0.1").on("error", () => {}));
-    await systemClock.sleep(500);
-    if (before.every(({ connecting }) => !connecting)) throw new Error("it is not slow");
     const found = [
       { address: "127.0.0.1", family: 4 },
       { address: "2001:db8::1", family: 6 },
     ];
     dns.lookup = ((_name: string, _options: unknown, done: (...all: unknown[]) => void) =>
       setImmediate(done, null, found)) as unknown as typeof dns.lookup;
-    const acting = act(port);
+    const acting = act(shut.port);
     acting.catch(() => {});
     await systemClock.sleep(600);
-    for (const socket of before) socket.destroy();
-    child.stdin.write("x");
+    shut.open();
     return { result: await acting };
   } finally {
     dns.lookup = lookup;
-    for (const socket of before) socket.destroy();
-    child.kill();
   }
 }
