@@ -37,7 +37,7 @@ const broken: Record<string, [path: string, text: string, fault: RegExp]> = {
     'import { a } from "./a.ts";\n',
     /ring: src\/device\/a\.ts → src\/device\/a\.ts/,
   ],
-  "a base that grew": ["src/base/pure/x.ts", "\n".repeat(1501), /src\/base: 1 files, 1501 lines/],
+  "a base that grew": ["src/base/pure/x.ts", "\n".repeat(1701), /src\/base: 1 files, 1701 lines/],
 };
 
 /** Compiles `file` among a copy of the sources, beside an empty module in each protocol half. */
