@@ -123,4 +123,51 @@ suite("base/node dnssd", (test) => {
     },
     { skip: skip ?? (elsewhere ? undefined : "this machine has no address but its own") },
   );
+
+  test(
+    "questions that nobody would ask are told back or passed over, and end nothing",
+    async () => {
+      await using _ = open();
+      await using one = await asker("0.0.0.0");
+      const raw = createSocket("udp4").bind(0, "0.0.0.0");
+      await once(raw, "listening");
+      raw.setMulticastInterface("127.0.0.1");
+      let answers = 0;
+      raw.on("message", () => {
+        answers += 1;
+      });
+      const send = (packet: Uint8Array) => raw.send(packet, mdns?.port ?? 0, "224.0.0.251");
+      const labels = type.split(".").map((label) => [label.length, ...Buffer.from(label)]);
+      const ours = [...labels.flat(), 0, 0, 12, 0, 1];
+      const question = (label: Uint8Array, kind = 12, of = 1) =>
+        Buffer.from([label.length, ...label, 0, kind >> 8, kind & 255, of >> 8, of & 255]);
+      const odd = [
+        // Grows when it is read as text: what is told back is no label any more.
+        question(Buffer.alloc(63, 0xff)),
+        question(Buffer.alloc(63, ".")),
+        question(Buffer.from("x"), 0xffff, 0x1234),
+        question(Buffer.from("x"), 41),
+        question(Buffer.from("x"), 0, 0),
+      ];
+      for (const before of odd) {
+        const had = answers;
+        await until("answered", () => {
+          send(Buffer.from([...[1, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0], ...before, ...ours]));
+          return answers > had;
+        });
+      }
+      for (let i = 0; i < 2000; i++) {
+        const packet = Buffer.from([...[1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], ...ours]);
+        packet[(i * 7919) % packet.length] = (i * 104_729) & 255;
+        send(packet.subarray(0, i % 3 === 0 ? i % packet.length : undefined));
+        if (i % 50 === 0) await sleep(5);
+      }
+      await until("it answers still", () => {
+        one.ask(type, 1);
+        return one.heard.length > 0;
+      });
+      raw.close();
+    },
+    { skip },
+  );
 });
