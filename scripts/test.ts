@@ -14,6 +14,10 @@ none ended otherwise.
 
   --root DIR   where the compiled tests lie (default dist/test)
   --jobs N     files at a time (default: as many as processors)
+  --once       no second try
+
+Up to three files that failed are run once more, alone, at the very end. What passes only then is named
+and counted as unsteady: something in it or in what it tests depends on the machine, and is to be found.
 
 Files in test/system boot a guest, which is busy on one processor: one at a time, beside the others.
 Those in test/whole have all processors to themselves, at the end.
@@ -28,6 +32,9 @@ type Outcome = { file: string; count: Count; output: string; seconds: number; fa
 
 /** A system test may start machines; anything else that takes this long hangs. */
 const fileDeadlineMs = { whole: 30 * 60_000, other: 20 * 60_000, ending: 15_000 };
+
+/** More than these are no bad luck, and what took longer than this is not waited for twice. */
+const again = { mostFiles: 3, mostSeconds: 600 };
 
 /**
  * Reads uvu's own summary. uvu 0.5.6 exits 0 in four cases in which nothing was proven (a hook
@@ -118,6 +125,7 @@ async function main(): Promise<number> {
     options: {
       root: { type: "string", default: compiled },
       jobs: { type: "string", default: String(availableParallelism()) },
+      once: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -135,23 +143,19 @@ async function main(): Promise<number> {
   const alone = all.filter((file) => file.includes("/whole/"));
   const queue = all.filter((file) => !guests.includes(file) && !alone.includes(file));
 
-  const sum: Count = { passed: 0, failed: 0, skipped: 0 };
-  const faults: string[] = [];
+  const outcomes = new Map<string, Outcome>();
   const report = (outcome: Outcome) => {
-    const { passed, failed, skipped } = outcome.count;
-    sum.passed += passed;
-    sum.failed += failed;
-    sum.skipped += skipped;
-    const name = relative(values.root, outcome.file);
+    outcomes.set(outcome.file, outcome);
+    const { passed, skipped } = outcome.count;
+    const name = nameOf(outcome);
     const rest = skipped > 0 ? `, ${skipped} skipped` : "";
     console.log(
       `${outcome.fault ? "FAILED" : "ok"} ${name}: ${passed} passed${rest}, ${outcome.seconds} s`,
     );
     for (const line of readNotes(outcome.output)) console.log(`  ${line}`);
-    if (!outcome.fault) return;
-    console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
-    faults.push(`FAILED ${name}: ${outcome.fault}`, ...readFailures(outcome.output));
+    if (outcome.fault) console.log(`${outcome.output}\n${name}: ${outcome.fault}`);
   };
+  const nameOf = ({ file }: Outcome) => relative(values.root, file);
   const jobs = Number(values.jobs) || 1;
   // A guest takes the last processor (test/lib/board.ts).
   const others = processors().slice(0, -1);
@@ -169,10 +173,33 @@ async function main(): Promise<number> {
   await Promise.all([guided(), ...Array.from({ length: jobs - 1 }, () => worker(queue))]);
   await worker(alone);
 
-  for (const fault of faults) console.log(fault);
+  const failed = [...outcomes.values()].filter(({ fault }) => fault);
+  const isBadLuck = failed.every(({ seconds }) => seconds <= again.mostSeconds);
+  if (!values.once && isBadLuck && failed.length <= again.mostFiles) {
+    for (const { file } of failed) report(await runFile(file));
+  }
+
+  const sum: Count = { passed: 0, failed: 0, skipped: 0 };
+  for (const { count } of outcomes.values()) {
+    sum.passed += count.passed;
+    sum.failed += count.failed;
+    sum.skipped += count.skipped;
+  }
+  const unsteady = failed.filter(({ file }) => !outcomes.get(file)?.fault);
+  for (const first of failed) {
+    const last = outcomes.get(first.file) ?? first;
+    console.log(
+      last.fault
+        ? `FAILED ${nameOf(last)}: ${last.fault}`
+        : `UNSTEADY ${nameOf(last)}: ${first.fault}, and passed at its second try, alone`,
+    );
+    for (const line of readFailures((last.fault ? last : first).output)) console.log(line);
+  }
   if (all.length === 0) console.log(`no test file matches in ${values.root}`);
-  console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
-  return all.length > 0 && sum.passed > 0 && sum.failed === 0 ? 0 : 1;
+  const { passed, skipped } = sum;
+  const luck = unsteady.length > 0 ? `, ${unsteady.length} unsteady` : "";
+  console.log(`${passed} passed, ${sum.failed} failed, ${skipped} skipped${luck}`);
+  return all.length > 0 && passed > 0 && sum.failed === 0 ? 0 : 1;
 }
 
 if (process.argv[1]?.endsWith("scripts/test.js")) process.exitCode = await main();

@@ -63,14 +63,45 @@ suite("scripts/test", (test) => {
 
   test("tells what failed at once, and its title again at the end", async () => {
     const body = wrapped('test("the lamp", () => { throw new Error("is dark"); });');
-    const { output } = await run({ bad: body, good });
+    const { output } = await run({ bad: body, good }, ["--once"]);
     assert.is(output.match(/"the lamp"/g)?.length, 2, output);
     assert.match(output, /^FAILED sub\/bad\.test\.js: .*\n {3}FAIL .*"the lamp"\n.*is dark$/m);
   });
 
+  test("tries again, alone, what failed, and names what passes only then", async () => {
+    const tries = (file: string) => `
+      import { appendFileSync, readFileSync } from "node:fs";
+      appendFileSync(${file}, "x");
+      const tries = readFileSync(${file}, "utf8").length;`;
+    const own = "import.meta.filename + '.tries'";
+    const unsteady = `${tries(own)} ${wrapped('test("the lamp", () => { if (tries < 2) throw new Error("is dark"); });')}`;
+    const first = await run({ unsteady, good });
+    assert.is(first.code, 0, first.output);
+    assert.match(first.output, /^FAILED sub\/unsteady\.test\.js: 0 passed/m);
+    assert.match(
+      first.output,
+      /^UNSTEADY sub\/unsteady\.test\.js: exit 1, and .*\n {3}FAIL .*"the lamp"\n.*is dark$/m,
+    );
+    assert.match(first.output, /^2 passed, 0 failed, 0 skipped, 1 unsteady$/m);
+
+    const strict = await run({ unsteady, good }, ["--once"]);
+    assert.is(strict.code, 1, strict.output);
+    assert.match(strict.output, /^1 passed, 1 failed, 0 skipped$/m);
+
+    const twice = `${tries(own)} ${wrapped('test("a", () => { throw new Error("try " + tries); });')}`;
+    const bad = await run({ twice, good });
+    assert.is(bad.code, 1, bad.output);
+    assert.match(bad.output, /^FAILED sub\/twice\.test\.js: exit 1\n.*\n.*try 2$/m);
+    assert.match(bad.output, /^1 passed, 1 failed, 0 skipped$/m);
+
+    const four = await run({ a: unsteady, b: unsteady, c: unsteady, d: unsteady, good });
+    assert.is(four.code, 1, four.output);
+    assert.match(four.output, /^1 passed, 4 failed, 0 skipped$/m);
+  });
+
   test("fails soon when a test leaves something open that holds the file", async () => {
     const held = wrapped('test("a", () => void setInterval(() => {}, 1000));');
-    const { code, output } = await run({ held, good });
+    const { code, output } = await run({ held, good }, ["--once"]);
     assert.is(code, 1, output);
     assert.match(output, /^FAILED sub\/held\.test\.js: killed by SIGKILL$/m);
     assert.match(output, /^2 passed, 1 failed, 0 skipped$/m);
