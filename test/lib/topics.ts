@@ -5,7 +5,7 @@ import {
   commands,
   commandTopic,
 } from "../../src/device/mqtt/commands.ts";
-import type { Form } from "../../src/device/mqtt/discovery.ts";
+import { type Form, handOver } from "../../src/device/mqtt/discovery.ts";
 import {
   event,
   eventFields,
@@ -106,8 +106,9 @@ export function faultOf(
     const isDevice = topic === `${prefix}/device/${node}/config`;
     const isPart = new RegExp(`^${prefix}/[a-z_]+/${node}/[A-Za-z0-9_-]+/config$`).test(topic);
     const isKnown = (form === "device" && isDevice) || (form === "component" && isPart);
-    // What was of another form is taken away.
-    return isKnown || payload.length === 0 ? undefined : `${topic}: not in the map`;
+    // What was of another form is handed over, and taken away.
+    const isLast = payload.length === 0 || (text === handOver && !isRetained);
+    return isKnown || ((isDevice || isPart) && isLast) ? undefined : `${topic}: not in the map`;
   }
   if (!topic.startsWith(`${base}/`)) return `${topic}: of nobody`;
   const name = topic.slice(base.length + 1);

@@ -185,6 +185,31 @@ export function announce(
   );
 }
 
+/**
+ * Said, not retained, where a part lies in one form before it is announced in the other: Home Assistant
+ * keeps what was set for it there (MQTT integration, "Migration from single component to device-based
+ * discovery"). What lay there is taken away when it has been announced anew.
+ */
+export const handOver = JSON.stringify({ migrate_discovery: true });
+
+/**
+ * Of topics that lie at the broker and are not to lie there, those whose parts go on in the form of now.
+ * `before` are the parts that the device was announced with: all of these go on, or none.
+ */
+export function goingOn(
+  left: readonly string[],
+  before: Record<string, string>,
+  device: Device,
+  { form, prefix }: { form: Form; prefix: string },
+): string[] {
+  if (form === "off") return [];
+  const parts = componentsOf(device);
+  const isSame = ([name, platform]: [string, string]) => parts[name]?.platform === platform;
+  if (form === "component" && !Object.entries(before).every(isSame)) return [];
+  const other = announce(device, { prefix, form: form === "device" ? "component" : "device" });
+  return left.filter((topic) => other.has(topic));
+}
+
 const mostGone = 128;
 
 /**

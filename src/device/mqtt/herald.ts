@@ -9,6 +9,8 @@ import {
   componentsOf,
   type Device,
   type Form,
+  goingOn,
+  handOver,
   partsOf,
 } from "./discovery.ts";
 import { event, stateOf } from "./topics.ts";
@@ -27,7 +29,7 @@ export type HeraldOptions = {
 
 /** How long what lies at the broker is waited for, once it was asked. */
 const listenMs = 1_000;
-/** Home Assistant forgets a part when it has read that it went, and then that it is not there. */
+/** Home Assistant forgets a part, or gives it out of its hands, when it has read so and had its time. */
 const farewellMs = 2_000;
 /** A house in which much starts at once, and one in which somebody says so over and over. */
 const birth = { spreadMs: 2_000, leastMs: 10_000 };
@@ -135,15 +137,26 @@ export class Herald {
     const wanted = new Set([...desk.topics(), ...announce(device(), this.#options).keys()]);
     const left = [...this.#found].filter((topic) => !wanted.has(topic));
     this.#found.clear();
-    for (const topic of left) desk.set(topic, "");
-    const isFarewell = left.some((topic) => !isOwn(topic, base));
     const before = this.#before;
-    await this.#inTurn(() => this.#say(before, isFarewell));
+    const moved = goingOn(left, before, device(), this.#options);
+    for (const topic of left) if (!moved.includes(topic)) desk.set(topic, "");
+    const isFarewell = left.some((topic) => !isOwn(topic, base));
+    await this.#inTurn(async () => {
+      // One after the other: letters that wait are few. They are lost with their connection, and with
+      // the next one what lies there is looked at again.
+      for (const topic of moved) {
+        desk.send(topic, handOver, { isMinor: true });
+        await desk.settled();
+      }
+      await this.#say(before, isFarewell);
+      if (moved.length > 0) await this.#pause();
+      for (const topic of moved) desk.set(topic, "");
+    });
   }
 
   /** Announces; parts that were there and are not any more are taken leave of first. */
   async #say(before: Record<string, string>, isFarewell = false): Promise<void> {
-    const { desk, device, clock, signal, form } = this.#options;
+    const { desk, device, clock, form } = this.#options;
     const next = announce(device(), this.#options);
     const parts = componentsOf(device());
     const gone = Object.fromEntries(Object.entries(before).filter(([name]) => !(name in parts)));
@@ -157,8 +170,13 @@ export class Herald {
       for (const [topic, payload] of farewell) desk.set(topic, payload);
     }
     const isWaited = isShorter || isFarewell || left.length > 0;
-    if (isWaited) await clock.sleep(farewellMs, signal).catch(() => {});
+    if (isWaited) await this.#pause();
     for (const [topic, payload] of next) desk.set(topic, payload);
+  }
+
+  async #pause(): Promise<void> {
+    const { clock, signal } = this.#options;
+    await clock.sleep(farewellMs, signal).catch(() => {});
   }
 
   /** Home Assistant was started: it knows nothing. At most every ten seconds, however often it says so. */

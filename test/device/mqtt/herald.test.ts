@@ -11,11 +11,13 @@ import { suite } from "../../lib/suite.ts";
 /** A connection that takes everything at once. */
 function openSession() {
   const said = new Map<string, string>();
+  const all: { topic: string; payload: string; retain: boolean }[] = [];
   let left = 0;
   const session: Session = {
     most: 65_535,
-    publish: async (topic, payload) => {
+    publish: async (topic, payload, { retain }) => {
       said.set(topic, payload);
+      all.push({ topic, payload, retain });
       return true;
     },
     subscribe: async () => true,
@@ -23,7 +25,7 @@ function openSession() {
       left += 1;
     },
   };
-  return { session, said, left: () => left };
+  return { session, said, all, left: () => left };
 }
 
 async function soon(): Promise<void> {
@@ -79,6 +81,78 @@ suite("device/mqtt/herald", (test) => {
       house.end();
     });
   }
+
+  /** What the broker has by now, with time to pass as often as it takes. */
+  const lives = async ({ clock }: ReturnType<typeof openHerald>, seconds: number) => {
+    for (let i = 0; i < seconds * 2; i++) {
+      await soon();
+      clock.advance(500);
+    }
+    await soon();
+  };
+  const isConfig = ({ topic }: { topic: string }) => topic.endsWith("/config");
+
+  for (const [form, other] of [
+    ["device", "component"],
+    ["component", "device"],
+  ] as const) {
+    test(`${form} in place of ${other}: Home Assistant is told so first, and keeps what was set for each part`, async () => {
+      const old = openHerald(other);
+      const lay = openSession();
+      old.connect(lay.session);
+      await lives(old, 4);
+      old.end();
+      const now = openHerald(form);
+      const broker = openSession();
+      now.connect(broker.session);
+      await soon();
+      const before = lay.all.filter(isConfig);
+      assert.ok(before.length > 0);
+      for (const { topic, payload } of before) {
+        now.herald.message(topic, Buffer.from(payload), true);
+      }
+      // A part that does not go on, and one that is nobody's.
+      const gone = "homeassistant/sensor/obscura_abc/radio/config";
+      now.herald.message(gone, Buffer.from("{}"), true);
+      await lives(now, 8);
+      now.end();
+      const said = broker.all.filter(isConfig);
+      for (const { topic } of before) {
+        const own = said.flatMap((one, at) => (one.topic === topic ? [{ ...one, at }] : []));
+        assert.equal(
+          own.map(({ payload, retain }) => [payload, retain]),
+          [
+            ['{"migrate_discovery":true}', false],
+            ["", true],
+          ],
+          topic,
+        );
+        // The other form's announcement comes between the two.
+        const isNew = (one: { payload: string }) => one.payload.length > 40;
+        const [first = -1, last = -1] = [said.findIndex(isNew), said.findLastIndex(isNew)];
+        assert.ok((own[0]?.at ?? first) < first && last < (own[1]?.at ?? last));
+      }
+      assert.equal(
+        said.filter(({ topic }) => topic === gone).map(({ payload }) => payload),
+        [""],
+      );
+    });
+  }
+
+  test("a device of which a part does not go on is taken away whole, and comes part by part", async () => {
+    const house = openHerald("component");
+    const broker = openSession();
+    house.connect(broker.session);
+    await soon();
+    const where = "homeassistant/device/obscura_abc/config";
+    const components = { person: { platform: "binary_sensor" }, radio: { platform: "sensor" } };
+    house.herald.message(where, Buffer.from(JSON.stringify({ components })), true);
+    await lives(house, 8);
+    house.end();
+    const own = broker.all.filter(({ topic }) => topic === where);
+    assert.equal(own, [{ topic: where, payload: "", retain: true }]);
+    assert.ok(broker.said.has("homeassistant/binary_sensor/obscura_abc/person/config"));
+  });
 
   test("a connection that follows at once looks at what lies at the broker for its whole time", async () => {
     const { clock, desk, herald, connect, end } = openHerald("device");

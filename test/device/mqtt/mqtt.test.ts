@@ -386,8 +386,8 @@ suite("device/mqtt", (define) => {
     {
       await using _ = openHoused(broker.url, { discovery: "component" });
       const part = "homeassistant/binary_sensor/obscura_abc/person/config";
-      await until("part by part", () => house.at(part) !== undefined);
-      assert.is(house.at(device), "");
+      await until("part by part", () => house.at(part) !== undefined && house.at(device) === "");
+      assert.equal(house.of(device).slice(-2), ['{"migrate_discovery":true}', ""]);
     }
     {
       await using _ = openHoused(broker.url, { discovery: "off" });
