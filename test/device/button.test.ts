@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
@@ -54,6 +55,7 @@ async function fakeProgram(lines: string, version = "v1.6.3") {
   await chmod(program, 0o755);
   process.env.PATH = `${folder.path}:${path}`;
   return {
+    program,
     async [Symbol.asyncDispose]() {
       process.env.PATH = path;
       await folder[Symbol.asyncDispose]();
@@ -151,18 +153,31 @@ suite("device/button", (test) => {
   ]) {
     test(`libgpiod ${version}: its program is asked in its own words`, async () => {
       const [down, up] = words;
-      await using _ = await fakeProgram(
+      await using fake = await fakeProgram(
         `[ "$*" = "${wanted}" ] || { echo "asked $*" >&2; exit 1; }
-echo ${down}; sleep 0.2; echo ${up}; sleep 0.2; echo "no such line" >&2; exit 1`,
+echo ${down}; while [ ! -e "$0.heard" ]; do sleep 0.02; done
+echo ${up}; echo "no such line" >&2; exit 1`,
         version,
       );
+      // It is held for a tenth of a second, however long its words take.
+      const clock = new ManualClock();
+      const sleep = clock.sleep.bind(clock);
+      let isHeld = false;
+      clock.sleep = (ms, signal) => {
+        if (!isHeld) {
+          isHeld = true;
+          clock.advance(100);
+          writeFileSync(`${fake.program}.heard`, "");
+        }
+        return sleep(ms, signal);
+      };
       const pressed: Press[] = [];
       let say: (text: string) => void = silent;
       const said = new Promise<string>((resolve) => {
         say = resolve;
       });
       const button = openButton("gpiochip4/17", {
-        clock: systemClock,
+        clock,
         log: { debug: silent, info: silent, error: silent, warn: (text) => say(text) },
         onPress: (press) => pressed.push(press),
       });

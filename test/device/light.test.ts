@@ -17,6 +17,15 @@ async function world() {
   await writeFile(join(led, "brightness"), "1");
   await writeFile(join(led, "max_brightness"), "1\n");
   const clock = new ManualClock();
+  const sleep = clock.sleep.bind(clock);
+  /** How long it waits now, before the next change: an advance before that would be lost. */
+  let waitsMs = 0;
+  clock.sleep = async (ms, signal) => {
+    waitsMs = ms;
+    await sleep(ms, signal).finally(() => {
+      waitsMs = 0;
+    });
+  };
   const warnings: string[] = [];
   const log = {
     debug: silent,
@@ -28,9 +37,10 @@ async function world() {
   return {
     ...{ clock, warnings, read },
     open: (name: string) => openLight(name, { clock, log, folder: folder.path }),
-    /** Waits until the LED was written, which takes turns of the event loop and a file system. */
-    async until(brightness: string) {
-      while ((await read("brightness")) !== brightness) await new Promise((r) => setTimeout(r, 1));
+    /** Waits until the LED was written, which takes turns of the event loop and a file system, for so long. */
+    async until(brightness: string, ms: number) {
+      while (waitsMs !== ms || (await read("brightness")) !== brightness)
+        await new Promise((r) => setTimeout(r, 1));
     },
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
@@ -43,15 +53,15 @@ suite("device/light", (test) => {
     const light = await world_.open("ACT");
     assert.is(await read("trigger"), "none");
     light.show("recording");
-    await until("1");
+    await until("1", 60_000);
     clock.advance(59_000);
     assert.is(await read("brightness"), "1");
     light.show("unpaired");
-    await until("1");
+    await until("1", 1000);
     clock.advance(1000);
-    await until("0");
+    await until("0", 1000);
     clock.advance(1000);
-    await until("1");
+    await until("1", 1000);
     await light.close();
     assert.is(await read("brightness"), "0");
     assert.equal(warnings, []);
