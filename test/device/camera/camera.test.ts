@@ -91,6 +91,7 @@ function common(test: Define, name: string, over: typeof addon, source: () => st
   });
 
   test(`${name}: pictures flow, in order, in time, and the slab empties`, async () => {
+    const beforeUs = systemClock.monotonicUs();
     await using world = await start();
     const { camera } = world;
     let last: Frame | undefined;
@@ -99,7 +100,7 @@ function common(test: Define, name: string, over: typeof addon, source: () => st
         assert.ok(frame.sequence > last.sequence);
         assert.ok(frame.capturedUs > last.capturedUs);
       }
-      assert.ok(systemClock.monotonicUs() - frame.capturedUs < 3_000_000);
+      assert.ok(frame.capturedUs >= beforeUs && frame.capturedUs <= systemClock.monotonicUs());
       assert.equal([frame.width, frame.height], [camera.width, camera.height]);
       if (!frame.corrupt) assert.is((await frame.luma({ width: 16, height: 9 })).length, 144);
       frame.release();
@@ -112,7 +113,8 @@ function common(test: Define, name: string, over: typeof addon, source: () => st
   test(`${name}: a slow reader loses older pictures and is told how many`, async () => {
     await using world = await start();
     const [first] = await take(world.camera, 1);
-    await wait(1500);
+    // In pieces: in one of them the machine may stand still.
+    for (let i = 0; i < 15; i++) await wait(100);
     assert.ok(world.camera.slab().frames <= 6);
     const [next] = await take(world.camera, 1);
     assert.ok(next && first);
