@@ -150,9 +150,12 @@ async function collect(one: Taken, take: Choice["take"]): Promise<void> {
   one.over = true;
 }
 
+/** More than any machine needs to start an ffmpeg, or lets one stand still. */
+const patienceMs = 90_000;
+
 /** Until the encoder has been given all but the newest pictures, or no clip is open. */
 async function caughtUp(slab: FakeSlab, taken: Taken[], capturedUs: number): Promise<void> {
-  for (let i = 0; i < 400; i++) {
+  for (const startMs = performance.now(); performance.now() - startMs < patienceMs; ) {
     await wait(1);
     const open = taken.some((one) => !one.over);
     const fed = slab.copies.reduce((most, at) => Math.max(most, at), 0);
