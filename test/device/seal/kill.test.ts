@@ -189,14 +189,18 @@ suite("kill", (test) => {
           await checkAfter({ state, outbox, owner }, killed.durable, 1e8);
           const [clip = ""] = (killed.durable[0] ?? "").split(" ");
           const { events } = await owner.openClip(outbox, clip);
-          const openedMs = 500 * events.filter(({ kind }) => kind === "fragment").length;
+          const opened = events.filter(({ kind }) => kind === "fragment").length;
           // A fragment is offered when its half second is over.
-          return (killed.killedUs - killed.firstFragmentUs) / 1000 + 500 - openedMs;
+          const aliveMs = (killed.killedUs - killed.firstFragmentUs) / 1000 + 500;
+          return { ms: Math.round(aliveMs - 500 * opened), fragments: killed.fragments - opened };
         }),
       );
-      console.log(`\nmeasured: kill: ${behind.map((ms) => Math.round(ms)).join(", ")} ms behind`);
-      assert.ok(behind.every((ms) => ms >= 0 && ms <= 1500));
+      console.log(`\nmeasured: kill: ${behind.map(({ ms }) => ms).join(", ")} ms behind`);
+      // With the half second that was not over that is at most 1.5 s, and it does not hang on how slow this
+      // machine is or whether it stood still.
+      for (const { fragments } of behind)
+        assert.ok(fragments >= 0 && fragments <= 2, `${fragments}`);
     },
-    { deadlineMs: 60_000 },
+    { deadlineMs: 200_000 },
   );
 });
