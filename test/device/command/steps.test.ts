@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import type { Fault } from "../../../src/base/node/durable.ts";
@@ -54,7 +55,7 @@ async function everyStep(
     relay: FakeRelay;
     clip: string;
   }) => Promise<void>,
-  { hasEarlier = false } = {},
+  { hasEarlier = false, takesAway = false } = {},
 ): Promise<number> {
   let points = 0;
   for (const applied of [false, true]) {
@@ -85,7 +86,11 @@ async function everyStep(
       await first.outbox.close().catch(() => {});
       const again = await startCamera(camera, { relays: [relay] });
       await again.commands.take(box.bytes);
-      for (let i = 0; i < 200 && relay.names("part/").length > 0; i++) await settle([relay]);
+      // What is left of an act that broke off is done beside all else.
+      while (takesAway && relay.names("part/").length > 0) {
+        await settle([relay]);
+        await wait(1);
+      }
       await check({ camera, again, relay, clip });
       await again.stop();
       assert.equal(again.problems, []);
@@ -118,6 +123,7 @@ suite("command: broken off at any step", (test) => {
           assert.ok(count("tombstone-done") >= 1 && count("tombstone-done") <= 2);
           assert.ok(count("command-done") >= 1 && count("command-done") <= 2);
         },
+        { takesAway: true },
       );
       assert.ok(points > 40, `${points} points`);
       console.log(`measured: a tombstone broken off at ${points} points`);

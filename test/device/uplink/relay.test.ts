@@ -164,7 +164,7 @@ suite("uplink to a real relay", (test) => {
       onFound: (entry) => running.outbox.put(entry),
       onGiven: async () => {},
     });
-    await uplink.idle(10_000);
+    await uplink.idle(60_000);
     await uplink.close();
     assert.equal(await relay.names(), namesOf(running.outbox));
     close();
