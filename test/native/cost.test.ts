@@ -4,8 +4,11 @@ import { suite } from "../lib/suite.ts";
 
 const [width, height] = [1280, 720];
 const pictures = 600;
-/** How much more than the bare reader a picture may cost: the call into JavaScript, and the check. */
-const moreMs = 0.15;
+/**
+ * How much more than the bare reader a picture may cost: the call into JavaScript, and the check. A part of
+ * the reader's own cost too, so that a machine that is ten times as slow has room; a second copy is a whole one.
+ */
+const more = { ms: 0.15, share: 0.3 };
 
 /** As busy as a real picture: about 150 KB of JPEG. */
 const grainy = () =>
@@ -38,7 +41,7 @@ async function capturing(path: string, format: string): Promise<number> {
 
 suite("cost", (test) => {
   for (const format of ["MJPG", "YUYV"]) {
-    test(`${format}: at most ${moreMs} ms more than a bare reader in C`, async () => {
+    test(`${format}: at most ${more.ms} ms and a third more than a bare reader in C`, async () => {
       const camera = plugCamera({ formats: [{ format, sizes: [{ width, height, rates: [30] }] }] });
       camera.feed(
         format === "MJPG" ? await jpegOf(grainy(), width, height) : yuyv(width, height, 90),
@@ -54,7 +57,7 @@ suite("cost", (test) => {
       console.log(
         `\nmeasured: capture ${format} 720p ${whole.toFixed(3)} ms a picture, bare reader ${bare.toFixed(3)} ms`,
       );
-      assert.ok(whole <= bare + moreMs, `${whole} against ${bare}`);
+      assert.ok(whole <= bare * (1 + more.share) + more.ms, `${whole} against ${bare}`);
     });
   }
 });
