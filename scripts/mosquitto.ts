@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, writeFile } from "node:fs/promises";
+import { access, readFile, writeFile } from "node:fs/promises";
 import { connect as connectTcp, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -17,13 +17,27 @@ export async function whyNoBroker(): Promise<string | undefined> {
   );
 }
 
+const leastPort = 10_000;
+
+/**
+ * Where nobody listens now. Below those that the kernel gives whoever connects, or asks for any: one of them
+ * would soon be somebody's again, before it is listened at and between two starts.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
+  const range = await readFile("/proc/sys/net/ipv4/ip_local_port_range", "utf8").catch(() => "");
+  const room = Number.parseInt(range, 10) - leastPort;
+  for (let tries = 0; ; tries++) {
+    const wish = room > 1000 && tries < 100 ? leastPort + Math.floor(Math.random() * room) : 0;
+    const server = createServer().listen(wish, "127.0.0.1");
+    const port = await once(server, "listening").then(
+      () => (server.address() as { port: number }).port,
+      () => undefined,
+    );
+    if (port === undefined) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 export type Tls = { ca: string; certificate: string; key: string };

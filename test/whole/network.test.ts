@@ -4,8 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { equal, ok } from "uvu/assert";
 import { generator, openLedger, settle } from "../lib/ledger.ts";
 import { openLink, whyNoLink } from "../lib/link.ts";
+import { freePort } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
-import { eventually, freePort, openTrio, type Trio } from "../lib/trio.ts";
+import { eventually, openTrio, type Trio } from "../lib/trio.ts";
 
 const clips = 4;
 const task = { clips, fragments: 8, fragmentBytes: 20_000 };
