@@ -157,7 +157,7 @@ suite("native/pixels", (test) => {
         }
       }
     },
-    { deadlineMs: 120_000 },
+    { deadlineMs: 600_000 },
   );
 
   test("a crop is letterboxed where the mapping says", async () => {
@@ -218,7 +218,7 @@ suite("native/pixels", (test) => {
         }
       }
     },
-    { deadlineMs: 120_000 },
+    { deadlineMs: 600_000 },
   );
 
   test("damaged pictures are marked, refused and survived", async () => {
