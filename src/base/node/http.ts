@@ -34,11 +34,16 @@ export function openHttp({ pace }: { pace?: (bytes: number) => Promise<void> } =
   send(sending: Sending): Promise<Answer>;
   close(): void;
 } {
-  const options = { keepAlive: true, maxFreeSockets: 4, timeout: 120_000, ...patient };
-  const plain = new Agent(options);
-  const tls = new TlsAgent({ ...options, minVersion: "TLSv1.2" });
+  const agents = (keepAlive: boolean) => {
+    const options = { keepAlive, maxFreeSockets: 4, timeout: 120_000, ...patient };
+    return { plain: new Agent(options), tls: new TlsAgent({ ...options, minVersion: "TLSv1.2" }) };
+  };
+  const [kept, single] = [agents(true), agents(false)];
 
-  const once = ({ method, url, headers, body, mostBytes, timeoutMs, signal }: Sending) =>
+  const once = (
+    { method, url, headers, body, mostBytes, timeoutMs, signal }: Sending,
+    { plain, tls } = kept,
+  ) =>
     new Promise<Answer>((resolve, reject) => {
       const isTls = url.startsWith("https:");
       const request = (isTls ? requestTls : requestPlain)(url, {
@@ -92,14 +97,17 @@ export function openHttp({ pace }: { pace?: (bytes: number) => Promise<void> } =
       try {
         return await once(sending);
       } catch (error) {
-        // The server closed a connection that was kept at the moment it was used again.
-        if (isFailure(error, "gone") && error.stage === staleStage) return await once(sending);
+        // The server closed a connection that was kept at the moment it was used again: the others too, perhaps.
+        const isStale = isFailure(error, "gone") && error.stage === staleStage;
+        if (isStale) return await once(sending, single);
         throw error;
       }
     },
     close() {
-      plain.destroy();
-      tls.destroy();
+      for (const { plain, tls } of [kept, single]) {
+        plain.destroy();
+        tls.destroy();
+      }
     },
   };
 }

@@ -157,6 +157,24 @@ suite("http", (test) => {
     assert.is(asked, 3);
   });
 
+  test("nor do several that it closed at once, before anybody here has heard of it", async () => {
+    const sockets = new Set<Socket>();
+    let wait: (() => void)[] = [];
+    await using server = await serve((request, response) => {
+      sockets.add(request.socket);
+      if (request.url === "/last") response.end();
+      else wait.push(() => response.end());
+    });
+    const before = [1, 2, 3, 4].map(() => server.send());
+    while (wait.length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const end of wait) end();
+    wait = [];
+    await Promise.all(before);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const socket of sockets) socket.resetAndDestroy();
+    assert.is((await server.send({ url: server.base.url.replace("/x", "/last") })).status, 200);
+  });
+
   test("a cap is asked for each slice before it goes out", async () => {
     await using server = await serve(async (request, response) => {
       for await (const _ of request);
