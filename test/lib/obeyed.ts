@@ -21,7 +21,13 @@ const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 
 /** What is on its way while the relay lies: the names of two commands, the older first. */
-export type Sent = { writer: string; names: readonly string[]; asked: readonly Uint8Array[] };
+export type Sent = {
+  writer: string;
+  names: readonly string[];
+  asked: readonly Uint8Array[];
+  /** How often each was sealed by now: anew where the camera was at work and did not mention it. */
+  sealed(): number[];
+};
 export type Obeyed = Awaited<ReturnType<typeof openObeyed>>;
 
 /** A camera that takes commands, and the phone that sends them, both over the liar. */
@@ -81,7 +87,8 @@ export async function openObeyed(world: Deceived) {
       const journal = await readJournal({ link, camera, suite: nodeSuite });
       await sendOutgoing({ ...about(), journal });
       const names = items.flatMap(({ sent }) => (sent ? [printName(sent.name)] : []));
-      return { names, asked, writer: toHex(signPublicKey(camera.request)) };
+      const sealed = () => items.map(({ numbers }) => numbers.length);
+      return { names, asked, sealed, writer: toHex(signPublicKey(camera.request)) };
     },
     /** The phone looks, a quarter of an hour later, and does what is due. */
     async tend() {

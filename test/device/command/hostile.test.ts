@@ -131,14 +131,26 @@ function casesOf(world: Deceived, supplies: readonly string[]): Case[] {
   ];
 }
 
-/** How often each command was carried out, as the camera's own log says. */
-async function countIn({ about }: Obeyed, sent: readonly Uint8Array[]): Promise<number[]> {
+/**
+ * What the camera's own log says against this: each command is carried out, and no more often than it was
+ * sealed. A phone whose quarters of an hour pass faster than this machine works seals it once more.
+ */
+async function wrongIn({ about }: Obeyed, { asked, sealed }: Sent): Promise<string[]> {
   const { link, camera } = about();
   const journal = await readJournal({ link, camera, suite: nodeSuite });
   const said = statements(journal, "tombstone-confirmed").map(({ statement }) =>
     toHex(statement.confirmation),
   );
-  return sent.map((one) => said.filter((other) => other === toHex(one)).length);
+  const counts = asked.map((one) => said.filter((other) => other === toHex(one)).length);
+  const times = sealed();
+  const isWrong = counts.some((often, i) => often < 1 || often > (times[i] ?? 0));
+  const numbers = statements(journal, "command-done").map(
+    ({ statement: { phone, number } }) => `${toHex(phone)} ${number}`,
+  );
+  return [
+    ...(isWrong ? [`carried out ${counts} times, sealed ${times} times`] : []),
+    ...(new Set(numbers).size < numbers.length ? ["a number was carried out twice"] : []),
+  ];
 }
 
 suite("commands over a hostile relay", (test) => {
@@ -238,9 +250,7 @@ async function judge(one: Case, all: Obeyed) {
   }
   hostile.lie = undefined;
   await until(tended, 20);
-  const counts = await countIn(all, sent.asked);
-  const failures: string[] = [];
-  if (counts.some((often) => often !== 1)) failures.push(`carried out ${counts} times`);
+  const failures = await wrongIn(all, sent);
   if (perHour > 4000) failures.push(`${perHour} requests in an hour`);
   return { says, perHour, failure: failures.join("; ") };
 }
