@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { access, writeFile } from "node:fs/promises";
-import { connect as connectTcp, createServer } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { freePort } from "./port.ts";
 
 // Debian's Mosquitto, one of our own on a free port of this machine, for tests and benchmarks.
 
@@ -15,15 +16,6 @@ export async function whyNoBroker(): Promise<string | undefined> {
     () => undefined,
     () => "Mosquitto is not installed (scripts/test installs it)",
   );
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export type Tls = { ca: string; certificate: string; key: string };

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../../scripts/port.ts";
 import { openHttp } from "../../src/base/node/http.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";
@@ -25,14 +24,6 @@ const program = new URL("../../src/phone/cli.js", import.meta.url).pathname;
 const settings = "limits: { requestsPerSecondPerAddress: 0, requestsPerSecondPerKey: 1000000 }\n";
 
 type Relayed = Awaited<ReturnType<typeof relayWorld>>;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
-}
 
 /** Has a recorder's objects go into its owner's mailbox on a relay, as the camera's uplink does. */
 function sendTo(relay: Relayed, camera: FakeRecorder): { close(): void } {
