@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, readFile, writeFile } from "node:fs/promises";
-import { connect as connectTcp, createServer } from "node:net";
+import { access, writeFile } from "node:fs/promises";
+import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { freePort } from "./port.ts";
 
 // Debian's Mosquitto, one of our own on a free port of this machine, for tests and benchmarks.
 
@@ -15,29 +16,6 @@ export async function whyNoBroker(): Promise<string | undefined> {
     () => undefined,
     () => "Mosquitto is not installed (scripts/test installs it)",
   );
-}
-
-const leastPort = 10_000;
-
-/**
- * Where nobody listens now. Below those that the kernel gives whoever connects, or asks for any: one of them
- * would soon be somebody's again, before it is listened at and between two starts.
- */
-export async function freePort(): Promise<number> {
-  const range = await readFile("/proc/sys/net/ipv4/ip_local_port_range", "utf8").catch(() => "");
-  const room = Number.parseInt(range, 10) - leastPort;
-  for (let tries = 0; ; tries++) {
-    const wish = room > 1000 && tries < 100 ? leastPort + Math.floor(Math.random() * room) : 0;
-    const server = createServer().listen(wish, "127.0.0.1");
-    const port = await once(server, "listening").then(
-      () => (server.address() as { port: number }).port,
-      () => undefined,
-    );
-    if (port === undefined) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
 }
 
 export type Tls = { ca: string; certificate: string; key: string };

@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { failureOf, makeFolder } from "../src/base/node/durable.ts";
 import { Failure } from "../src/base/pure/failure.ts";
 import { bound } from "./environment.ts";
+import { freePort } from "./port.ts";
 
 const program = new URL("../src/relay/main.js", import.meta.url).pathname;
 const file = "relay.yaml";
@@ -82,13 +82,4 @@ async function answers(url: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Failure("stalled", "the relay does not answer");
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address ? address.port : 0;
 }

@@ -34,7 +34,7 @@ type Outcome = { file: string; count: Count; output: string; seconds: number; fa
 const fileDeadlineMs = { whole: 30 * 60_000, other: 20 * 60_000, ending: 15_000 };
 
 /** More than these are no bad luck, and what took longer than this is not waited for twice. */
-const again = { mostFiles: 3, mostSeconds: 600 };
+const again = { mostFiles: 3, mostSeconds: 900 };
 
 /**
  * Reads uvu's own summary. uvu 0.5.6 exits 0 in four cases in which nothing was proven (a hook
@@ -107,8 +107,18 @@ async function runFile(file: string, places?: readonly string[]): Promise<Outcom
     });
   }
   const exit = await new Promise<string>((resolve) => {
+    const said = (code: number | null, signal: NodeJS.Signals | null) =>
+      signal ? `killed by ${signal}` : `exit ${code}`;
     child.on("error", (error) => resolve(error.message));
-    child.on("close", (code, signal) => resolve(signal ? `killed by ${signal}` : `exit ${code}`));
+    child.on("close", (code, signal) => resolve(said(code, signal)));
+    // A program that outlives its test would hold the run for ever by what it was to print to.
+    child.on("exit", (code, signal) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        for (const stream of [child.stdout, child.stderr]) stream.destroy();
+        resolve(`${said(code, signal)}, and a program that it started was left behind`);
+      }, fileDeadlineMs.ending);
+    });
   });
   clearTimeout(timer);
   const count = readCount(output);

@@ -32,7 +32,7 @@ export type BoardOptions = {
   /** The guest is killed when it has not ended by then. */
   timeoutMs: number;
   /**
-   * Nor when it gave no sign of life for so long (default 45 s); it gives one every three seconds. Where
+   * Nor when it gave no sign of life for so long (default 90 s); it gives one every three seconds. Where
    * its kernel keeps stacks in virtual memory (CONFIG_VMAP_STACK) User-Mode Linux can be interrupted while
    * it maps the stack that it stands on, and then takes the same fault for ever.
    */
@@ -157,7 +157,7 @@ export async function bootBoard(machine: Machine, options: BoardOptions): Promis
   }
   const ended = watch(child, pid, results, {
     ...{ timeoutMs: options.timeoutMs },
-    silentMs: guest ? (options.silentMs ?? 45_000) : Number.POSITIVE_INFINITY,
+    silentMs: guest ? (options.silentMs ?? 90_000) : Number.POSITIVE_INFINITY,
   });
   return {
     results,
@@ -264,7 +264,8 @@ const readText = (path: string) => readFile(path, "utf8").catch(() => "");
  * host for each of the guest's; they are not all in its process group.
  */
 async function killSession(leader: number): Promise<void> {
-  for (let round = 0; round < 50; round++) {
+  // What had much memory takes a while to give it back.
+  for (const endMs = Date.now() + 60_000; Date.now() < endMs; ) {
     let found = 0;
     for (const name of await readdir("/proc")) {
       if (!/^\d+$/.test(name)) continue;

@@ -12,6 +12,8 @@ export type Ledger = {
   take(lines: readonly string[]): void;
 };
 
+const patienceMs = 200_000;
+
 export function openLedger(): Ledger {
   const ledger: Ledger = {
     durable: new Set(),
@@ -37,8 +39,9 @@ export async function settle(trio: Trio, ledger: Ledger): Promise<Map<string, nu
   const isDone = ({ clips }: Verified) =>
     clips.every(({ id, state }) => !ledger.deleted.get(id) || state === "deleted");
   let found = await trio.verify();
-  // A deletion is sent by a look, carried out by the camera, and seen by another look.
-  for (let tries = 0; tries < 20 && !isDone(found); tries++) found = await trio.verify();
+  // A deletion is sent by a look, carried out by the camera when it hears of it, and seen by another look.
+  for (const endMs = Date.now() + patienceMs; !isDone(found) && Date.now() < endMs; )
+    found = await trio.verify();
   equal(found.bad, []);
   is(found.code, 0);
   const states = new Map<string, number>();

@@ -3,8 +3,8 @@
 Makes two network namespaces with a TUN device each (10.77.0.1 and 10.77.0.2) and carries packets to
 and fro; all of it is gone when this program ends. Wants CAP_NET_ADMIN and /dev/net/tun, and no queue
 discipline of the kernel's. Says `ready FD FD`, the open namespaces, for nsenter --net=/proc/PID/fd/FD.
-Each line of standard input is what the line is like from then on, as JSON; at its end the counts are
-printed and the program ends.
+Each line of standard input is what the line is like from then on, as JSON; one that says "tell", and the
+input's end, which ends the program, have the counts printed.
 """
 
 import ctypes
@@ -69,8 +69,10 @@ def main():
                 if not more:
                     return print(json.dumps(counts), flush=True)
                 *whole, orders = (orders + more).split(b"\n")
-                for order in whole:
-                    line.update(json.loads(order))
+                for order in map(json.loads, whole):
+                    if order.pop("tell", False):
+                        print(json.dumps(counts), flush=True)
+                    line.update(order)
                 continue
             to = 1 - ends.index(ready)
             packet = os.read(ready, 65536)

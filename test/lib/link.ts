@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { checkout } from "./machine.ts";
 import type { TrioOptions } from "./trio.ts";
 
@@ -22,6 +23,8 @@ export type Link = AsyncDisposable & {
   readonly host: string;
   readonly by: NonNullable<TrioOptions["by"]>;
   set(quality: Quality): void;
+  /** What it has counted by now. */
+  tell(): Promise<Counts>;
   /** Ends it. */
   counts(): Promise<Counts>;
 };
@@ -46,15 +49,31 @@ export async function openLink(): Promise<Link> {
   const found = await Promise.race([ready, ended]);
   if (!found) throw new Error(text.err.trim().split("\n").at(-1) || "there is no python3");
   const [, relays, others] = found;
+  let told = 0;
+  /** The line that follows those that were read before. */
+  const next = async (): Promise<Counts> => {
+    told += 1;
+    for (;;) {
+      const [line, isWhole] = text.out.split("\n").slice(told);
+      if (line && isWhole !== undefined) return JSON.parse(line);
+      if (child.exitCode !== null || child.signalCode)
+        throw new Error(`the line ended: ${text.err}`);
+      await sleep(20);
+    }
+  };
   const net = (space = "") => ["nsenter", `--net=/proc/${child.pid}/fd/${space}`];
   return {
     host: "10.77.0.1",
     by: (who) => ({ before: net(who === "relay" ? relays : others) }),
     set: (quality) => void child.stdin?.write(`${JSON.stringify(quality)}\n`),
+    tell() {
+      child.stdin?.write('{"tell": true}\n');
+      return next();
+    },
     async counts() {
       child.stdin?.end();
       await ended;
-      return JSON.parse(text.out.split("\n")[1] ?? "");
+      return await next();
     },
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");

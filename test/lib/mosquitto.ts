@@ -9,7 +9,8 @@ import type { Heard } from "./stream.ts";
 
 // Who uses and who listens to a broker of the test's own.
 
-export { freePort, startMosquitto, whyNoBroker } from "../../scripts/mosquitto.ts";
+export { startMosquitto, whyNoBroker } from "../../scripts/mosquitto.ts";
+export { freePort } from "../../scripts/port.ts";
 
 const execute = promisify(execFile);
 

@@ -4,7 +4,7 @@ import { suite as uvuSuite } from "uvu";
 type Body = () => void | Promise<void>;
 export type Define = {
   /**
-   * One test, failed when it has not settled after `deadlineMs` (two minutes unless said): what
+   * One test, failed when it has not settled after `deadlineMs` (five minutes unless said): what
    * hangs is to be found, not what runs on a slow machine or under a sanitizer. With `skip`, why it cannot
    * run here, it is as `test.skip`.
    */
@@ -25,7 +25,7 @@ export function suite(name: string, define: (test: Define) => void): void {
   };
   const test: Define = Object.assign(
     (title: string, body: Body, options: Parameters<Define>[2] = {}) => {
-      const { deadlineMs = 120_000 } = options;
+      const { deadlineMs = 300_000 } = options;
       if (options.skip === undefined) tests(title, () => withDeadline(title, body, deadlineMs));
       else skip(title, options.skip);
     },

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "../../scripts/mosquitto.ts";
+import { freePort } from "../../scripts/port.ts";
 import type { CourierTask } from "./courier.ts";
 import { quickFolder } from "./world.ts";
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { freePort } from "../../scripts/mosquitto.ts";
+import { freePort } from "../../scripts/port.ts";
 import { openHttp } from "../../src/base/node/http.ts";
 import { systemClock } from "../../src/base/node/time.ts";
 import { adoptCamera } from "../../src/phone/adopt.ts";

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as assert from "uvu/assert";
 import { processors } from "../../scripts/test.ts";
@@ -107,33 +107,65 @@ suite("scripts/test", (test) => {
     assert.match(output, /^2 passed, 1 failed, 0 skipped$/m);
   });
 
+  test(
+    "fails soon when a program that a test started outlives it",
+    async () => {
+      await using folder = await temporaryFolder();
+      const note = join(folder.path, "pid");
+      const left = `import { spawn } from "node:child_process";
+        import { writeFileSync } from "node:fs";
+        ${wrapped(`test("a", () => {
+          const child = spawn("sleep", ["600"], { detached: true, stdio: "inherit" });
+          writeFileSync(${JSON.stringify(note)}, String(child.pid));
+          child.unref();
+        });`)}`;
+      const { code, output } = await run({ left, good }, ["--once"]);
+      process.kill(Number(await readFile(note, "utf8")), "SIGKILL");
+      assert.is(code, 1, output);
+      assert.match(output, /^FAILED sub\/left\.test\.js: exit 0, and a program .* left behind$/m);
+      assert.match(output, /^2 passed, 1 failed, 0 skipped$/m);
+    },
+    { deadlineMs: 400_000 },
+  );
+
   test("runs guests one by one beside the others, off whose processors they are, and the whole last", async () => {
-    const timed = (ms: number) =>
-      `import { processors } from "${join(root, "dist/scripts/test.js")}";` +
-      wrapped(`test("a", async () => { const from = Date.now();
-        await new Promise((resolve) => setTimeout(resolve, ${ms}));
-        console.log(\`measured: \${from} \${Date.now()} \${processors()}\`); });`);
+    await using notes = await temporaryFolder();
+    /** Ends when all of these have begun, or too late. */
+    const meeting = (name: string, others: readonly string[]) =>
+      `import { appendFileSync, readFileSync } from "node:fs";
+      import { processors } from "${join(root, "dist/scripts/test.js")}";
+      const file = ${JSON.stringify(join(notes.path, "order"))};
+      const note = (what) => appendFileSync(file, \`\${what} ${name} \${processors()}\\n\`);
+      const met = () => ${JSON.stringify(others)}.every((one) =>
+        readFileSync(file, "utf8").includes(\`begins \${one} \`));
+      ${wrapped(`test("a", async () => {
+        note("begins");
+        for (let i = 0; i < 1000 && !met(); i++) await new Promise((r) => setTimeout(r, 100));
+        note("ends");
+      });`)}`;
     const names = ["system/a", "system/b", "c", "d", "whole/e"];
-    const files = Object.fromEntries(names.map((name) => [name, timed(name === "c" ? 100 : 600)]));
+    // Whichever of the guests is the last, the others have all begun by then.
+    const beside = ["c", "d"];
+    const files = Object.fromEntries(
+      names.map((name) => [name, meeting(name, name.startsWith("system/") ? beside : [])]),
+    );
     const { output } = await run(files, ["--jobs", "2"]);
-    const found = output.matchAll(
-      /^ok (?:sub\/)?(\S+)\.test\.js.*\n {2}measured: (\d+) (\d+) (\S+)$/gm,
-    );
-    const times = new Map(
-      [...found].map(([, name, from, to, on]) => [
-        name,
-        { from: Number(from), to: Number(to), on },
-      ]),
-    );
-    const [a, b, c, d, e] = names.map((name) => times.get(name));
-    assert.ok(a && b && c && d && e, output);
-    assert.ok(a.to <= b.from, "one guest after the other");
-    assert.ok(c.from < b.to && d.from < b.to, "the others beside them");
-    assert.ok(e.from >= Math.max(a.to, b.to, c.to, d.to), "the whole at the end");
+    const lines = (await readFile(join(notes.path, "order"), "utf8")).trim().split("\n");
+    const at = (what: string, name: string) => {
+      const found = lines.findIndex((line) => line.startsWith(`${what} ${name} `));
+      assert.ok(found >= 0, `${what} ${name}: ${output}`);
+      return found;
+    };
+    assert.ok(at("ends", "system/a") < at("begins", "system/b"), "one guest after the other");
+    for (const name of beside)
+      assert.ok(at("begins", name) < at("ends", "system/a"), "the others beside them");
+    for (const name of names.slice(0, -1))
+      assert.ok(at("ends", name) < at("begins", "whole/e"), "the whole at the end");
     const all = processors();
     if (all.length < 2) return;
-    assert.is(c.on, all.slice(0, -1).join(","));
-    assert.is(e.on, all.join(","));
+    const placeOf = (name: string) => lines[at("begins", name)]?.split(" ").at(-1);
+    assert.is(placeOf("c"), all.slice(0, -1).join(","));
+    assert.is(placeOf("whole/e"), all.join(","));
   });
 
   test("fails when no file matches", async () => {

@@ -30,11 +30,11 @@ suite("bluetooth", (test) => {
         command: ["node", "dist/test/system/guest/bluetooth.js"],
         modules: [...bluetoothModules, "hci_vhci", loopback],
         files: { "order.json": JSON.stringify(order), "camera.yaml": visitSettings },
-        ...{ memoryMiB: 768, timeoutMs: 560_000 },
+        ...{ memoryMiB: 768, timeoutMs: 1_200_000 },
       });
       console.log(run.stdout);
       await assertVisit(await run.read("first.mp4"));
     },
-    { deadlineMs: 700_000 },
+    { deadlineMs: 1_700_000 },
   );
 });

@@ -10,7 +10,7 @@ import { suite } from "../lib/suite.ts";
 
 const machine = await findMachine();
 const orderOf = (script: string, more: Partial<BoardOptions>): BoardOptions => ({
-  ...{ command: ["sh", "-c", script], timeoutMs: 100_000, memoryMiB: 256 },
+  ...{ command: ["sh", "-c", script], timeoutMs: 300_000, memoryMiB: 256 },
   ...more,
 });
 const shell = (script: string, more: Partial<BoardOptions> = {}) =>
@@ -20,6 +20,9 @@ async function shellToEnd(script: string, more: Partial<BoardOptions> = {}) {
   const { board, ending } = await boardUntilEnd(machine, orderOf(script, more));
   return { ...board, ending };
 }
+
+/** Short limits, then longer ones: on some machine a guest has hardly begun within the first. */
+const patience = [1, 4, 12] as const;
 
 /** Processes and folders of boards that this test process started. */
 async function leftovers(): Promise<string[]> {
@@ -31,7 +34,7 @@ async function leftovers(): Promise<string[]> {
 
 suite("board", (define) => {
   const test = (title: string, body: () => Promise<void>) =>
-    define(title, body, { deadlineMs: 400_000 });
+    define(title, body, { deadlineMs: 1_200_000 });
   if (machine.kind !== "guest") {
     define.skip("everything", machine.kind === "host" ? "runs on the host" : machine.why);
     return;
@@ -52,7 +55,7 @@ suite("board", (define) => {
     await using run = await runOnBoard(machine, {
       command: ["node", "-p", "JSON.stringify([process.version, process.cwd(), os.totalmem()])"],
       memoryMiB: 416,
-      timeoutMs: 100_000,
+      timeoutMs: 300_000,
     });
     const [version, folder, bytes] = JSON.parse(run.stdout);
     equal([version, folder], [process.version, checkout]);
@@ -68,12 +71,17 @@ suite("board", (define) => {
   });
 
   test("a guest that hangs is killed, and what it had said is kept", async () => {
-    const limits = { timeoutMs: 20_000, silentMs: 12_000 };
-    await using board = await shellToEnd("echo begun; while :; do :; done", limits);
-    const { ending } = board;
-    is(ending.exit, undefined);
-    match(ending.fault ?? "", "did not end within 20000 ms");
-    is(ending.stdout, "begun\n");
+    for (const times of patience) {
+      const limits = { timeoutMs: 20_000 * times, silentMs: 12_000 * times };
+      await using board = await shellToEnd("echo begun; while :; do :; done", limits);
+      const { ending } = board;
+      const isLate = ending.isStuck || ending.stdout === "";
+      if (isLate && times !== patience.at(-1)) continue;
+      is(ending.exit, undefined);
+      match(ending.fault ?? "", `did not end within ${limits.timeoutMs} ms`);
+      is(ending.stdout, "begun\n");
+      break;
+    }
   });
 
   test("a guest that dies is told from one that ended", async () => {
@@ -85,8 +93,8 @@ suite("board", (define) => {
   });
 
   test("a guest whose kernel hangs is told from one whose work does", async () => {
-    const limits = { timeoutMs: 60_000, silentMs: 12_000 };
-    await using board = await shell("sleep 60", limits);
+    const limits = { timeoutMs: 200_000, silentMs: 12_000 };
+    await using board = await shell("sleep 200", limits);
     let isOver = false;
     void board.ended.then(() => {
       isOver = true;
@@ -95,8 +103,13 @@ suite("board", (define) => {
     if (!isOver) process.kill(board.pid, "SIGSTOP");
     const { isStuck, fault } = await board.ended;
     equal([isStuck, fault], [true, "its kernel hung"]);
-    await using busy = await shellToEnd("sleep 60", { ...limits, timeoutMs: 26_000 });
-    is(busy.ending.isStuck, false);
+    for (const times of patience) {
+      const wait = { timeoutMs: 26_000 * times, silentMs: 12_000 * times };
+      await using busy = await shellToEnd(`sleep ${60 * times}`, wait);
+      if (busy.ending.isStuck && times !== patience.at(-1)) continue;
+      is(busy.ending.isStuck, false);
+      break;
+    }
   });
 
   test("a module that is not there is a fault, not a run without it", async () => {
@@ -119,7 +132,7 @@ suite("board", (define) => {
         endings.map((ending) => ending.stdout),
         ["1\n", "2\n"],
       );
-      await using abandoned = await shell("sleep 60", { timeoutMs: 60_000 });
+      await using abandoned = await shell("sleep 300");
       ok(abandoned.pid > 0);
     }
     equal(await leftovers(), []);
@@ -133,7 +146,7 @@ suite("board", (define) => {
         ...["--stream-mmap=4", "--stream-count=10", "--stream-to=/results/frames"],
       ],
       modules: ["vivid node_types=0x1 input_types=0x0 num_inputs=1"],
-      timeoutMs: 100_000,
+      timeoutMs: 300_000,
     });
     const frames = await run.read("frames");
     is(frames.length, 10 * 640 * 360 * 2);

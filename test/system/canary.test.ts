@@ -230,7 +230,7 @@ suite("canaries", (test) => {
           /swapped out .*swapoff \/dev\/ubdc/s,
         );
       },
-      { deadlineMs: 700_000 },
+      { deadlineMs: 1_700_000 },
     );
 });
 

@@ -29,10 +29,10 @@ suite("improv", (test) => {
       await using run = await runOnBoard(machine, {
         command: ["node", "dist/test/system/guest/improv.js"],
         modules: [...bluetoothModules, "hci_vhci", "mac80211_hwsim radios=2"],
-        ...{ packages, memoryMiB: 768, timeoutMs: 560_000 },
+        ...{ packages, memoryMiB: 768, timeoutMs: 1_200_000 },
       });
       console.log(run.stdout);
     },
-    { deadlineMs: 700_000 },
+    { deadlineMs: 1_700_000 },
   );
 });

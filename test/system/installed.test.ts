@@ -47,7 +47,7 @@ suite("installed", (test) => {
     bootBoard(machine, {
       command: ["node", "dist/test/system/guest/installed.js"],
       ...{ systemd: true, lasting: true, disks: [disk, card], urgent: true, files },
-      ...{ memoryMiB: 768, timeoutMs: 500_000 },
+      ...{ memoryMiB: 768, timeoutMs: 1_000_000 },
       modules: ["vivid node_types=0x1 input_types=0x0 num_inputs=1", "uleds"],
       // Whether npm has to run is not the question here, and it could not.
       prepare: "cp package-lock.json node_modules/.obscura-lock",

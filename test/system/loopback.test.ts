@@ -75,15 +75,19 @@ suite("v4l2loopback with real footage", (test) => {
         for (const frame of found.seen.slice(1))
           ok(frame.corrupt || typeof frame.counter === "number", JSON.stringify(frame));
         let furthestMs = 0;
-        for (const [i, frame] of seen.entries()) {
-          const index = frame.counter as number;
+        let due: number | undefined;
+        for (const frame of found.seen.slice(1)) {
+          // One that is damaged has no number, and takes a place all the same.
+          if (due !== undefined) due += 1 + frame.dropped;
+          if (typeof frame.counter !== "number") continue;
+          const index = frame.counter;
           const shot = played.get(index);
           ok(shot !== undefined, `picture ${index} was not played`);
           const early = (shot?.atUs ?? 0) - frame.capturedUs;
           const late = frame.capturedUs - (shot?.doneUs ?? 0);
           furthestMs = Math.max(furthestMs, early / 1000, late / 1000);
-          const earlier = seen[i - 1];
-          if (earlier) is(index, (earlier.counter as number) + 1 + frame.dropped);
+          is(index, due ?? index);
+          due = index;
         }
         ok(furthestMs < 2, `capture times are off by ${furthestMs} ms`);
         const lost = seen.slice(1).reduce((sum, frame) => sum + frame.dropped, 0);
@@ -92,6 +96,6 @@ suite("v4l2loopback with real footage", (test) => {
         );
         equal(found.slab?.frames, 0);
       },
-      { deadlineMs: 240_000 },
+      { deadlineMs: 1_200_000 },
     );
 });

@@ -31,7 +31,7 @@ export async function observe(
     ...(more.prepare ? { prepare: more.prepare } : {}),
     memoryMiB: 512,
     files: { "order.json": JSON.stringify(order) },
-    timeoutMs: order.forMs + 80_000,
+    timeoutMs: order.forMs + 200_000,
   });
   return JSON.parse((await run.read("observation.json")).toString()) as Observation;
 }

@@ -53,7 +53,7 @@ suite("panel", (test) => {
         modules: ["gpio-sim", loopback],
         prepare: "mkfs.ext4 -q -F /dev/ubda; mkdir -p /card; mount /dev/ubda /card",
         files: { "order.json": JSON.stringify(order), "camera.yaml": settings },
-        ...{ packages, disks: [card], memoryMiB: 768, timeoutMs: 560_000 },
+        ...{ packages, disks: [card], memoryMiB: 768, timeoutMs: 1_200_000 },
       });
       console.log(run.stdout);
       const secrets = JSON.parse((await run.read("secrets.json")).toString()) as Secrets;
@@ -67,6 +67,6 @@ suite("panel", (test) => {
       assert.equal(Object.keys(before.hits).sort(), Object.keys(secrets).sort());
       assert.equal(after.hits, {}, JSON.stringify(after.first));
     },
-    { deadlineMs: 700_000 },
+    { deadlineMs: 1_700_000 },
   );
 });

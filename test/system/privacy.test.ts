@@ -21,10 +21,10 @@ suite("privacy", (test) => {
       await using run = await runOnBoard(machine, {
         command: ["node", "dist/test/system/guest/privacy.js"],
         modules: [vivid],
-        ...{ memoryMiB: 768, timeoutMs: 400_000 },
+        ...{ memoryMiB: 768, timeoutMs: 1_000_000 },
       });
       console.log(run.stdout);
     },
-    { deadlineMs: 700_000 },
+    { deadlineMs: 1_700_000 },
   );
 });

@@ -19,7 +19,7 @@ type Wish = Partial<Omit<Order, "camera">> & { camera?: Partial<Order["camera"]>
 const watch = (more: Wish = {}) =>
   observe(machine, [vivid], {
     frames: 40,
-    forMs: 15_000,
+    forMs: 90_000,
     ...more,
     camera: {
       ...{ source: device, width: 640, height: 360, fps: 15, format: "YUYV" },
@@ -31,16 +31,16 @@ const watch = (more: Wish = {}) =>
 /** The pictures go on after the fault, and what went wrong was said with its system call. */
 function recovered(seen: Observation, syscall: string, errno: string): void {
   is(seen.failed, undefined);
-  is(seen.seen.length, 40);
+  ok(seen.seen.length >= 40);
   const said = seen.events.find((event) => event.failure?.syscall?.includes(syscall));
   is(said?.failure?.errno, errno, JSON.stringify(seen.events));
-  ok((said?.afterFrames ?? 0) < 40);
+  ok((said?.afterFrames ?? 0) < seen.seen.length);
 }
 
 suite("vivid, a real driver", (define) => {
   if (machine.kind === "none") return define.skip("everything", machine.why);
   const test = (name: string, body: () => void | Promise<void>) =>
-    define(name, body, { deadlineMs: 400_000 });
+    define(name, body, { deadlineMs: 1_200_000 });
   const lumas = new Map<string, number[]>();
 
   for (const format of ["YUYV", "NV12", "RGB3", "GREY"] as const)
@@ -108,7 +108,7 @@ suite("vivid, a real driver", (define) => {
     });
     match(found.steps[0] ?? "", /VIDIOC_QBUF.*Invalid argument/);
     is(found.failed, undefined);
-    is(found.seen.length, 40);
+    ok(found.seen.length >= 40);
     equal(
       found.events.map((event) => event.kind),
       ["opened"],
@@ -136,17 +136,15 @@ suite("vivid, a real driver", (define) => {
   test("disconnect: the device answers again, so the pictures come again", async () => {
     const found = await watch({ steps: [{ after: 8, run: control("disconnect") }] });
     is(found.failed, undefined);
-    is(found.seen.length, 40);
-    ok(
-      found.events.some((event) => event.kind === "gone"),
-      JSON.stringify(found.events),
-    );
+    ok(found.seen.length >= 40);
+    const gone = found.events.find((event) => event.kind === "gone");
+    ok(gone && gone.afterFrames < found.seen.length, JSON.stringify(found.events));
   });
 
   test("wrap_sequence_number: the count goes on through its end", async () => {
     const found = await watch({
       before: control("wrap_sequence_number"),
-      ...{ frames: 150, forMs: 40_000 },
+      ...{ frames: 150, forMs: 120_000 },
     });
     is(found.failed, undefined);
     is(found.seen.length, 150);
@@ -187,7 +185,6 @@ suite("vivid, a real driver", (define) => {
         },
         { after: 30, run: `v4l2-ctl -d ${device} -C brightness` },
       ],
-      forMs: 25_000,
     });
     recovered(found, "DQBUF", "ENODEV");
     const gone = found.events.find((event) => event.failure);
@@ -207,11 +204,14 @@ suite("vivid, a real driver", (define) => {
   test("unplugged for good: the camera is closed in the gap, at once", async () => {
     const found = await watch({
       steps: [{ after: 10, run: `echo vivid.0 >${driver}/unbind` }],
-      forMs: 5000,
+      forMs: 15_000,
     });
     is(found.failed, undefined);
-    ok(found.seen.length >= 10 && found.seen.length < 40);
-    ok(found.events.some((event) => event.kind === "gone"));
+    ok(found.seen.length >= 10);
+    const gone = found.events.find((event) => event.kind === "gone");
+    ok(gone !== undefined, JSON.stringify(found.events));
+    // What had been taken by then may follow, and no more.
+    ok(found.seen.length < gone.afterFrames + 30, `${found.seen.length} pictures`);
   });
 
   test("a device that is not there", async () => {

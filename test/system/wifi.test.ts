@@ -37,7 +37,7 @@ suite("wifi", (test) => {
         const isOwn = name === "own";
         const { board, ending } = await boardUntilEnd(machine, {
           command: ["node", "dist/test/system/guest/wifi.js"],
-          ...{ packages, memoryMiB: isOwn ? 768 : 640, timeoutMs: isOwn ? 900_000 : 700_000 },
+          ...{ packages, memoryMiB: isOwn ? 768 : 640, timeoutMs: 1_200_000 },
           modules: [`mac80211_hwsim radios=${isOwn ? 3 : 2}`, ...(isOwn ? [loopback] : [])],
           environment: { STORY: name },
           files: isOwn ? await boardFiles(folder.path) : {},
@@ -54,7 +54,7 @@ suite("wifi", (test) => {
         const last = [...told, ending.console].map((text) => text.slice(-6000));
         assert.unreachable([ending.fault, ...last].join("\n"));
       },
-      { deadlineMs: 1_000_000 },
+      { deadlineMs: 1_700_000 },
     );
   }
 });

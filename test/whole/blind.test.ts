@@ -8,10 +8,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { equal, is, ok } from "uvu/assert";
 import { composeFootage } from "../../scripts/footage.ts";
+import { freePort } from "../../scripts/port.ts";
 import { type Canary, type Findings, searchFiles, windowsOf } from "../lib/canary.ts";
 import { run, whyNobody } from "../lib/footage.ts";
-import { freePort } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
+import { eventually, isUp } from "../lib/trio.ts";
 import { quickFolder } from "../lib/world.ts";
 import { copyMemory } from "../system/guest/memory.ts";
 import { keysOf, videoOf } from "../system/plain.ts";
@@ -132,6 +133,9 @@ log: debug
         stream.on("data", (bytes: Buffer) => void relayLog.push(bytes));
       }
       try {
+        await eventually("the relay listens", () =>
+          isUp.test(Buffer.concat(relayLog).toString()) ? true : undefined,
+        );
         const state = at("camera");
         const home = at("home");
         const phone = (...args: string[]) => call("phone", "--home", home, ...args);
@@ -176,9 +180,15 @@ log: debug
           // At the beginning of the clip, and when some of its video was sealed and some was not.
           if (parts < 1 || copies > 1 || (copies === 1 && parts < 4)) return;
           copies += 1;
-          copying = copying.then(() => copyMemory(camera.pid ?? 0, at("camera-memory")));
+          // It stands still meanwhile: it is not to end before.
+          camera.kill("SIGSTOP");
+          copying = copying.then(async () => {
+            camera.kill("SIGSTOP");
+            await copyMemory(camera.pid ?? 0, at("camera-memory"));
+            camera.kill("SIGCONT");
+          });
         });
-        const [code] = await once(camera, "exit");
+        const [code] = await once(camera, "close");
         await copying;
         is(code, 0, complaint);
         // What the end of the run left behind goes with the next start; the phone reads what came.
@@ -234,7 +244,9 @@ log: debug
         }
         // What was looked through is what the clips went through.
         const traffic = await readFile(at("traffic"));
-        ok(traffic.includes("PUT /") && traffic.length > 500_000, `${traffic.length} bytes`);
+        const sent = found["the relay's folder"]?.bytes ?? 0;
+        ok(sent > 50_000, `${sent} bytes at the relay`);
+        ok(traffic.includes("PUT /") && traffic.length > sent, `${traffic.length} bytes`);
       } finally {
         await end(relay);
       }

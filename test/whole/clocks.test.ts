@@ -39,6 +39,8 @@ suite("clocks", (test) => {
         const [, clip = ""] = [...relayed()].at(-1)?.split(" ") ?? [];
         await eventually(`${what}: the phone does not see it`, async () => {
           const { code, out, err } = await trio.phone("clips");
+          // While a clip is recorded the log may be ahead of its parts, or behind them.
+          if (code === 3 && !/^lie +(?! |unlogged)/m.test(out)) return undefined;
           is(code, 0, `${what}: ${err}`);
           return out.includes(clip.slice(0, 12)) ? true : undefined;
         });

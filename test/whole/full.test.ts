@@ -45,8 +45,8 @@ suite("full disks", (test) => {
       const { trio, relay } = await openTrio({ keys: 60, folders });
       await using _ = trio;
       const ledger = openLedger();
-      let camera = trio.courier({ clips: 14, fragments: 4, paceMs: 40 });
-      await moreThan(24, camera, "relayed");
+      let camera = trio.courier({ clips: 16, fragments: 4, paceMs: 60 });
+      await moreThan(12, camera, "relayed");
       const [oldest = "", second = ""] = new Set(
         camera.lines.flatMap((line) => /^part (\w+) /.exec(line)?.[1] ?? []),
       );
@@ -76,11 +76,15 @@ suite("full disks", (test) => {
       is((await camera.end("SIGTERM")).code, 0);
       // What it gave up there lies on its card yet, and goes there again.
       camera = trio.courier({ clips: 1 });
+      let last: Verified | undefined;
       await eventually("all is at the relay again", async () => {
-        const { code: now, clips } = await trio.verify();
+        last = await trio.verify();
+        const { code: now, clips } = last;
         return now === 0 && clips.every(({ state }) => ["whole", "deleted"].includes(state))
           ? true
           : undefined;
+      }).catch((error) => {
+        throw new Error(`${error.message}: ${JSON.stringify(last?.faults)}`);
       });
       const states = await settle(trio, ledger);
       is((await camera.end("SIGTERM")).code, 0);

@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { equal, ok } from "uvu/assert";
+import { freePort } from "../../scripts/port.ts";
 import { generator, openLedger, settle } from "../lib/ledger.ts";
 import { openLink, whyNoLink } from "../lib/link.ts";
-import { freePort } from "../lib/mosquitto.ts";
 import { suite } from "../lib/suite.ts";
 import { eventually, openTrio, type Trio } from "../lib/trio.ts";
 
@@ -116,8 +116,14 @@ suite("network", (test) => {
       const tries = await deliver(trio, {
         async during() {
           link.set({ isCut: true });
+          // Who asks now goes into the cut, whatever the camera has still to send.
+          const asked = trio.phone("clips");
+          await eventually("something goes into the cut", async () =>
+            (await link.tell()).cut > 0 ? true : undefined,
+          );
           await sleep(3000);
           link.set({ isCut: false });
+          await asked;
         },
         mend: () => link.set({ loss: 0, twice: 0 }),
       });

@@ -53,10 +53,10 @@ suite("restored", (test) => {
       await finds(6);
       await remove(one);
       await finds(6);
-      const newest = (await trio.verify()).head?.sequence ?? 0;
 
       // The card: the log goes on in a new incarnation, and what it lacks is fetched.
       await camera.end("SIGKILL");
+      const newest = (await trio.verify()).head?.sequence ?? 0;
       await putBack("camera");
       camera = await record(2);
       equal(camera.lines[0], "ready 2");

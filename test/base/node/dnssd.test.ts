@@ -97,9 +97,11 @@ suite("base/node dnssd", (test) => {
       assert.ok(answers.some((answer) => answer.type === "A" && answer.data === "127.0.0.1"));
       assert.ok(answers.every((answer) => "ttl" in answer && Number(answer.ttl) <= 10));
       const { length } = one.heard;
+      const fromMs = performance.now();
       for (let i = 0; i < 200; i++) one.ask(type, i);
       await sleep(1500);
-      assert.ok(one.heard.length - length <= 2, `${one.heard.length - length} answers`);
+      const most = 1 + Math.ceil((performance.now() - fromMs) / 1000);
+      assert.ok(one.heard.length - length <= most, `${one.heard.length - length} answers`);
       await service.close();
     },
     { skip },

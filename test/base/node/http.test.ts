@@ -8,7 +8,8 @@ import { slowly, whyNotSlow } from "../../lib/slow.ts";
 import { suite } from "../../lib/suite.ts";
 
 async function serve(handle: RequestListener) {
-  const server = createServer(handle).listen(0, "127.0.0.1");
+  // However long it is until the next request: who is idle is not sent away.
+  const server = createServer({ keepAliveTimeout: 600_000 }, handle).listen(0, "127.0.0.1");
   return await worldOf(server);
 }
 
@@ -28,7 +29,7 @@ async function worldOf(server: Server) {
   const http = openHttp();
   const base: Sending = {
     ...{ method: "GET", url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/x` },
-    ...{ headers: {}, mostBytes: 1000, timeoutMs: 5000 },
+    ...{ headers: {}, mostBytes: 1000, timeoutMs: 60_000 },
   };
   return {
     http,

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 const execute = promisify(execFile);
 const results: string = process.env.BOARD_RESULTS ?? "/results";
 /** Patience of a test on a machine that does much else; nothing is measured by it. */
-const patienceMs = 90_000;
+const patienceMs = 180_000;
 
 export function tell(text: string): void {
   appendFileSync(join(results, "progress"), `${performance.now().toFixed(0)} ms: ${text}\n`);

@@ -17,8 +17,9 @@ import { ends, phone, relay, start, startBy, tell } from "./story.ts";
 
 const results = process.env.BOARD_RESULTS ?? "/results";
 const order = JSON.parse(readFileSync(`${results}/order.json`, "utf8")) as VisitOrder;
+/** With so many keys that there is time for what is to happen before it has paired. */
 const pair = (name: string, link: string) => {
-  const by = ["--bluetooth", "--adapter", near, "--phone", name, "--keys", "200"];
+  const by = ["--bluetooth", "--adapter", near, "--phone", name, "--keys", "2000"];
   return phone(name, "pair", link, ...by, "--relay", relay);
 };
 let sessions = 0;
@@ -125,7 +126,8 @@ await until("a whole clip at the phone", async () => {
   return code === 0 && out.includes('"whole"');
 });
 await ends(phone("bea", "export", "--all", "-o", "/tmp/clips"), 0, /mp4/);
-const [film = ""] = readdirSync("/tmp/clips").filter((name) => name.endsWith(".mp4"));
+const films = readdirSync("/tmp/clips").sort();
+const [film = ""] = films.filter((name) => name.endsWith(".mp4"));
 copyFileSync(`/tmp/clips/${film}`, `${results}/first.mp4`);
 tell("the first clip is on the phone, as a film");
 await service.end("SIGTERM");

@@ -158,8 +158,12 @@ await camera.until(/asks which camera this is/);
 await client.command({ kind: "info" });
 const info = textsOf((await client.hears("result", /^03/)).value);
 assert.equal([info[0], info[3], info.length], ["Obscura", "porch", 6]);
-await client.command({ kind: "scan" });
-const networks = textsOf((await client.hears("result", /^04/)).value);
+let networks: readonly string[] = [];
+// One look may miss who is slow to answer.
+for (let tries = 0; tries < 10 && networks.length < 3; tries++) {
+  await client.command({ kind: "scan" });
+  networks = textsOf((await client.hears("result", /^04/)).value);
+}
 assert.equal([networks[0], networks[2], networks.length], ["Home", "WPA2", 3]);
 assert.match(networks[1] ?? "", /^-\d+$/);
 assert.equal([...(await client.read("result"))].length, 6 + networks.join("").length);

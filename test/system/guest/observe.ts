@@ -9,10 +9,13 @@ import { readCounter } from "../../lib/counter.ts";
 /** What to do with a camera; the program reads it as JSON from /results/order.json. */
 export type Order = {
   camera: Omit<CameraOptions, "clock" | "signal" | "onEvent">;
-  /** Shell commands before the camera is opened, and while it streams, after so many pictures. */
+  /**
+   * Shell commands before the camera is opened, and while it streams, after so many pictures: one after
+   * the other, and some pictures after the one before has ended.
+   */
   before?: string;
   steps?: { after: number; run: string }[];
-  /** Ends after so many pictures or so long, whichever comes first. */
+  /** Ends after so many pictures, and some after the last step, or after so long. */
   frames: number;
   forMs: number;
   /** Read a counter from each picture. */
@@ -45,6 +48,8 @@ export type Observation = {
   slab?: { bytes: number; usedBytes: number; frames: number };
 };
 
+/** Pictures that show what a step came to. */
+const after = 8;
 /** Enough to read a counter by, and cheap to decode. */
 const glance = { width: 320, height: 180 };
 const results = process.env.BOARD_RESULTS ?? "/results";
@@ -75,7 +80,9 @@ async function observe(): Promise<void> {
   const { source, format, width, height, fps } = camera;
   observation.opened = { source, format, width, height, fps };
   const timer = setTimeout(() => over.abort(), order.forMs);
-  const running: Promise<void>[] = [];
+  let running: Promise<void> | undefined;
+  /** How many pictures there were when the last step had ended. */
+  let done = Number.NEGATIVE_INFINITY;
   const todo = [...(order.steps ?? [])];
   try {
     for await (const frame of camera.frames) {
@@ -84,26 +91,28 @@ async function observe(): Promise<void> {
         ...{ sequence, capturedUs, format, width, height, byteLength, corrupt, dropped },
       };
       observation.seen.push(seen);
-      const last = observation.seen.length >= order.frames;
+      const count = observation.seen.length;
+      const isShown = running === undefined && count >= done + after;
+      const last = isShown && todo.length === 0 && count >= order.frames;
       if (order.counters && !corrupt)
         seen.counter = readCounter(await frame.luma(glance), glance) ?? null;
       if (order.luma && last) observation.luma = [...(await frame.luma(order.luma))];
       frame.release();
       if (last) break;
-      while (todo[0] && todo[0].after <= observation.seen.length) {
-        const step = todo.shift()?.run ?? "";
-        running.push(
-          run(step).then(
-            ({ stdout, stderr }) => void observation.steps.push(stdout + stderr),
-            (error) => void observation.steps.push(`failed: ${error}`),
-          ),
-        );
-      }
+      if (!todo[0] || !isShown || count < todo[0].after) continue;
+      running = run(todo.shift()?.run ?? "").then(
+        ({ stdout, stderr }) => void observation.steps.push(stdout + stderr),
+        (error) => void observation.steps.push(`failed: ${error}`),
+      );
+      void running.then(() => {
+        running = undefined;
+        done = observation.seen.length;
+      });
     }
   } catch (error) {
     if (!over.signal.aborted) observation.failed = describe(error);
   }
-  await Promise.all(running);
+  await running;
   observation.slab = camera.slab();
   await camera.close();
   clearTimeout(timer);

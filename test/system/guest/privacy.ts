@@ -105,6 +105,8 @@ assert.is(count(second, "camera"), 0);
 tell("killed and started anew: the device was not opened for a moment");
 
 await ask("privacy", "OFF");
+// Or what is asked next would seem to have been answered before.
+await waitFor("privacy", "OFF");
 await second.until(/"event":"pictures"/);
 assert.equal(holders(), [String(second.child.pid)]);
 for (let i = 0; i < 3; i++) {

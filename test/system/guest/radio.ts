@@ -24,7 +24,7 @@ export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
 ): Promise<T> {
-  for (const endMs = Date.now() + 60_000; Date.now() < endMs; await wait(200)) {
+  for (const endMs = Date.now() + 180_000; Date.now() < endMs; await wait(200)) {
     const found = await look().catch(() => undefined);
     if (found !== undefined && found !== false) return found;
   }
@@ -113,7 +113,7 @@ async function startControllers(
 ): Promise<void> {
   for (let i = 0; i < 6; i++) {
     const controllers = background("btvirt", "-L", `-l${count}`);
-    for (let j = 0; j < 20; j++) {
+    for (let j = 0; j < 40; j++) {
       await wait(500);
       const { stdout } = await run("hciconfig", ["-a"]);
       const all = stdout.match(/BD Address: (?!00:00:00:00:00:00)/g) ?? [];

@@ -190,14 +190,22 @@ await unplug();
 // What was sealed last is on its way for a moment.
 for (let before = -1, now = 0; before !== now; [before, now] = [now, await parts()])
   await wait(8000);
-const looks = await run(process.execPath, [
-  ...["dist/src/phone/cli.js", "--home", "/root/phone", "verify", "--json"],
-]).then(
-  ({ stdout }) => ({ code: 0, said: stdout }),
-  (error) => ({ code: Number(error.code), said: String(error.stdout) }),
-);
+const look = () =>
+  run(process.execPath, [
+    ...["dist/src/phone/cli.js", "--home", "/root/phone", "verify", "--json"],
+  ]).then(
+    ({ stdout }) => ({ code: 0, said: stdout }),
+    (error) => ({ code: Number(error.code), said: String(error.stdout) }),
+  );
+const clipsOf = ({ said }: { said: string }): { state: string }[] => JSON.parse(said).clips;
+/** A machine that does much else may not have sent all of it yet. */
+const isOver = (found: { code: number; said: string }) =>
+  found.code === 0 && clipsOf(found).every(({ state: one }) => ["whole", "cut off"].includes(one));
+let looks = await look();
+for (const endMs = Date.now() + patienceMs; !isOver(looks) && Date.now() < endMs; )
+  looks = await look();
 report.verify = { code: looks.code, said: looks.said.slice(0, 4000) };
-for (const { state: one } of JSON.parse(looks.said).clips) {
+for (const { state: one } of clipsOf(looks)) {
   report.clips[one] = (report.clips[one] ?? 0) + 1;
 }
 writeFileSync(join(results, "report.json"), JSON.stringify(report));

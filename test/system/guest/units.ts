@@ -18,7 +18,7 @@ export const relay = "obscura-relay.service";
 /** What a card reader shows of a Raspberry Pi. */
 export const boot = "/boot/firmware";
 /** Patience of a test on a machine that does much else; nothing is measured by it. */
-export const patienceMs = 90_000;
+export const patienceMs = 240_000;
 
 const startedMs = performance.now();
 export function tell(text: string): void {
