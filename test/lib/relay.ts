@@ -242,13 +242,17 @@ export async function settingsOf(text = ""): Promise<Config> {
 }
 
 /**
- * Sends bytes as they are and gives everything that comes back until the connection ends, or `endMs` after the
- * first of it.
+ * Sends bytes as they are and gives everything that comes back until the connection ends, or `endMs` after
+ * so many answers: long where it is to end.
  */
 export async function speak(
   world: RelayWorld,
   pieces: (string | Uint8Array)[],
-  { endMs = 400, half = false }: { endMs?: number; half?: boolean } = {},
+  {
+    endMs = 400,
+    half = false,
+    answers = 1,
+  }: { endMs?: number; half?: boolean; answers?: number } = {},
 ): Promise<{ text: string; wasClosed: boolean }> {
   const socket = connect(world.relay.port, "127.0.0.1");
   let text = "";
@@ -263,11 +267,15 @@ export async function speak(
       resolve();
     });
   });
-  const answered = new Promise((resolve) => socket.once("data", resolve));
+  const answered = new Promise<void>((resolve) => {
+    socket.on("data", () => {
+      if (statuses(text).length >= answers) resolve();
+    });
+  });
   for (const piece of pieces) socket.write(piece);
   if (half) socket.end();
   await Promise.race([closed, answered, sleep(30_000, undefined, { ref: false })]);
-  await Promise.race([closed, sleep(endMs)]);
+  await Promise.race([closed, sleep(endMs, undefined, { ref: false })]);
   const outcome = { text, wasClosed };
   socket.destroy();
   return outcome;
@@ -290,6 +298,11 @@ export function head(
   const all = Object.entries({ ...headers, ...length, ...fields });
   const lines = all.filter(([, value]) => value !== undefined).map((field) => field.join(": "));
   return `${[`${method} ${path} HTTP/1.1`, ...lines, ...more].join("\r\n")}\r\n\r\n`;
+}
+
+/** Until what was asked before this has been heard: a relay hears one request after the other. */
+export async function heardBy({ list }: Pick<Mailbox, "list">): Promise<void> {
+  for (let i = 0; i < 20; i++) await list({ limit: 1 });
 }
 
 /** Of every answer in what came back. */

@@ -56,7 +56,7 @@ function people(portOf: () => number) {
   const as = (by: Who) =>
     openMailbox({
       ...{ url: `http://127.0.0.1:${portOf()}`, mailbox, suite: nodeSuite, send: http.send },
-      ...{ key: who[by].publicKey, sign: who[by].sign, nowMs: Date.now, timeoutMs: 5000 },
+      ...{ key: who[by].publicKey, sign: who[by].sign, nowMs: Date.now },
     });
   return { as, close: http.close };
 }
@@ -233,7 +233,7 @@ suite("relay killed", (test) => {
           }
         });
         // Some, so that there is something to lose; then at any moment.
-        for (let i = 0; i < 500 && inRound <= round % 7; i++) await sleep(5);
+        for (let i = 0; i < 6000 && inRound <= round % 7; i++) await sleep(5);
         await sleep((round * 37) % 40);
         await stop(child);
         isAlive = false;

@@ -5,12 +5,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../src/base/node/time.ts";
 import { toHex } from "../../src/base/pure/bytes.ts";
+import { isFailure } from "../../src/base/pure/failure.ts";
 import { longest } from "../../src/protocol/wire/mailbox.ts";
 import { until } from "../lib/mosquitto.ts";
 import {
   clip,
   entry,
   head,
+  heardBy,
   mailbox,
   part,
   relayWorld,
@@ -33,9 +35,9 @@ suite("relay limits", (test) => {
       periods: { graceMs: 300, headersMs: 1000 },
     });
     const large = part(1, new Uint8Array(longest.part).fill(3));
-    await world.as("camera").put(large);
-    const silent = speak(world, [], { endMs: 8000 });
-    const dripping = speak(world, ["GET / HTTP/1.1\r\nHost: "], { endMs: 8000 });
+    await again(() => world.as("camera").put(large));
+    const silent = speak(world, [], { endMs: 30_000 });
+    const dripping = speak(world, ["GET / HTTP/1.1\r\nHost: "], { endMs: 30_000 });
     const writer = connect(world.relay.port, "127.0.0.1");
     const writerClosed = closing(writer);
     writer.write(head(world, "camera", "PUT", put, { body: bytes }));
@@ -58,7 +60,7 @@ suite("relay limits", (test) => {
     const drafts = async () => (await readdir(join(world.folder, "drafts"))).length;
     for (let tries = 0; tries < 400 && (await drafts()) > 0; tries++) await sleep(50);
     assert.is(await drafts(), 0);
-    assert.equal(await world.as("owner").get(large.name), large.bytes);
+    assert.equal(await again(() => world.as("owner").get(large.name)), large.bytes);
   });
 
   test("what drips in behind a refusal is cut off too", async () => {
@@ -113,7 +115,7 @@ suite("relay limits", (test) => {
         }
       }
       // Viewer: 30 wait. Owner: 10 more wait, which is all; the other 20 are refused on and on.
-      const deadline = Date.now() + 150_000;
+      const deadline = Date.now() + 250_000;
       while ((counts[503] ?? 0) < 9960 && Date.now() < deadline) await sleep(100);
       assert.ok((counts[503] ?? 0) >= 9960, JSON.stringify(counts));
       const extra = await world.ask("viewer", "GET", { act: "list", page });
@@ -141,7 +143,7 @@ suite("relay limits", (test) => {
         again = await waitAll();
       assert.equal(again, Array(30).fill(200));
     },
-    { deadlineMs: 240_000 },
+    { deadlineMs: 400_000 },
   );
 
   test("too many waits of one key are its own problem", async () => {
@@ -150,12 +152,12 @@ suite("relay limits", (test) => {
     const waits = Array.from({ length: 8 }, () =>
       world.as("viewer").list({ under: "entry/", waitMs: 30_000 }),
     );
-    await sleep(1000);
+    await heardBy(world.as("owner"));
     const ninth = await world.ask("viewer", "GET", { act: "list", page });
     assert.is(ninth.status, 429);
     assert.match(String(ninth.headers["retry-after"]), /^\d+$/);
     const other = world.as("owner").list({ under: "entry/", waitMs: 30_000 });
-    await sleep(100);
+    await heardBy(world.as("owner"));
     await world.as("camera").put(entry(1));
     for (const page of await Promise.all([...waits, other])) assert.is(page.length, 1);
   });
@@ -227,6 +229,17 @@ suite("relay limits", (test) => {
     for (const one of secret) assert.not.ok(text.includes(one.slice(0, 12)), `${one} in ${text}`);
   });
 });
+
+/** Where a second in which this machine stood still counts as slow: as often as it takes. */
+async function again<T>(act: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!isFailure(error, "gone")) throw error;
+    }
+  }
+}
 
 function closing(socket: Socket): Promise<void> {
   socket.on("error", () => {});

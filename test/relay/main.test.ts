@@ -12,7 +12,7 @@ import { toHex } from "../../src/base/pure/bytes.ts";
 import { openMailbox } from "../../src/protocol/wire/client.ts";
 import { printConfig } from "../../src/relay/config.ts";
 import { freePort } from "../lib/mosquitto.ts";
-import { doorList, entry, mailbox, who } from "../lib/relay.ts";
+import { doorList, entry, heardBy, mailbox, who } from "../lib/relay.ts";
 import { suite } from "../lib/suite.ts";
 import { quickFolder } from "../lib/world.ts";
 
@@ -30,7 +30,7 @@ function start(...args: string[]) {
   const ended = once(child, "close").then(([code, signal]) => code ?? signal);
   /** Waits for a line of the log. */
   const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
-    for (let i = 0; i < 1000; i++) {
+    for (let i = 0; i < 6000; i++) {
       const found = pattern.exec(said.err);
       if (found) return found;
       await sleep(20);
@@ -142,7 +142,7 @@ suite("obscura-relay", (test) => {
     await as("owner").list();
     assert.is((await get(`${own}/metrics`)).text, text);
     const waiting = as("owner").list({ under: "part/", waitMs: 60_000 });
-    await sleep(1000);
+    await heardBy(as("owner"));
     relay.child.kill("SIGTERM");
     assert.equal(await waiting, []);
     http.close();

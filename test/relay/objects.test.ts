@@ -12,6 +12,7 @@ import {
   clip,
   doorList,
   entry,
+  heardBy,
   mailbox,
   part,
   type RelayWorld,
@@ -240,7 +241,7 @@ suite("relay objects", (test) => {
     for (const years of [-50, 30]) {
       const camera = world.as("camera", () => Date.now() + years * 31_557_600_000);
       await camera.put(entry(years + 100));
-      assert.ok(Math.abs((camera.relayMs() ?? 0) - Date.now()) < 3000);
+      assert.ok(Math.abs((camera.relayMs() ?? 0) - Date.now()) < 60_000);
     }
   });
 
@@ -282,7 +283,7 @@ suite("relay objects", (test) => {
     ];
     for (const [ask, put, is] of waits) {
       const waiting = owner.list({ ...ask, waitMs: 20_000 });
-      await new Promise((resolve) => setTimeout(resolve, 600));
+      await heardBy(owner);
       await put();
       assert.equal(text(await waiting), [is], JSON.stringify(ask));
     }
@@ -293,7 +294,7 @@ suite("relay objects", (test) => {
     assert.equal(await empty, []);
     // A stop ends every wait at once.
     const stopped = owner.list({ under: "entry/", after: "entry/1", waitMs: 60_000 });
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await heardBy(owner);
     await world.restart();
     assert.equal(await stopped, []);
   });
@@ -303,7 +304,7 @@ suite("relay objects", (test) => {
     const waiting = Array.from({ length: 40 }, () =>
       world.as("owner").list({ under: "entry/", waitMs: 20_000 }),
     );
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await heardBy(world.as("owner"));
     await world.as("camera").put(entry(1));
     for (const page of await Promise.all(waiting)) assert.is(page.length, 1);
   });

@@ -220,8 +220,12 @@ suite("push", (test) => {
         async () => found,
       );
       const before = at.service.received.length;
-      const { kind } = await pushTo(world, messageTo(`https://localhost:${port}/a`));
       const isThere = found.includes("127.0.0.1");
+      let kind = "";
+      // An address has a second to answer: where the machine stood still meanwhile it is asked again.
+      for (let tries = 0; tries < (isThere ? 5 : 1) && kind !== "accepted"; tries++) {
+        kind = (await pushTo(world, messageTo(`https://localhost:${port}/a`))).kind;
+      }
       assert.is(kind, isThere ? "accepted" : "later", found.join(" "));
       assert.is(at.service.received.length, before + (isThere ? 1 : 0));
     }
@@ -300,7 +304,7 @@ suite("push", (test) => {
       const away = await pushTo(world, messageTo(`${at.service.origin}/b`)).catch((error) => error);
       assert.equal(away, { kind: "later", seconds: 0 });
     },
-    { deadlineMs: 90_000 },
+    { deadlineMs: 180_000 },
   );
 
   test("neither folder nor log nor figures hold an address or a message", async () => {

@@ -149,7 +149,7 @@ suite("rights", (test) => {
         }
       }
     },
-    { deadlineMs: 120_000 },
+    { deadlineMs: 300_000 },
   );
 
   test("a key that is taken out of the list has no door from then on, one that waits neither", async () => {
