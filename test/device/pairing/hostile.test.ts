@@ -1,4 +1,4 @@
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import * as assert from "uvu/assert";
 import { nodeSuite } from "../../../src/base/node/crypto.ts";
 import { socketStream } from "../../../src/base/node/socket.ts";
@@ -24,6 +24,12 @@ import { suite } from "../../lib/suite.ts";
 import { MemoryStore } from "../../phone/memory.ts";
 
 await ready();
+
+const untilClosed = (socket: Socket) =>
+  new Promise<void>((resolve) => {
+    if (socket.resume().closed) resolve();
+    else socket.once("close", () => resolve());
+  });
 
 suite("pairing among strangers", (test) => {
   test("silence, noise and broken messages are no failures, and hold nobody up", async () => {
@@ -57,11 +63,10 @@ suite("pairing among strangers", (test) => {
     await using at = await board();
     const pairing = await at.start();
     const { port, link } = pairing;
-    const flood = await Promise.all(Array.from({ length: mostUnproven + 20 }, () => dial(port)));
-    const cut = flood.slice(0, 20).map(({ socket }) => {
-      return new Promise((resolve) => socket.resume().once("close", resolve));
-    });
-    await Promise.all(cut);
+    const flood: Awaited<ReturnType<typeof dial>>[] = [];
+    // One after the other, so that who came first is who was called first.
+    for (let i = 0; i < mostUnproven + 20; i++) flood.push(await dial(port));
+    await Promise.all(flood.slice(0, 20).map(({ socket }) => untilClosed(socket)));
     assert.ok(flood.slice(20).every(({ socket }) => !socket.destroyed));
     await pairBy(link);
     assert.is((await pairing.outcome).kind, "paired");
@@ -140,30 +145,22 @@ suite("pairing among strangers", (test) => {
     await pairBy(link);
   });
 
-  test(
-    "who drips bytes, or goes silent within the handshake, is cut after ten seconds",
-    async () => {
-      await using at = await board();
-      const { link, port } = await at.start();
-      const first = Buffer.from(firstMessage(link).first);
-      const dripper = await dial(port);
-      const drip = setInterval(() => dripper.socket.write(Uint8Array.of(0)), 2000);
-      dripper.socket.write(Uint8Array.of(0, 48, ...first.subarray(0, 30)));
-      const silent = await dial(port);
-      await silent.pipe.send(firstMessage(link).first);
-      const startMs = performance.now();
-      await Promise.all(
-        [dripper, silent].map(
-          ({ socket }) => new Promise((resolve) => socket.resume().once("close", resolve)),
-        ),
-      );
-      clearInterval(drip);
-      const tookMs = performance.now() - startMs;
-      assert.ok(tookMs > 9000 && tookMs < 16_000, String(tookMs));
-      await pairBy(link);
-    },
-    { deadlineMs: 60_000 },
-  );
+  test("who drips bytes, or goes silent within the handshake, is cut after ten seconds", async () => {
+    await using at = await board();
+    const { link, port } = await at.start();
+    const first = Buffer.from(firstMessage(link).first);
+    const startMs = performance.now();
+    const dripper = await dial(port);
+    const drip = setInterval(() => dripper.socket.write(Uint8Array.of(0)), 2000);
+    dripper.socket.write(Uint8Array.of(0, 48, ...first.subarray(0, 30)));
+    const silent = await dial(port);
+    await silent.pipe.send(firstMessage(link).first);
+    await Promise.all([dripper, silent].map(({ socket }) => untilClosed(socket)));
+    clearInterval(drip);
+    // Who was not cut would be heard for ever: the upper end is the test's own.
+    assert.ok(performance.now() - startMs > 9000);
+    await pairBy(link);
+  });
 
   test("a recorded message 1 is not answered again", async () => {
     await using at = await board();

@@ -186,7 +186,7 @@ suite("pairing/label", (test) => {
         }
         assert.ok(steps >= 6, `${steps} steps`);
       },
-      { deadlineMs: 120_000 },
+      { deadlineMs: 400_000 },
     );
   }
 

@@ -60,22 +60,24 @@ suite("pairing", (test) => {
 
   test("from the board's own network to another: the same port and secret, where it is now", async () => {
     await using at = await board();
-    const open = async () => "127.0.0.2";
+    // Addresses at which nobody else on this machine has the same port.
+    const [spot, home] = ["127.0.77.2", "127.0.77.3"];
+    const open = async () => spot;
     const reach = { open, join: async () => ({ answer: { verdict: "unable" as const } }) };
-    const pairing = await at.start({ reach });
+    const pairing = await at.start({ reach, address: home });
     const reaches = (host: string) =>
       new Promise<boolean>((resolve) => {
         const socket = connect(pairing.port, host, () => resolve(true));
         socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
       });
-    const where = async () => [await reaches("127.0.0.2"), await reaches("127.0.0.1")];
+    const where = async () => [await reaches(spot), await reaches(home)];
     assert.equal(await where(), [true, false]);
     const [before, after] = [parseInvite(pairing.link), parseInvite(await pairing.relocate())];
     assert.equal(after.secret, before.secret);
     const texts = [before, after].map(({ addresses }) =>
       addresses.map(({ ip, port }) => `${ip.join(".")}:${port}`).join(),
     );
-    assert.equal(texts, [`127.0.0.2:${pairing.port}`, `127.0.0.1:${pairing.port}`]);
+    assert.equal(texts, [`${spot}:${pairing.port}`, `${home}:${pairing.port}`]);
     assert.equal(await where(), [false, true]);
     await pairing.close();
     await pairing.relocate();
