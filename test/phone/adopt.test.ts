@@ -86,6 +86,6 @@ suite("adopting again", (test) => {
       await writeFile(at("none.json"), (await readFile(at("5.json"))).subarray(0, 100));
       assert.is((await take("none.json")).code, 1);
     },
-    { deadlineMs: 300_000 },
+    { deadlineMs: 600_000 },
   );
 });

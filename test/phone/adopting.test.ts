@@ -128,7 +128,7 @@ suite("pairing by two files, broken off", (test) => {
             }
           }
         },
-        { deadlineMs: 300_000 },
+        { deadlineMs: 900_000 },
       );
     }
   }

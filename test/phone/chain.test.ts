@@ -42,13 +42,15 @@ suite("phone/chain", (test) => {
       const half = Array.from({ length: count }, (_, i) => entry(2 * i));
       const before = process.cpuUsage();
       const { sequences, faults } = chainOf(half);
-      const { user } = process.cpuUsage(before);
+      const { user, system } = process.cpuUsage(before);
       assert.is(sequences.length, count);
       assert.is(faults.length, count - 1);
-      return user / 1000;
+      return (user + system) / 1000;
     };
     read(2000);
-    const [few, many] = [read(4000), read(32_000)];
+    // The best of a few: what the collector does meanwhile, and other work, count for nothing.
+    const best = (count: number) => Math.min(...[1, 2, 3, 4, 5].map(() => read(count)));
+    const [few, many] = [best(4000), best(32_000)];
     console.log(`measured: 4,000 entries between holes in ${few} ms, 32,000 in ${many} ms`);
     // Eight times as many; in quadratic time 64 times as long.
     assert.ok(many < 24 * few, `${few} ms, ${many} ms`);

@@ -40,7 +40,7 @@ async function probe(file: string) {
   };
 }
 
-const slow = { deadlineMs: 120_000 };
+const slow = { deadlineMs: 600_000 };
 
 suite("obscura-phone", (test) => {
   test(

@@ -22,7 +22,7 @@ const closing = {
   ...{ endUs: opening.startUs + 500_000, durationMs: 500, frames: 5, thinned: [], mostPersons: 1 },
   ...{ bestScore: 0.9, tracks: [], reason: "ended" as const },
 };
-const slow = { deadlineMs: 180_000 };
+const slow = { deadlineMs: 600_000 };
 
 type World = Awaited<ReturnType<typeof relayedWorld>>;
 

@@ -322,7 +322,7 @@ suite("a hostile relay", (test) => {
         assert.equal((await world.look(door, copyOf(home))).faults, []);
       }
     },
-    { deadlineMs: 240_000 },
+    { deadlineMs: 600_000 },
   );
 
   test("a redirection leads nowhere, and takes no request with it", async () => {

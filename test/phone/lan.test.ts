@@ -4,6 +4,7 @@ import { equal, is, match } from "uvu/assert";
 import { openLink, whyNoLink } from "../lib/link.ts";
 import { suite } from "../lib/suite.ts";
 import { isUp, openTrio } from "../lib/trio.ts";
+import { patiently } from "./world.ts";
 
 // One network of the two has an address of its own, by which all in it hear each other's multicasts.
 const why = await whyNoLink();
@@ -22,7 +23,7 @@ suite("phone on the local network", (test) => {
       const camera = trio.courier({ clips: 2 });
       await camera.until(/^sent/m);
       const clips = async () => {
-        const { code, out, err } = await trio.phone("clips", "--json");
+        const { code, out, err } = await patiently(() => trio.phone("clips", "--json"));
         is(code, 0, err);
         return (JSON.parse(out) as { clips: { id: string }[] }).clips.map(({ id }) => id);
       };
@@ -39,6 +40,6 @@ suite("phone on the local network", (test) => {
       await trio.relay().until(isUp);
       equal(await clips(), before);
     },
-    { skip: why, deadlineMs: 120_000 },
+    { skip: why, deadlineMs: 400_000 },
   );
 });

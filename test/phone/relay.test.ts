@@ -13,7 +13,7 @@ import { suite } from "../lib/suite.ts";
 import { film } from "./memory.ts";
 import { answerOf, lyingWorld } from "./relayed.ts";
 
-const slow = { deadlineMs: 90_000 };
+const slow = { deadlineMs: 300_000 };
 
 const serious = ({ faults }: Pick<Survey, "faults">) =>
   [

@@ -48,6 +48,6 @@ suite("restore", (test) => {
         assert.match((await phone(other, "clips", "--from", world.outbox)).out, id.slice(0, 12));
       }
     },
-    { deadlineMs: 120_000 },
+    { deadlineMs: 600_000 },
   );
 });

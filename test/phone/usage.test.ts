@@ -7,7 +7,7 @@ import { temporaryFolder } from "../lib/world.ts";
 import { pairedWorld, phone, phoneIn } from "./world.ts";
 
 const film = await testFilm();
-const slow = { deadlineMs: 120_000 };
+const slow = { deadlineMs: 600_000 };
 
 suite("obscura-phone's words", (test) => {
   test(

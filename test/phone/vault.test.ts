@@ -219,18 +219,21 @@ suite("vault", (test) => {
       await using paired = await pairedWorld();
       const { home, camera } = paired;
       await camera.record({ film });
+      // As long as no chance puts it into what is sealed.
+      const text = "what the camera has to say of itself";
+      await camera.say({ kind: "problem", code: "p", text });
       await paired.run("clips");
       const all = (await readdir(home)).sort();
       const pages = all.filter((name) => name.startsWith("log."));
       assert.is(pages.length, 1);
       const page = await readFile(join(home, pages[0] ?? ""));
-      assert.not.ok(page.includes("0.1.0") || page.includes("Ada"));
+      assert.not.ok(page.includes("0.1.0") || page.includes(text));
       const files = all.filter((name) => !pages.includes(name));
       assert.is(files.length, 2);
       assert.is(files[0], "key");
       assert.match(files[1] ?? "", /^vault\.\d+$/);
       const sealed = await readFile(join(home, files[1] ?? ""));
-      assert.not.ok(sealed.includes("oneTime") || sealed.includes("Ada"));
+      assert.not.ok(sealed.includes("oneTime") || sealed.includes('"Ada"'));
       // One program at a time; who holds it and dies gives it back.
       const held = await openHome(home, () => {});
       const busy = await phone(home, "phones");
@@ -240,7 +243,7 @@ suite("vault", (test) => {
       await held[Symbol.asyncDispose]();
       assert.is((await phone(home, "phones")).code, 0);
     },
-    { deadlineMs: 120_000 },
+    { deadlineMs: 300_000 },
   );
 
   test("a folder that holds other things keeps its modes, and theirs", async () => {

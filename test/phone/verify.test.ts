@@ -10,7 +10,7 @@ import { suite } from "../lib/suite.ts";
 import { pairedWorld, phone } from "./world.ts";
 
 const film = await testFilm({ seconds: 2 });
-const slow = { deadlineMs: 120_000 };
+const slow = { deadlineMs: 600_000 };
 
 type World = Awaited<ReturnType<typeof pairedWorld>>;
 type Found = { code: number; faults: string[]; states: string[]; texts: string[] };
@@ -110,7 +110,7 @@ suite("verify", (test) => {
 
       isFound(await verify(world));
     },
-    { deadlineMs: 300_000 },
+    { deadlineMs: 600_000 },
   );
 
   test(

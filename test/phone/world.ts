@@ -25,6 +25,18 @@ export function phoneIn(zone: string, home: string, ...args: string[]): Promise<
   });
 }
 
+/**
+ * What looks around in the local network, until it goes well, a few times: a phone looks for seconds, in
+ * which a busy machine may not answer.
+ */
+export async function patiently<T extends { code: number | null }>(
+  act: () => Promise<T>,
+): Promise<T> {
+  let said = await act();
+  for (let tries = 0; tries < 5 && said.code !== 0; tries++) said = await act();
+  return said;
+}
+
 /** A camera with an owner: a folder of sealed objects and the owner's keys. */
 export async function pairedWorld() {
   await ready();
