@@ -6,10 +6,12 @@ import type { Report, Work } from "./worker.ts";
 
 // Random schedules of a house: two cameras, up to three phones of both roles, a kit, and keepers of
 // their mailboxes who do what they like, against a model that knows what is true (oracle.ts). All of
-// them run, always. Most stand on cryptography that costs nothing; a share on libsodium.
+// them run, unless a machine takes many times as long as others: then as many as in a quarter of an hour.
+// Most stand on cryptography that costs nothing; a share on libsodium.
 
 const schedules = Number(process.env.OBSCURA_HOUSE_SCHEDULES ?? 10_000);
 const firstSeed = Number(process.env.OBSCURA_HOUSE_SEED ?? 1);
+const mostMs = 15 * 60_000;
 /** One of so many on libsodium, the others on what stands in for it. */
 const realShare = 1000;
 
@@ -26,7 +28,7 @@ async function runAll(count: number, isCheap: boolean): Promise<Report[]> {
   return await Promise.all(
     Array.from({ length: threads }, (_, i) => {
       const own = Math.floor(count / threads) + (i < count % threads ? 1 : 0);
-      return runWorker({ first: firstSeed + i, step: threads, count: own, isCheap });
+      return runWorker({ first: firstSeed + i, step: threads, count: own, isCheap, mostMs });
     }),
   );
 }
@@ -56,10 +58,9 @@ suite("a house", (test) => {
         const startMs = performance.now();
         const reports = await runAll(count, isCheap);
         tell(reports, isCheap, startMs);
-        assert.is(
-          reports.reduce((sum, one) => sum + one.done, 0),
-          count,
-        );
+        const done = reports.reduce((sum, one) => sum + one.done, 0);
+        const isLate = performance.now() - startMs > mostMs;
+        assert.ok(done === count || (isLate && done > count / 20), `${done} of ${count}`);
       },
       { deadlineMs: 1_100_000 },
     );

@@ -7,11 +7,19 @@ import { draw, run, type Schedule, shrink } from "./schedule.ts";
 
 // One of the threads that run schedules: those from `first` on, each `step`th, `count` in all.
 
-export type Work = { first: number; step: number; count: number; isCheap: boolean };
+export type Work = {
+  first: number;
+  step: number;
+  count: number;
+  isCheap: boolean;
+  /** None is begun after so long. */
+  mostMs: number;
+};
 /** How many there were of each step and deed, or what failed. */
 export type Report = { done: number; counts: Record<string, number>; failure?: string };
 
-const { first, step, count, isCheap } = workerData as Work;
+const { first, step, count, isCheap, mostMs } = workerData as Work;
+const startMs = performance.now();
 await ready();
 if (isCheap) useCheapCryptography("house");
 const drawn = isCheap ? undefined : fixedRandom("house");
@@ -23,7 +31,7 @@ const add = (what: string) => {
 };
 let failure: string | undefined;
 let done = 0;
-for (; done < count && !failure; done++) {
+for (; done < count && !failure && performance.now() - startMs < mostMs; done++) {
   const seed = first + done * step;
   const play = async (one: Schedule) => {
     if (isCheap) useCheapCryptography(`schedule ${seed}`);

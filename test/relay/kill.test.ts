@@ -26,6 +26,8 @@ import { suite } from "../lib/suite.ts";
 import { quickFolder } from "../lib/world.ts";
 
 const program = new URL("../lib/relay-child.js", import.meta.url).pathname;
+/** For kills at random. */
+const mostMs = 10 * 60_000;
 
 type Child = { process: ChildProcess; port: number; ended: Promise<string> };
 
@@ -207,7 +209,11 @@ suite("relay killed", (test) => {
       let version = 0;
       let latest = 0;
       let acknowledged = 0;
-      for (let round = 0; round < rounds; round++) {
+      const startMs = performance.now();
+      let round = 0;
+      for (let isLast = false; !isLast; round++) {
+        // Fewer where a machine takes many times as long as others.
+        isLast = round === rounds - 1 || performance.now() - startMs > mostMs;
         let isAlive = true;
         let inRound = 0;
         const writers = Array.from({ length: 4 }, async (_, writer) => {
@@ -240,7 +246,7 @@ suite("relay killed", (test) => {
         await Promise.all(writers);
         child = await start(home.path);
         assert.equal(await readdir(join(home.path, "drafts")), []);
-        if (round % 10 !== 9 && round !== rounds - 1) continue;
+        if (round % 10 !== 9 && !isLast) continue;
         const owner = as("root");
         const listed: string[] = [];
         for (let after = ""; ; ) {
@@ -268,9 +274,9 @@ suite("relay killed", (test) => {
         kept.clear();
       }
       console.log(
-        `\nmeasured: relay killed ${rounds} times at random: ${acknowledged} objects acknowledged, 0 lost, 0 doubled`,
+        `\nmeasured: relay killed ${round} times at random: ${acknowledged} objects acknowledged, 0 lost, 0 doubled`,
       );
-      assert.ok(acknowledged > rounds);
+      assert.ok(acknowledged > round);
       close();
       await stop(child);
     },
