@@ -112,7 +112,7 @@ suite("relay store", (test) => {
     await mkdir(join(world.folder, "drafts", "folder"));
     await world.restart();
     pass(3 * dayMs);
-    for (let tries = 0; (await partsOf(world)) > 0 && tries < 100; tries++) {
+    for (let tries = 0; (await partsOf(world)) > 0 && tries < 1000; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     assert.is(await partsOf(world), 0);
