@@ -84,7 +84,8 @@ suite("device/network/page", (test) => {
       for (const socket of silent) socket.on("error", () => {});
       await Promise.all(silent.map((socket) => once(socket, "connect")));
       const status = async () => (await ask(page.port, spotAddress).catch(() => undefined))?.status;
-      assert.is(await status(), undefined, "while all of them are waited for");
+      // While all of them are waited for, if that is not over by now.
+      assert.ok((await status()) === undefined || performance.now() - startMs > 5000);
       while ((await status()) !== 200) await wait(200);
       // By itself Node looks for such once in half a minute.
       assert.ok(performance.now() - startMs < 25_000);
