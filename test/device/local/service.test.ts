@@ -200,6 +200,6 @@ suite("device/local service", (test) => {
         await closed;
       }
     },
-    { skip: why, deadlineMs: 600_000 },
+    { skip: why, deadlineMs: 1_000_000 },
   );
 });

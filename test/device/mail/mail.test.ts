@@ -22,7 +22,7 @@ async function runUntil(
     if (!isSo() && !server?.open()) clock.advance(10_000);
     return isSo();
   };
-  await until(what, isSoThen, { patienceMs: 100_000 });
+  await until(what, isSoThen);
 }
 
 suite("device/mail", (test) => {

@@ -171,6 +171,6 @@ suite("device/mail service", (test) => {
       assert.is(deleted.code, 1);
       assert.match(deleted.err, /deleted/);
     },
-    { skip: why, deadlineMs: 500_000 },
+    { skip: why, deadlineMs: 900_000 },
   );
 });

@@ -185,7 +185,7 @@ suite("device/mqtt service", (test) => {
       }
       console.log(`\nmeasured: mqtt: ${summary(house)}`);
     },
-    { skip: why, deadlineMs: 600_000 },
+    { skip: why, deadlineMs: 1_000_000 },
   );
 });
 

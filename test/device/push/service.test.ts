@@ -126,7 +126,7 @@ suite("device/push service", (test) => {
       const args = ["run", "--source", film, "--state", state, "--json"];
       const running = begin([camera, ...args, "--config", at("camera.yaml")]);
       const told = () => running.said.slice(-4000);
-      const wait = ["--wait", "120", "--json"];
+      const wait = ["--wait", "400", "--json"];
 
       /** When a message came, and which parts lay at the relay then. */
       const came = new Map<Buffer, { ms: number; parts: string[] }>();
@@ -278,7 +278,7 @@ suite("device/push service", (test) => {
 
         // No more of it.
         assert.is((await done(["push", "off", ...wait])).state, "done");
-        const late = await ask(["push", "test", "--wait", "120"]);
+        const late = await ask(["push", "test", "--wait", "400"]);
         assert.is(late.code, 1);
         assert.match(late.err, /has no subscription/);
         const lengths = new Set(service.received.map(({ body }) => body.length));
