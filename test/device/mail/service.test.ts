@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { composeFootage } from "../../../scripts/footage.ts";
 import { run, whyNobody } from "../../lib/footage.ts";
 import { makeCertificates, until } from "../../lib/mosquitto.ts";
-import { field, partsOf, startPost } from "../../lib/smtp.ts";
+import { partsOf, startPost } from "../../lib/smtp.ts";
 import { suite } from "../../lib/suite.ts";
 import { quickFolder } from "../../lib/world.ts";
 
@@ -93,11 +93,11 @@ suite("device/mail service", (test) => {
       assert.not(said.includes("example.org"), "an address is in a log");
       const { messages } = post;
       const visits = said.match(/"event":"person"/g)?.length ?? 0;
-      const ids = new Set(messages.map(({ raw }) => field(raw, "message-id"))).size;
+      const sent = messages.length;
       // What came when all was over may be told of at the next start, for the first time or once more.
       const kept = JSON.parse(await readFile(join(state, "mail", "waiting"), "utf8")).visits.length;
-      const counts = `${ids} messages for ${visits} visits, of which ${kept} wait`;
-      assert.ok(ids <= visits && ids + kept >= visits, counts);
+      const counts = `${sent} messages for ${visits} visits, of which ${kept} wait`;
+      assert.ok(sent <= visits && sent + kept >= visits, counts);
       const [message] = messages;
       assert.ok(message?.isSecure && message.user === "porch");
       const [text, sealed] = partsOf(message.raw);
