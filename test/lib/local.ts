@@ -51,6 +51,12 @@ export const generous = {
   connectionsOfAddress: 1000,
 } as const;
 
+/** Where it is not about who is slow, a slow machine is not hung up on. */
+export const unhurried = {
+  ...{ headMs: 120_000, requestMs: 120_000, answerMs: 120_000, commandMs: 120_000 },
+  idleMs: 120_000,
+} as const;
+
 /** The interface over the stage that works states out, without a broker, as home.ts joins them. */
 export async function openLocalWorld(
   more: Partial<LocalOptions> & { zones?: readonly { name: string }[] } = {},

@@ -17,7 +17,7 @@ const execute = promisify(execFile);
 export async function until(
   what: string,
   isSo: () => boolean,
-  { patienceMs = 60_000, told }: { patienceMs?: number; told?: () => string } = {},
+  { patienceMs = 120_000, told }: { patienceMs?: number; told?: () => string } = {},
 ): Promise<void> {
   const startMs = performance.now();
   while (!isSo()) {

@@ -1,14 +1,16 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../scripts/port.ts";
 
 /** Multicast over loopback, at a port of the test's own; undefined where there is none. */
 export async function loopback() {
   const socket = createSocket({ type: "udp4", reuseAddr: true });
   try {
-    socket.bind(0, "0.0.0.0");
+    // Left and taken again by each who listens.
+    const port = await freePort();
+    socket.bind(port, "0.0.0.0");
     await once(socket, "listening");
-    const { port } = socket.address();
     socket.addMembership("224.0.0.251", "127.0.0.1");
     socket.setMulticastInterface("127.0.0.1");
     const heard = once(socket, "message");

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import { createServer as createPlain } from "node:http";
 import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import webpush from "web-push";
 import type { Tls } from "../../scripts/mosquitto.ts";
 
@@ -30,6 +30,8 @@ export type PushService = {
   readonly received: Pushed[];
   /** Requests that were no push: a wrong token, a wrong field. */
   readonly wrong: string[];
+  /** How many are connected, of whom something may still come. */
+  open(): number;
   /** What it answers; "hang" for never. */
   answer: (pushed: Pushed) => Reply | "hang";
   [Symbol.asyncDispose](): Promise<void>;
@@ -42,6 +44,11 @@ export async function startPushService(tls?: Tls, port = 0): Promise<PushService
   const listener = tls
     ? createServer({ key: await readFile(tls.key), cert: await readFile(tls.certificate) })
     : createPlain();
+  const sockets = new Set<Socket>();
+  listener.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   listener.listen(port, "127.0.0.1");
   await once(listener, "listening");
   const { port: own } = listener.address() as AddressInfo;
@@ -49,6 +56,7 @@ export async function startPushService(tls?: Tls, port = 0): Promise<PushService
     ...{ port: own, origin: `${tls ? "https" : "http"}://127.0.0.1:${own}` },
     received,
     wrong,
+    open: () => sockets.size,
     answer: () => ({ status: 201 }),
     async [Symbol.asyncDispose]() {
       listener.closeAllConnections();
@@ -57,7 +65,12 @@ export async function startPushService(tls?: Tls, port = 0): Promise<PushService
   };
   listener.on("request", async (request, response) => {
     const pieces: Buffer[] = [];
-    for await (const piece of request) pieces.push(piece);
+    try {
+      for await (const piece of request) pieces.push(piece);
+    } catch {
+      // Whoever hangs up in its midst has sent nothing.
+      return;
+    }
     const { url: path = "", headers } = request;
     try {
       const { claims, sender } = checkVapid(headers.authorization ?? "");

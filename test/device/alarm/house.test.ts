@@ -37,6 +37,11 @@ async function is(house: Listener, state: string, camera?: Camera): Promise<void
   });
   looked.set(house, place() + 1);
 }
+/** So many messages one after the other, without waiting for each: payloads take turns. */
+async function flood(house: Listener, count: number, topic: string, ...payloads: string[]) {
+  const all = Array.from({ length: count }, (_, i) => payloads[i % payloads.length] ?? "");
+  await Promise.all(all.map((payload) => house.publish(topic, payload)));
+}
 const notes = ({ lines }: Camera) =>
   lines.flatMap(({ note }) => (note?.kind === "alarm" ? [note.what] : []));
 /** A camera that is heard: who reads `online` may ask. */
@@ -199,14 +204,15 @@ suite("device/alarm/house", (define) => {
     ] as const) {
       await house.publish(`${base}/${topic}`, payload);
     }
-    for (let i = 0; i < 300; i++) await house.publish(door, JSON.stringify({ contact: true }));
-    for (let i = 0; i < 100; i++) await house.publish(`${panel}/set`, "ARM_AWAY");
+    await flood(house, 300, door, JSON.stringify({ contact: true }));
+    await flood(house, 100, `${panel}/set`, "ARM_AWAY");
     assert.is(house.at(panel), "armed_away", camera.said());
     // One that is longer than the camera takes, which a broker of MQTT 5 keeps to itself.
     await house.publish(door, "x".repeat(200_000));
     assert.is(house.at(panel), "armed_away", camera.said());
     assert.equal(whats(house).slice(0, 2), ["arming", "armed"]);
-    for (let i = 0; i < 300; i++) await house.publish(door, open);
+    // At once: what comes in more than one slice counts in each.
+    await flood(house, 300, door, open);
     camera.tell(JSON.stringify(came(["door"])));
     await is(house, "triggered", camera);
     // The camera's own, which says why.
@@ -234,7 +240,9 @@ suite("device/alarm/house", (define) => {
       await until("the siren is on", () => siren() === "ON", { told: camera.said });
     }
     await until("it said goodbye", () => house.at(`${base}/availability`) === "offline");
-    assert.equal([siren(), house.at(panel)], ["OFF", "triggered"]);
+    // What was under way when it ended is said once more behind that.
+    await until("silent", () => siren() === "OFF");
+    assert.is(house.at(panel), "triggered");
     await using camera = await startCamera(house, folder.path, broker.url);
     await until("the siren is on again", () => siren() === "ON", { told: camera.said });
     await house.publish(`${panel}/set`, "DISARM");
@@ -267,12 +275,13 @@ suite("device/alarm/house", (define) => {
     await using house = await listen(broker.url);
     await using camera = await startCamera(house, folder.path, broker.url);
     await is(house, "disarmed", camera);
-    for (let i = 0; i < 400; i++) {
-      await house.publish(`${panel}/set`, i % 2 === 0 ? "ARM_HOME" : "DISARM");
-    }
-    await until("it is too much", () => /alarm\/set comes too often/.test(camera.said()));
-    await until("all are noted", () => notes(camera).length >= whats(house).length);
-    assert.ok(notes(camera).length <= 16, notes(camera).join(" "));
+    await flood(house, 400, `${panel}/set`, "ARM_HOME", "DISARM");
+    // Carried out behind all of them.
+    await house.publish(`${base}/alarm_test/set`, "PRESS");
+    await until("all are noted", () => notes(camera).includes("test"), { told: camera.said });
+    assert.match(camera.said(), /alarm\/set comes too often/);
+    // A slow camera may be armed in between, or be given one more.
+    assert.ok(notes(camera).length <= 24, notes(camera).join(" "));
   });
 
   test("killed in each state it goes on from there, at a broker that has forgotten all", async () => {

@@ -252,7 +252,7 @@ suite("device/alarm/simulate", (test) => {
       assert.ok(out.split("\n").length < 10_000);
       checkXml(await readFile(at("full.svg"), "utf8"));
     },
-    { deadlineMs: 180_000 },
+    { deadlineMs: 500_000 },
   );
 });
 

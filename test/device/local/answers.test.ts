@@ -4,6 +4,7 @@ import { openapi } from "../../../src/device/local/openapi.ts";
 import { faultOf } from "../../lib/document.ts";
 import { came, left } from "../../lib/housed.ts";
 import { call, deedOf, lentOf, openLocalWorld, type Reply } from "../../lib/local.ts";
+import { freePort, until } from "../../lib/mosquitto.ts";
 import { faultsOf } from "../../lib/schema.ts";
 import { suite } from "../../lib/suite.ts";
 import { expectedStates, holdsPicture } from "../../lib/topics.ts";
@@ -203,15 +204,13 @@ suite("device/local answers", (test) => {
   });
 
   test("a port that is taken is a problem, and tried again", async () => {
-    await using first = await openLocalWorld();
-    const settings = {
-      ...{ port: first.port, host: "", names: [], certificate: "", key: "", announce: false },
-    };
+    const port = await freePort();
+    const settings = { port, host: "", names: [], certificate: "", key: "", announce: false };
+    await using first = await openLocalWorld({ settings });
     await using second = await openLocalWorld({ settings, bounds: { againMs: 50 } });
     assert.match(second.faults[0] ?? "", /cannot listen at port/);
     assert.is(second.log().split("cannot listen").length, 2, "said once");
     await first.local.close();
-    const { until } = await import("../../lib/mosquitto.ts");
     await until("mended", () => second.faults.at(-1) === undefined);
     assert.is((await call(first.port, "/health")).status, 200);
   });

@@ -291,6 +291,6 @@ suite("device/local fuzzed from its document", (test) => {
       assert.is(at.log().split("\n").length, 2, at.log());
       assert.is((await at.read("/v1/states")).status, 200);
     },
-    { deadlineMs: 500_000 },
+    { deadlineMs: 1_100_000 },
   );
 });

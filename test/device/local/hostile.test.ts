@@ -1,12 +1,12 @@
 import { connect, type Socket } from "node:net";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../../src/base/node/time.ts";
-import { call, generous, lentOf, listen, openLocalWorld } from "../../lib/local.ts";
+import { call, generous, lentOf, listen, openLocalWorld, unhurried } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { suite } from "../../lib/suite.ts";
 
 const quick = { headMs: 500, requestMs: 1_000, answerMs: 1_000, commandMs: 2_000, idleMs: 500 };
-const usual = { connections: 256, connectionsOfAddress: 32 };
+const usual = { connections: 256, connectionsOfAddress: 32, periods: unhurried };
 
 type Raw = { socket: Socket; text(): string; isOver(): boolean };
 function open(port: number, from = "127.0.0.1"): Raw {

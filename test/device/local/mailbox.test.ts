@@ -11,7 +11,7 @@ import type { Ask } from "../../../src/protocol/wire/mailbox.ts";
 import { printAsk } from "../../../src/protocol/wire/mailbox.ts";
 import { checkName, type Name, printName } from "../../../src/protocol/wire/name.ts";
 import { faultOf, operationAt } from "../../lib/document.ts";
-import { lentOf } from "../../lib/local.ts";
+import { lentOf, unhurried } from "../../lib/local.ts";
 import { until } from "../../lib/mosquitto.ts";
 import { loopback } from "../../lib/multicast.ts";
 import { openShelved } from "../../lib/shelved.ts";
@@ -176,15 +176,15 @@ suite("device/local mailbox", (test) => {
     const all = Array.from({ length: 6 }, () => world.ask(idle));
     const statuses: number[] = [];
     for (const one of all) void one.then(({ status }) => statuses.push(status));
-    await until("two are turned away", () => statuses.length === 2);
-    assert.equal(statuses, [429, 429]);
+    await until("two are turned away", () => statuses.length >= 2);
+    assert.equal(statuses.slice(0, 2), [429, 429]);
     await Promise.all(all);
     assert.equal(statuses.filter((status) => status === 200).length, 4);
     assert.is((await world.ask(page("entry/"))).status, 200);
   });
 
   test("answers that nobody takes have a bounded room, which who hangs up gives back", async () => {
-    await using world = await openShelved();
+    await using world = await openShelved({ bounds: { periods: unhurried } });
     const { at, running, own } = world;
     at.local.lend(running.commands);
     const name = running.outbox.entries()[0];
@@ -267,12 +267,12 @@ suite("device/local mailbox", (test) => {
   test("a phone that knows the camera finds it by its mark, and no other does", async () => {
     const settings = { port: 0, host: "", names: [], certificate: "", key: "", announce: true };
     await using world = await openShelved({ settings, mdns });
-    const find = (hash: Uint8Array) =>
+    const find = (hash: Uint8Array, timeoutMs = 4_000) =>
       findRelays({
-        ...{ mailboxes: [hash], suite: nodeSuite, timeoutMs: 4000, mdns, service: cameraService },
+        ...{ mailboxes: [hash], suite: nodeSuite, timeoutMs, mdns, service: cameraService },
         onFound: () => true,
       });
-    const found = await find(world.own.hash);
+    const found = await find(world.own.hash, 60_000);
     assert.equal(
       found.map(({ url }) => url),
       [`http://127.0.0.1:${world.at.port}`],

@@ -18,10 +18,11 @@ async function runUntil(
   isSo: () => boolean,
   server?: { open(): number },
 ) {
-  await until(what, () => {
+  const isSoThen = () => {
     if (!isSo() && !server?.open()) clock.advance(10_000);
     return isSo();
-  });
+  };
+  await until(what, isSoThen);
 }
 
 suite("device/mail", (test) => {
@@ -309,6 +310,8 @@ suite("device/mail", (test) => {
     const port = await freePort();
     const mail = await at.open({ port }, { clock });
     const clip = await at.visit(mail);
+    // What was made with it is not sent any more.
+    await until("tried in vain", () => at.said.log.includes("cannot be reached"));
     await at.sealer().outbox.lose([{ clip, parts: 1 }]);
     await using post = await startPost({ port });
     await runUntil("told", clock, () => post.messages.length === 1, post);

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import * as assert from "uvu/assert";
 import { systemClock } from "../../../src/base/node/time.ts";
 import { ManualClock } from "../../../src/base/pure/clock.ts";
@@ -143,8 +143,8 @@ suite("device/mail/send", (test) => {
           });
       }
     });
-    const port = await freePort();
-    await new Promise<void>((resolve) => proxy.listen(port, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const { port } = proxy.address() as AddressInfo;
     try {
       const failure = await attempt(server(port, { security: "starttls", ca, login }));
       assert.is(failure?.kind, "corrupt", explain(failure));
@@ -239,8 +239,9 @@ suite("device/mail/send", (test) => {
     assert.is(failure?.kind, "offline");
     assert.match(explain(failure), /cannot be reached \(ECONNREFUSED\)/);
     const nowhere = await attempt(server(25, { host: "nowhere.invalid" }));
-    assert.is(nowhere?.kind, "offline");
-    assert.match(explain(nowhere), /cannot be reached \((ENOTFOUND|EAI_AGAIN)\)/);
+    // Where nobody answers for names it may take longer than is waited.
+    assert.match(nowhere?.kind ?? "taken", /offline|stalled/);
+    assert.match(explain(nowhere), /cannot be reached \((ENOTFOUND|EAI_AGAIN|no answer)\)/);
   });
 
   test("garbage, endless lines, endless replies, huge banners: an end to each, in bounded memory", async () => {

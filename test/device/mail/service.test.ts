@@ -38,7 +38,8 @@ suite("device/mail service", (test) => {
       await using folder = await quickFolder();
       const at = (name: string) => join(folder.path, name);
       const { video } = await composeFootage();
-      const cut = ["-vf", "trim=8:20,setpts=PTS-STARTPTS"];
+      // It goes on when nobody is left, so that a slow camera has time to tell.
+      const cut = ["-vf", "trim=8:34,setpts=PTS-STARTPTS"];
       const encode = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "22"];
       await run("ffmpeg", ["-v", "error", "-i", video, ...cut, ...encode, at("film.mp4")]);
       const [state, home] = [at("camera"), at("home")];
@@ -92,7 +93,11 @@ suite("device/mail service", (test) => {
       assert.not(said.includes("example.org"), "an address is in a log");
       const { messages } = post;
       const visits = said.match(/"event":"person"/g)?.length ?? 0;
-      assert.is(messages.length, visits, "one message for each visit");
+      const sent = messages.length;
+      // What came when all was over may be told of at the next start, for the first time or once more.
+      const kept = JSON.parse(await readFile(join(state, "mail", "waiting"), "utf8")).visits.length;
+      const counts = `${sent} messages for ${visits} visits, of which ${kept} wait`;
+      assert.ok(sent <= visits && sent + kept >= visits, counts);
       const [message] = messages;
       assert.ok(message?.isSecure && message.user === "porch");
       const [text, sealed] = partsOf(message.raw);
@@ -166,6 +171,6 @@ suite("device/mail service", (test) => {
       assert.is(deleted.code, 1);
       assert.match(deleted.err, /deleted/);
     },
-    { skip: why, deadlineMs: 500_000 },
+    { skip: why, deadlineMs: 900_000 },
   );
 });

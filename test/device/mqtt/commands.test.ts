@@ -280,6 +280,10 @@ suite("device/mqtt/commands", (test) => {
       await broker.start();
       await camera.up(2);
       await until("the house is back", house.isUp);
+      const asked = /\b0 obscura\/abc\/threshold\/set/g;
+      await until("it listens again", () => broker.log().match(asked)?.length === 2, {
+        told: broker.log,
+      });
       await ask("threshold", "0.7");
       await until("four", () => camera.orders.length >= 4);
       assert.equal(camera.orders.at(-1), { name: "threshold", value: 0.7 });

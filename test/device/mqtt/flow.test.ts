@@ -105,6 +105,6 @@ suite("device/mqtt flow", (test) => {
       await wait("armed home", () => panel() === "armed_home");
       await wait("Node-RED was told so", () => red.said().includes("porch: armed_home"));
     },
-    { skip: why, deadlineMs: 3 * patienceMs },
+    { skip: why, deadlineMs: 6 * patienceMs },
   );
 });

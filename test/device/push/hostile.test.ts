@@ -87,15 +87,11 @@ const cases: Case[] = [
 const here = "https://push.example/send/";
 
 suite("device/push: a relay that lies", (test) => {
-  test(
-    "what camera and phone say, in the table of HOSTILE.md",
-    async () => {
-      const rows: Row[] = [];
-      for (const one of cases) rows.push(await play(one));
-      await tell("push", rows);
-    },
-    { deadlineMs: 240_000 },
-  );
+  test("what camera and phone say, in the table of HOSTILE.md", async () => {
+    const rows: Row[] = [];
+    for (const one of cases) rows.push(await play(one));
+    await tell("push", rows);
+  });
 });
 
 async function play({ does, post: hand, verdict, expect }: Case): Promise<Row> {
