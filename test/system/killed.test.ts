@@ -71,8 +71,8 @@ suite("killed in the virtual board", (test) => {
         `measured: killed in the virtual board: ${run.clips.length} clips open, ${behindMs.join(", ")} ms before their kills`,
       );
       // One of them may be killed while it is held up by others of this machine.
-      const middle = behindMs.toSorted((a, b) => a - b)[rounds >> 1] ?? Number.NaN;
-      ok(middle <= 1500 && Math.max(...behindMs) <= 4000, `${behindMs}`);
+      const [last = Number.NaN, worst = Number.NaN] = behindMs.toSorted((a, b) => a - b).slice(-2);
+      ok(last <= 1500 && worst <= 4000, `${behindMs}`);
       ok(run.clips.length >= rounds);
     },
     { deadlineMs: 1_700_000 },
