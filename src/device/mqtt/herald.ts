@@ -66,6 +66,7 @@ export class Herald {
   down({ kind }: Failure): void {
     this.#isOverfull = this.#isListening && kind === "refused";
     this.#isListening = false;
+    this.#session = undefined;
   }
 
   /** A connection stands. Never throws. */
@@ -89,7 +90,7 @@ export class Herald {
         this.#isListening = false;
         await session.unsubscribe(own);
       }
-      if (this.#session === session) await this.#tidy();
+      if (this.#session === session) await this.#tidy(session);
     } catch {
       // The connection ended: the next one begins anew.
     } finally {
@@ -131,26 +132,30 @@ export class Herald {
     return turn;
   }
 
-  async #tidy(): Promise<void> {
+  async #tidy(session: Session): Promise<void> {
     const { desk, device } = this.#options;
     const { base } = device();
-    const wanted = new Set([...desk.topics(), ...announce(device(), this.#options).keys()]);
+    const next = announce(device(), this.#options);
+    const wanted = new Set([...desk.topics(), ...next.keys()]);
     const left = [...this.#found].filter((topic) => !wanted.has(topic));
+    // What lies there in both forms was handed over before, by a connection that ended then.
+    const isMoved = [...next.keys()].some((topic) => this.#found.has(topic));
     this.#found.clear();
     const before = this.#before;
-    const moved = goingOn(left, before, device(), this.#options);
+    const moved = isMoved ? [] : goingOn(left, before, device(), this.#options);
     for (const topic of left) if (!moved.includes(topic)) desk.set(topic, "");
     const isFarewell = left.some((topic) => !isOwn(topic, base));
     await this.#inTurn(async () => {
-      // One after the other: letters that wait are few. They are lost with their connection, and with
-      // the next one what lies there is looked at again.
+      // One after the other: letters that wait are few.
       for (const topic of moved) {
+        if (this.#session !== session) return;
         desk.send(topic, handOver, { isMinor: true });
         await desk.settled();
       }
       await this.#say(before, isFarewell);
       if (moved.length > 0) await this.#pause();
-      for (const topic of moved) desk.set(topic, "");
+      // The next connection finds and takes them away otherwise.
+      if (this.#session === session) for (const topic of moved) desk.set(topic, "");
     });
   }
 

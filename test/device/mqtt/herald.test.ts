@@ -139,6 +139,33 @@ suite("device/mqtt/herald", (test) => {
     });
   }
 
+  test("a connection that ends within a hand-over: what was announced by then is not handed over again", async () => {
+    const house = openHerald("device");
+    const [old, now] = [
+      "homeassistant/binary_sensor/obscura_abc/person/config",
+      "homeassistant/device/obscura_abc/config",
+    ];
+    const first = openSession();
+    house.connect(first.session);
+    await soon();
+    house.herald.message(old, Buffer.from("{}"), true);
+    // Handed over and announced, and not taken away yet.
+    while (!first.said.has(now)) await lives(house, 1);
+    house.desk.detach();
+    house.herald.down(new Failure("gone", "the broker was started anew"));
+    await lives(house, 8);
+    const second = openSession();
+    house.connect(second.session);
+    await soon();
+    house.herald.message(old, Buffer.from("{}"), true);
+    house.herald.message(now, Buffer.from(first.said.get(now) ?? ""), true);
+    await lives(house, 8);
+    house.end();
+    const of = ({ all }: typeof first) => all.filter(({ topic }) => topic === old);
+    assert.equal(of(first), [{ topic: old, payload: '{"migrate_discovery":true}', retain: false }]);
+    assert.equal(of(second), [{ topic: old, payload: "", retain: true }]);
+  });
+
   test("a device of which a part does not go on is taken away whole, and comes part by part", async () => {
     const house = openHerald("component");
     const broker = openSession();
